@@ -1,0 +1,1 @@
+"""isthmus: the land bridge between a company's revenue systems."""

@@ -1,0 +1,254 @@
+"""What a record type says of itself, once: its fields with their marks. Engines read it and nobody repeats it.
+
+A domain writes a plain `msgspec.Struct` with `Annotated` marks and names it:
+
+    class Deal(Struct, frozen=True, kw_only=True):
+        name: Line
+        amount: Annotated[Money | None, CRITICAL] = None
+        account_id: Annotated[UUID | None, To("sales.account")] = None
+
+    DEAL = RecordType.of(Deal, name="sales.deal", prefix="deal", retention_days=3650)
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from isthmus.kernel.money import Money
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+LINE_MAX, TEXT_MAX = 500, 20_000
+Line = Annotated[str, Meta(max_length=LINE_MAX)]
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
+
+
+class Normal(StrEnum):
+    """How a handle is made comparable before it is looked up."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    DOMAIN = "domain"
+    EXACT = "exact"
+
+
+@dataclass(frozen=True)
+class Handle:
+    """The value identifies; records are matched by it. The first handle of a type is the strongest."""
+
+    normal: Normal = Normal.EXACT
+
+
+@dataclass(frozen=True)
+class Personal:
+    """The value is about a human and is sealed. The category is of the Fides taxonomy, such as `user.contact.email`."""
+
+    category: str
+
+
+@dataclass(frozen=True)
+class Critical:
+    """When two systems moved it differently, a person decides."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a conflict of an uncritical field is decided; the default is `latest`."""
+
+    name: Literal["latest", "source_of_record", "prefer_unless_blank", "most_restrictive", "advance_only", "union"]
+    system: str | None = None
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class To:
+    """The value is the id of a record of that type."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Unpublished:
+    """No other domain may read it."""
+
+
+CRITICAL = Critical()
+UNPUBLISHED = Unpublished()
+Mark: TypeAlias = Handle | Personal | Critical | Rule | To | Unpublished
+LATEST = Rule("latest")
+
+_COLUMNS: dict[object, str] = {
+    str: "text",
+    int: "bigint",
+    float: "double precision",
+    bool: "boolean",
+    Decimal: "numeric",
+    datetime: "timestamptz",
+    date: "date",
+    UUID: "uuid",
+    Money: "money",
+    list: "jsonb",
+    dict: "jsonb",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a record type; `column` is its PostgreSQL type, `money` standing for amount and currency."""
+
+    name: str
+    column: str
+    required: bool
+    annotation: object
+    marks: tuple[Mark, ...]
+
+    @cached_property
+    def personal(self) -> Personal | None:
+        """The mark that makes it sealed."""
+        return next((mark for mark in self.marks if isinstance(mark, Personal)), None)
+
+    @cached_property
+    def handle(self) -> Handle | None:
+        """The mark that makes it identify."""
+        return next((mark for mark in self.marks if isinstance(mark, Handle)), None)
+
+    @cached_property
+    def to(self) -> str | None:
+        """The record type it points to."""
+        return next((mark.name for mark in self.marks if isinstance(mark, To)), None)
+
+    @cached_property
+    def critical(self) -> bool:
+        """Tell whether a person decides its conflicts."""
+        return CRITICAL in self.marks
+
+    @cached_property
+    def rule(self) -> Rule:
+        """The rule that decides its conflicts."""
+        return next((mark for mark in self.marks if isinstance(mark, Rule)), LATEST)
+
+    @cached_property
+    def published(self) -> bool:
+        """Tell whether other domains may read it."""
+        return self.personal is None and UNPUBLISHED not in self.marks
+
+
+@dataclass(frozen=True)
+class RecordType:
+    """A kind of record: `name` is `<domain>.<kind>`, `prefix` opens its ids, `retention_days` counts from last change."""
+
+    name: str
+    prefix: str
+    retention_days: int
+    struct: type[Struct]
+    fields: tuple[Field, ...]
+    _by_name: dict[str, Field] = field(repr=False, compare=False, hash=False, default_factory=dict[str, Field])
+
+    @classmethod
+    def of(cls, struct: type[Struct], *, name: str, prefix: str, retention_days: int) -> Self:
+        """Read the declaration of a struct; raises TypeError when a field has a type that no column holds."""
+        hints = get_type_hints(struct, include_extras=True)
+        fields = tuple(
+            _field(info.name, annotation=hints[info.name], required=info.required)
+            for info in msgspec.structs.fields(struct)
+        )
+        return cls(name, prefix, retention_days, struct, fields, {each.name: each for each in fields})
+
+    @property
+    def domain(self) -> str:
+        """The domain that owns it."""
+        return self.name.partition(".")[0]
+
+    @property
+    def table(self) -> str:
+        """The table that holds it."""
+        return self.name.replace(".", "_")
+
+    def field(self, name: str) -> Field | None:
+        """Return the field of that name."""
+        return self._by_name.get(name)
+
+    @cached_property
+    def open_fields(self) -> tuple[Field, ...]:
+        """Fields that are stored in clear."""
+        return tuple(each for each in self.fields if each.personal is None)
+
+    @cached_property
+    def personal_fields(self) -> tuple[Field, ...]:
+        """Fields that are sealed."""
+        return tuple(each for each in self.fields if each.personal is not None)
+
+    @cached_property
+    def handles(self) -> tuple[Field, ...]:
+        """Fields that identify, strongest first."""
+        return tuple(each for each in self.fields if each.handle is not None)
+
+    @cached_property
+    def open_part(self) -> type[Struct]:
+        """A struct of the open fields in which everything may be absent, and absent differs from null."""
+        return _partial(f"{self.struct.__name__}Open", self.open_fields)
+
+    @cached_property
+    def personal_part(self) -> type[Struct]:
+        """The same for the sealed fields."""
+        return _partial(f"{self.struct.__name__}Personal", self.personal_fields)
+
+
+def _field(name: str, *, annotation: object, required: bool) -> Field:
+    marks: list[Mark] = []
+    bare = annotation
+    for layer in _layers(annotation):
+        marks.extend(mark for mark in getattr(layer, "__metadata__", ()) if isinstance(mark, Mark))
+        if get_origin(layer) is not Annotated:
+            bare = layer
+    base: object = get_origin(bare) or bare
+    if isinstance(base, type) and issubclass(base, StrEnum):
+        base = str
+    column = _COLUMNS.get(base)
+    if column is None:
+        message = f"field {name}: no column holds {annotation!r}"
+        raise TypeError(message)
+    return Field(name, column, required, annotation, tuple(marks))
+
+
+def _layers(annotation: object) -> list[object]:
+    """Return the annotation and what it wraps, without None: `Annotated[Line | None, …]` gives three layers."""
+    layers = [annotation]
+    inner = annotation
+    while True:
+        origin = get_origin(inner)
+        if origin is Annotated:
+            inner = get_args(inner)[0]
+        elif origin in (Union, UnionType):
+            inner = next(each for each in get_args(inner) if each is not NoneType)
+        else:
+            return layers
+        layers.append(inner)
+
+
+def _partial(name: str, fields: tuple[Field, ...]) -> type[Struct]:
+    return msgspec.defstruct(
+        name,
+        [(each.name, Union[each.annotation, None, UnsetType], UNSET) for each in fields],  # noqa: UP007 - built at run time.
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+        omit_defaults=True,
+    )
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain's manifest: its name, what it is about, and the record types it owns."""
+
+    name: str
+    about: str
+    records: tuple[RecordType, ...]

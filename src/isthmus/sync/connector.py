@@ -1,0 +1,156 @@
+"""What a connector is. Every folder in `isthmus.connectors` holds `CONNECTOR`, an instance of `Connector`.
+
+The client speaks the vendor's protocol (`Session`); the mapping is pure, both ways (`normalise`, `express`); the engine
+does the rest: cursors, checkpoints, retries, limits, matching, conflicts, pushing, echoes.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+from isthmus.kernel.errors import IsthmusError
+from isthmus.kernel.marks import Json
+from isthmus.store.observation import Observation
+
+
+class Raw(Struct, frozen=True, kw_only=True):
+    """A record as the vendor sent it. `at` is the vendor's stamp, `version` its token for conditional writes."""
+
+    external_id: str
+    body: dict[str, Json]
+    at: datetime | None = None
+    version: str | None = None
+    deleted: bool = False
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """Some raw records and the cursor from which to go on; the cursor is the connector's own JSON text."""
+
+    rows: tuple[Raw, ...]
+    cursor: str
+    more: bool
+    total: int | None = None
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What to write to the vendor: only the fields that differ there. Without `external_id` it is a new record.
+
+    `links` names, for fields that point to other records, their external ids in the same system. `key` is the same
+    for every attempt at this change, for vendors that take an idempotency key.
+    """
+
+    record_id: UUID
+    type: str
+    fields: dict[str, Json]
+    links: dict[str, str] = {}
+    external_id: str | None = None
+    version: str | None = None
+    deleted: bool = False
+    key: str = ""
+
+
+class Outcome(StrEnum):
+    """How a write ended."""
+
+    WRITTEN = "written"
+    MOVED = "moved"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """The vendor's answer for one change, in the order of the changes.
+
+    `raw` is the record as the vendor holds it after the write, read back, so that its own normalisation is known and the
+    echo of the write is recognised. MOVED: the condition failed, the record changed there meanwhile. REFUSED: the
+    vendor will never take it (`reason` says why). FAILED: try again later.
+    """
+
+    outcome: Outcome
+    external_id: str | None = None
+    raw: Raw | None = None
+    reason: str = ""
+
+
+class Session(Protocol):
+    """An open, authorised conversation with one system."""
+
+    async def check(self) -> str:
+        """Return who we are there (a name or an address); raises ConnectorError with the fix when it does not work."""
+        ...
+
+    def read(self, feed: str, *, cursor: str | None) -> AsyncIterator[Page]:
+        """Yield pages of what changed since the cursor, oldest first; everything when there is none."""
+        ...
+
+    def ids(self, feed: str) -> AsyncIterator[Sequence[str]]:
+        """Yield every external id the feed holds, for the sweep that finds deletions."""
+        ...
+
+    async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
+        """Write changes, conditionally where `version` is given; one answer for each, never an exception for one row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A vendor-side collection: its name there, the record types it becomes, and what can be done with it.
+
+    Feeds are pulled in the order of the manifest, so that records come after those they point to.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    writes: tuple[str, ...] = ()
+    deletes: bool = True
+    page_rows_max: int = 500
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a person gives to connect: `secret` ones come from a file or the environment, never the command line."""
+
+    name: str
+    about: str
+    secret: bool = False
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Connector:
+    """A connector: `name` is its folder. `open` takes the settings by name."""
+
+    name: str
+    title: str
+    about: str
+    proven: str
+    feeds: tuple[Feed, ...]
+    settings: tuple[Setting, ...]
+    open: Callable[[dict[str, str]], AbstractAsyncContextManager[Session]]
+    normalise: Callable[[str, Raw], Iterable[Observation]]
+    express: Callable[[str, Change], dict[str, Json]]
+    fake: bool = False
+    requests_per_second_max: float = 10.0
+
+
+class ConnectorError(IsthmusError):
+    """The system cannot be used as connected; `fix` says what to do."""
+
+    status, code, title = 503, "connector", "The connected system cannot be used"
+
+
+class Throttled(ConnectorError):
+    """The vendor asks to slow down; `retry_after_s` says for how long."""
+
+    code, title = "throttled", "The connected system asks to slow down"
+
+    def __init__(self, detail: str, *, retry_after_s: float, fix: str = "") -> None:
+        """`retry_after_s` is the vendor's own word, or our back-off when it said none."""
+        super().__init__(detail, fix=fix)
+        self.retry_after_s = retry_after_s
