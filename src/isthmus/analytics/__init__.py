@@ -1,0 +1,1 @@
+"""The catalog of published relations, and the mathematics of attribution, forecast and scoring."""

@@ -1,0 +1,1 @@
+"""People and machines proving who they are."""

@@ -1,0 +1,1 @@
+"""One folder per vendor: its words into ours and back."""

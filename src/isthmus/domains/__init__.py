@@ -1,0 +1,1 @@
+"""What things mean: marketing, sales, product, success and finance, which never import each other."""

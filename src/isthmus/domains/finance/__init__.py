@@ -1,0 +1,1 @@
+"""Budgets, spend, invoices and payments, and what the money returned."""

@@ -1,0 +1,1 @@
+"""Campaigns, the people they reach, and what reaching them costs."""

@@ -1,0 +1,1 @@
+"""What customers do in the product, ask of it, and are told about it."""

@@ -1,0 +1,1 @@
+"""Leads, deals and their stages, and what brought them."""

@@ -1,0 +1,1 @@
+"""How customers fare, and what is done when they do not."""

@@ -1,0 +1,1 @@
+"""One decision per call: credential, grant, policy, limits, quota, threat; and the metrics of traffic."""

@@ -1,0 +1,1 @@
+"""Consent, retention, erasure, lineage and the reports about them."""
