@@ -5,8 +5,8 @@
     tools/lock.py --upgrade   moves every version to the newest that fits
     tools/lock.py --check     changes nothing; says what would change and exits 1
 
-`requirements.lock` holds the pins with their hashes for every platform and Python. The same pins stand in `pyproject.toml`
-as `[tool.uv] constraint-dependencies`, so that `uv run` and `uv sync` choose the same versions on every machine.
+`requirements.lock` holds the pins with their hashes for every platform and Python. The same pins stand in
+`pyproject.toml` as `[tool.uv] constraint-dependencies`, so that `uv run` chooses the same versions on every machine.
 """
 
 import argparse
