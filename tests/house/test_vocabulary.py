@@ -14,7 +14,7 @@ ENGINES_AND_GROUND = frozenset(
 )
 DOMAIN_NOUNS = frozenset(
     {
-        *("campaign", "touch", "touchpoint", "marketing", "spend", "budget", "revenue"),
+        *("campaign", "touch", "touchpoint", "marketing", "spend", "budget"),
         *("lead", "deal", "opportunity", "prospect", "sales", "upsell", "churn", "customer"),
         *("invoice", "payment", "finance", "ticket", "feedback", "intervention"),
     }

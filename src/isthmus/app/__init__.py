@@ -1,1 +1,1 @@
-"""The edge that knows all rooms: command line, assembly of the HTTP surface, roles, embedded engines, settings, the clock."""
+"""The edge that knows all rooms: command line, HTTP assembly, roles, embedded engines, settings and the clock."""
