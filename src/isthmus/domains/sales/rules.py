@@ -21,11 +21,10 @@ STAGE_PROBABILITY = dict(zip(STAGES, (0.10, 0.25, 0.50, 0.75, 1.0, 0.0), strict=
 BASE_POINTS = 20
 FREE_MAIL = frozenset(
     {
-        *("gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "yahoo.com", "icloud.com", "aol.com"),
-        *("gmx.de", "gmx.net", "web.de", "proton.me", "protonmail.com", "mail.ru", "qq.com", "163.com"),
+        *("gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "yahoo.com", "icloud.com"),
+        *("gmx.de", "gmx.net", "web.de", "proton.me", "protonmail.com", "mail.ru", "qq.com", "163.com", "aol.com"),
         "freemail.example",
     }
-)
 )
 _SENIORITY = (
     (25, "decides on budgets", re.compile(r"\b(chief|c[efimot]o|cmo|cro|founder|owner|president|vp|vice president)\b")),
