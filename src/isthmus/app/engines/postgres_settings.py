@@ -1,0 +1,90 @@
+"""The text of `postgresql.conf` and `pg_hba.conf`: durable, private, and sized for a laptop unless there is more."""
+
+import os
+from pathlib import Path
+
+PORT = 5432
+"""Only the socket's name contains it: nothing listens on TCP."""
+MEBIBYTE = 2**20
+SMALLEST_SHARED_MEMORY = 512 * MEBIBYTE
+HAS_SLOT_TIMEOUT = 18
+
+HBA = """\
+# Written by isthmus at every start. Passwords only: no entry lets anybody in without one.
+local all all scram-sha-256
+local replication all scram-sha-256
+"""
+
+
+def postgresql_conf(*, major: int, sockets: str) -> str:
+    """Return the settings of the embedded server, whose socket lies in the directory `sockets`."""
+    settings = {**_reach(sockets), **_memory(), **_durability(), **_silence()}
+    if major >= HAS_SLOT_TIMEOUT:
+        settings["idle_replication_slot_timeout"] = "2d"
+    lines = [f"{name} = '{value}'" for name, value in settings.items()]
+    return "\n".join(["# Written by isthmus at every start; ALTER SYSTEM overrides it.", *lines, ""])
+
+
+def _reach(sockets: str) -> dict[str, str]:
+    return {
+        "listen_addresses": "",
+        "port": str(PORT),
+        "unix_socket_directories": sockets.replace("'", "''"),
+        "unix_socket_permissions": "0700",
+        "password_encryption": "scram-sha-256",
+        "max_connections": "100",
+        "timezone": "UTC",
+        "client_encoding": "UTF8",
+    }
+
+
+def _memory() -> dict[str, str]:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEBIBYTE
+    shared = Path("/dev/shm")  # noqa: S108  PostgreSQL places shared memory there by itself
+    roomy = shared.is_dir() and os.statvfs(shared).f_bavail * os.statvfs(shared).f_frsize >= SMALLEST_SHARED_MEMORY
+    return {
+        "shared_buffers": f"{min(max(total // 8, 128), 1024)}MB",
+        "effective_cache_size": f"{max(total // 2, 256)}MB",
+        "work_mem": "16MB",
+        "maintenance_work_mem": "128MB",
+        "huge_pages": "off",
+        "dynamic_shared_memory_type": "posix" if roomy else "mmap",
+        "random_page_cost": "1.1",
+        "jit": "off",
+    }
+
+
+def _durability() -> dict[str, str]:
+    return {
+        "fsync": "on",
+        "full_page_writes": "on",
+        "synchronous_commit": "on",
+        "wal_level": "logical",
+        "wal_compression": "pglz",
+        "max_wal_size": "2GB",
+        "min_wal_size": "128MB",
+        "max_slot_wal_keep_size": "2GB",
+        "max_wal_senders": "8",
+        "max_replication_slots": "8",
+        "checkpoint_timeout": "15min",
+        "checkpoint_completion_target": "0.9",
+        "restart_after_crash": "on",
+    }
+
+
+def _silence() -> dict[str, str]:
+    """Return logging without a single value of a row: errors of statements go to the client and nowhere else."""
+    return {
+        "logging_collector": "off",
+        "log_destination": "stderr",
+        "log_line_prefix": "%m [%p] ",
+        "log_timezone": "UTC",
+        "log_error_verbosity": "terse",
+        "log_min_messages": "log",
+        "log_min_error_statement": "panic",
+        "log_statement": "none",
+        "log_min_duration_statement": "-1",
+        "log_parameter_max_length": "0",
+        "log_parameter_max_length_on_error": "0",
+        "log_checkpoints": "off",
+    }
