@@ -124,7 +124,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Connector:
-    """A connector: `name` is its folder. `open` takes the settings by name."""
+    """A connector: `name` is its folder. `open` takes the settings by name.
+
+    `feeds` are all that it knows; where settings decide which of them a connection has, `feeds_for` says so.
+    """
 
     name: str
     title: str
@@ -137,6 +140,11 @@ class Connector:
     express: Callable[[str, Change], dict[str, Json]]
     fake: bool = False
     requests_per_second_max: float = 10.0
+    feeds_for: Callable[[dict[str, str]], tuple[Feed, ...]] | None = None
+
+    def feeds_of(self, settings: dict[str, str]) -> tuple[Feed, ...]:
+        """Return the feeds that a connection with these settings offers, in the order of pulling."""
+        return self.feeds if self.feeds_for is None else self.feeds_for(settings)
 
 
 class ConnectorError(IsthmusError):
