@@ -6,6 +6,7 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.house.sources import HOUSE, Finding, Source, imported_names, read, re
 
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 500
+OTHER_CODE = frozenset({".css", ".html", ".j2", ".js", ".mjs", ".sh", ".sql", ".toml", ".yaml", ".yml"})
 EXCEPTION = re.compile(r"#\s*(?:noqa|type:\s*ignore|pyright:\s*ignore|pragma)", re.IGNORECASE)
 EXCEPTION_WITH_REASON = re.compile(
     r"#\s*(?:noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|pyright:\s*ignore\[\w+(?:,\s*\w+)*\])\s+(?:[-#–]+\s*)?\S+\s+\S+.*"
@@ -39,6 +41,22 @@ def sizes(source: Source) -> Iterator[Finding]:
                     f"{node.name} has {length} lines, at most {FUNCTION_LINES_MAX}: ifs up, fors down, leaves out."
                 )
                 yield Finding(source.path, node.lineno, sentence)
+
+
+def other_sizes(root: Path) -> Iterator[Finding]:
+    """Styles, scripts, queries and templates grow like code, so they keep the size of code.
+
+    Migrations are written by the program and never edited, so they are as long as the change they record.
+    """
+    for folder in ("src", "tests", "tools", "deploy"):
+        for file in sorted((root / folder).rglob("*")):
+            if file.suffix not in OTHER_CODE or file.parent.name == "migrations":
+                continue
+            if (lines := len(file.read_text("utf-8").splitlines())) > FILE_LINES_MAX:
+                path = PurePosixPath(file.relative_to(root).as_posix())
+                yield Finding(
+                    path, lines, f"The file has {lines} lines, at most {FILE_LINES_MAX}: split it by what it does."
+                )
 
 
 def kernel_ground(source: Source) -> Iterator[Finding]:
@@ -131,6 +149,13 @@ def _import_statements(source: Source) -> Iterator[tuple[ast.Import | ast.Import
 
 def test_functions_and_files_keep_their_size() -> None:
     assert report(sizes, read(HOUSE, "src", "tests", "tools")) == ""
+
+
+def test_other_files_of_code_keep_their_size(tmp_path: Path) -> None:
+    assert [str(finding) for finding in other_sizes(HOUSE)] == []
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/page.css").write_text("a {}\n" * (FILE_LINES_MAX + 1), "utf-8")
+    assert [finding.line for finding in other_sizes(tmp_path)] == [FILE_LINES_MAX + 1]
 
 
 def test_a_file_or_function_over_its_size_is_reported(plant: Plant) -> None:
