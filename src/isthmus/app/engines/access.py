@@ -111,10 +111,10 @@ class ValkeyAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """The program that supervises the engines: `started` is its start time in the kernel's own unit, for identity."""
+    """The program that supervises the engines: `started` (Unix seconds) tells it from a later one."""
 
     pid: int
-    started: int
+    started: float
     since: datetime
 
 

@@ -13,6 +13,7 @@ import psycopg
 from isthmus.app.engines.access import EngineHealth, EngineName, EngineStatus
 from isthmus.app.engines.errors import EngineFailed
 from isthmus.app.engines.home import bound_log, last_lines
+from isthmus.app.engines.liveness import head_of, working_in
 from isthmus.kernel.errors import IsthmusError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
@@ -203,6 +204,14 @@ class Charge:
         _wait(lambda: not self.server.pids(), seconds=LINGER_SECONDS)
         self._child, self._pid = None, None
         self._become("pending", "stopped")
+
+
+def end_abandoned(directory: Path, *, program: str, step: signal.Signals, seconds: float) -> None:
+    """Stop an engine that a killed program left running and that nobody wants here any more."""
+    head = head_of(working_in(directory, program=program))
+    if head is not None:
+        _signal(head, step)
+        _wait(lambda: not working_in(directory, program=program), seconds=seconds)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

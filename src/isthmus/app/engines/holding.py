@@ -45,7 +45,7 @@ class DirectoryLock:
             os.close(descriptor)
             return None
         this = seen(os.getpid())
-        holder = Holder(pid=os.getpid(), started=this.started if this is not None else 0, since=now)
+        holder = Holder(pid=os.getpid(), started=this.started if this is not None else 0.0, since=now)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
         return cls(descriptor)
@@ -64,7 +64,7 @@ def holder_of(path: Path) -> Holder | None:
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     living = seen(holder.pid)
-    return holder if living is not None and living.started == holder.started else None
+    return holder if living is not None and living.is_one_started(holder.started) else None
 
 
 def write_facts(home: EngineHome, facts: Facts) -> None:

@@ -38,9 +38,14 @@ class EngineHome:
         """Make the directories that are ours alone.
 
         Raises:
-            EngineDirectoryUnusable: the data directory belongs to another user.
+            EngineDirectoryUnusable: the data directory belongs to another user, or cannot be made.
         """
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as refusal:
+            raise EngineDirectoryUnusable(
+                f"{self.data_dir} cannot be made: {refusal.strerror}.", fix="Choose another --data-dir."
+            ) from refusal
         if self.data_dir.stat().st_uid != os.geteuid():
             raise EngineDirectoryUnusable(
                 f"{self.data_dir} belongs to another user.", fix="Run as its owner or choose another --data-dir."

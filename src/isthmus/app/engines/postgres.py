@@ -6,15 +6,18 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from isthmus.app.engines.access import EngineName, PostgresAccess, PostgresLogin
 from isthmus.app.engines.binaries import PostgresPrograms
 from isthmus.app.engines.errors import EngineDirectoryUnusable, EngineFailed
 from isthmus.app.engines.home import EngineHome, Entropy, last_lines, make_directory, write_private
 from isthmus.app.engines.identity import Identity, give, initialising
-from isthmus.app.engines.liveness import exists, working_in
+from isthmus.app.engines.liveness import working_in
 from isthmus.app.engines.postgres_roles import APP, DATABASE, OWNER, SUPERUSER, ensure_roles, opens, server_version
 from isthmus.app.engines.postgres_settings import HBA, PORT, postgresql_conf
 
+PROGRAM = "postgres"
 BUILTIN_LOCALE = 17
 STATUS_LINE = 7
 
@@ -48,7 +51,7 @@ class PostgresServer:
 
     def pids(self) -> frozenset[int]:
         """Return the living programs of this cluster: the postmaster and its backends."""
-        return frozenset(working_in(self.directory, program="postgres"))
+        return frozenset(working_in(self.directory, program=PROGRAM))
 
     def main_pid(self) -> int | None:
         """Return the postmaster's pid if it lives."""
@@ -90,7 +93,7 @@ class PostgresServer:
         stranger that got the number. Otherwise the file stays: it also leads PostgreSQL to orphaned shared memory.
         """
         written = self._pid_file()
-        if written and exists(int(written[0])):
+        if written and written[0].isdigit() and psutil.pid_exists(int(written[0])):
             (self.directory / "postmaster.pid").unlink()
         for left in self.sockets.glob(".s.PGSQL.*"):
             left.unlink()
@@ -122,6 +125,9 @@ class PostgresServer:
         try:
             write_private(password, secret.encode(), uid=uid, gid=gid)
             self._run_initdb(making, password=password, identity=identity)
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
         finally:
             password.unlink(missing_ok=True)
         give(making, owner=self._identity.owner)
@@ -156,7 +162,7 @@ class PostgresServer:
     def start(self) -> subprocess.Popen[bytes]:
         """Start the postmaster."""
         return self._identity.start(
-            [str(self._programs.bin / "postgres"), "-D", self._identity.place(self.directory)],
+            [str(self._programs.bin / PROGRAM), "-D", self._identity.place(self.directory)],
             directory=self.directory,
             log=self.log,
         )

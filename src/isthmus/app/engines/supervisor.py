@@ -17,7 +17,7 @@ from isthmus.app.engines.access import (
     RunningEngines,
     ValkeyAccess,
 )
-from isthmus.app.engines.charge import Charge
+from isthmus.app.engines.charge import Charge, end_abandoned
 from isthmus.app.engines.errors import EngineFailed, EnginesHeld
 from isthmus.app.engines.external_postgres import external_postgres, known_external_postgres
 from isthmus.app.engines.external_valkey import external_valkey
@@ -32,8 +32,10 @@ from isthmus.app.engines.holding import (
 from isthmus.app.engines.home import EngineHome, Entropy
 from isthmus.app.engines.liveness import working_in
 from isthmus.app.engines.placing import place
+from isthmus.app.engines.postgres import PROGRAM as POSTGRES_PROGRAM
 from isthmus.app.engines.postgres import PostgresServer, postgres_access
-from isthmus.app.engines.valkey import PROGRAM, ValkeyServer, valkey_access
+from isthmus.app.engines.valkey import PROGRAM as VALKEY_PROGRAM
+from isthmus.app.engines.valkey import ValkeyServer, valkey_access
 
 TICK_SECONDS = 0.2
 JOIN_POLL_SECONDS = 0.1
@@ -138,11 +140,16 @@ def start_engines(
     home = EngineHome(settings.data_dir)
     home.prepare()
     if settings.database_url is not None and (settings.valkey_url is not None or not settings.want_valkey):
-        return Engines(running=_reach(settings, home=home, facts=Facts(), entropy=entropy))
+        running = _reach(settings, home=home, facts=Facts(), entropy=entropy)
+        lock = DirectoryLock.take(home.lock, now=now())
+        if lock is not None:
+            _end_unwanted(home, wanted=())
+            lock.release()
+        return Engines(running=running)
     over = time.monotonic() + settings.join_seconds
     while (lock := DirectoryLock.take(home.lock, now=now())) is None:
         holder, joined = holder_of(home.lock), running_engines(settings=settings)
-        if holder is not None and joined is not None:
+        if joined is not None:
             return Engines(running=joined, holder=holder)
         if time.monotonic() > over:
             who = f"Program {holder.pid} (since {holder.since:%Y-%m-%d %H:%M:%S %Z})" if holder else "Another program"
@@ -166,6 +173,7 @@ def _supervise(
     charges = tuple(Charge(server, on_change=on_change) for server in servers)
     try:
         home.facts.unlink(missing_ok=True)
+        _end_unwanted(home, wanted=servers)
         for charge in charges:
             known = before.postgres if charge.server.name == "postgres" else before.valkey
             if not charge.adopt(fingerprint=known.fingerprint if known is not None else None):
@@ -205,6 +213,18 @@ def _servers(
             ValkeyServer(home, binary=placed.valkey, identity=placed.identity, sockets=sockets, entropy=entropy)
         )
     return tuple(servers)
+
+
+def _end_unwanted(home: EngineHome, *, wanted: tuple[PostgresServer | ValkeyServer, ...]) -> None:
+    """Stop what runs in this directory from times when it had other settings."""
+    names = {server.name for server in wanted}
+    for kind, directory, program in (
+        (PostgresServer, home.cluster, POSTGRES_PROGRAM),
+        (ValkeyServer, home.valkey, VALKEY_PROGRAM),
+    ):
+        if kind.name not in names:
+            step, seconds = kind.stop_steps[0]
+            end_abandoned(directory, program=program, step=step, seconds=seconds)
 
 
 def _facts(servers: tuple[PostgresServer | ValkeyServer, ...]) -> Facts:
@@ -253,7 +273,7 @@ def running_engines(*, settings: EngineSettings) -> RunningEngines | None:
     facts = read_facts(home)
     if settings.database_url is not None:
         postgres = known_external_postgres(url=settings.database_url, app_url=settings.database_app_url, home=home)
-    elif working_in(home.cluster, program="postgres"):
+    elif working_in(home.cluster, program=POSTGRES_PROGRAM):
         postgres = _embedded_postgres(facts, home=home)
     else:
         postgres = None
@@ -261,5 +281,5 @@ def running_engines(*, settings: EngineSettings) -> RunningEngines | None:
         return None
     if settings.valkey_url is not None:
         return RunningEngines(postgres=postgres, valkey=external_valkey(settings.valkey_url))
-    alive = working_in(home.valkey, program=PROGRAM) if settings.want_valkey else None
+    alive = working_in(home.valkey, program=VALKEY_PROGRAM) if settings.want_valkey else None
     return RunningEngines(postgres=postgres, valkey=_embedded_valkey(facts, home=home) if alive else None)
