@@ -80,9 +80,15 @@ class Unpublished:
     """No other domain may read it."""
 
 
+@dataclass(frozen=True)
+class NotNegative:
+    """The amount or number is zero or more."""
+
+
 CRITICAL = Critical()
 UNPUBLISHED = Unpublished()
-Mark: TypeAlias = Handle | Personal | Critical | Rule | To | Unpublished
+NOT_NEGATIVE = NotNegative()
+Mark: TypeAlias = Handle | Personal | Critical | Rule | To | Unpublished | NotNegative
 LATEST = Rule("latest")
 
 _COLUMNS: dict[object, str] = {

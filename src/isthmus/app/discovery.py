@@ -1,0 +1,45 @@
+"""What is there because its folder is there: domains and connectors."""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+
+import isthmus.connectors
+import isthmus.domains
+from isthmus.kernel.marks import Domain
+from isthmus.store.schema import Schema
+from isthmus.sync.connector import Connector
+
+
+@cache
+def domains() -> tuple[Domain, ...]:
+    """Return the manifests of all domains, in order of their names; raises ValueError for a folder without one."""
+    found: list[Domain] = []
+    for module in pkgutil.iter_modules(isthmus.domains.__path__):
+        if module.ispkg:
+            manifest: object = getattr(import_module(f"isthmus.domains.{module.name}"), "DOMAIN", None)
+            if not isinstance(manifest, Domain):
+                message = f"isthmus/domains/{module.name}/__init__.py must define DOMAIN"
+                raise TypeError(message)
+            found.append(manifest)
+    return tuple(found)
+
+
+@cache
+def connectors() -> dict[str, Connector]:
+    """Return the connectors by name; raises TypeError for a folder without one."""
+    found: dict[str, Connector] = {}
+    for module in pkgutil.iter_modules(isthmus.connectors.__path__):
+        if module.ispkg:
+            manifest: object = getattr(import_module(f"isthmus.connectors.{module.name}"), "CONNECTOR", None)
+            if not isinstance(manifest, Connector):
+                message = f"isthmus/connectors/{module.name}/__init__.py must define CONNECTOR"
+                raise TypeError(message)
+            found[manifest.name] = manifest
+    return found
+
+
+@cache
+def schema() -> Schema:
+    """Return all record types of all domains."""
+    return Schema.of(each for domain in domains() for each in domain.records)

@@ -1,0 +1,92 @@
+"""Connections to PostgreSQL, and transactions in the name of a workspace."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import AsyncConnection, errors
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from isthmus.kernel.errors import Unavailable
+
+POOL_CONNECTIONS_MAX = 12
+WAIT_S_MAX = 10.0
+
+
+class DatabaseAway(Unavailable):
+    """PostgreSQL does not answer."""
+
+    code, title = "database-away", "The database does not answer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """In whose name something is done: the workspace, the actor (`key:…`, `user:…`, `sync:…`), the request, the time."""
+
+    workspace: int
+    actor: str
+    cause: str
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """An open transaction in a scope; row-level security shows it its workspace only."""
+
+    connection: AsyncConnection[TupleRow]
+    scope: Scope
+
+
+class Database:
+    """A pool of connections as the unprivileged application role."""
+
+    def __init__(self, conninfo: str, *, connections_max: int = POOL_CONNECTIONS_MAX) -> None:
+        """`conninfo` is a libpq connection string."""
+        self._pool = AsyncConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=connections_max,
+            timeout=WAIT_S_MAX,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True},
+        )
+
+    async def open(self) -> None:
+        """Connect; raises DatabaseAway."""
+        try:
+            await self._pool.open(wait=True, timeout=WAIT_S_MAX)
+        except PoolTimeout as error:
+            raise DatabaseAway(
+                f"No connection to PostgreSQL within {WAIT_S_MAX:.0f} s.", fix="Run: isthmus doctor"
+            ) from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
+        """Open a transaction that commits at the end of the block, or rolls back when it raises."""
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute(
+                    "select set_config('isthmus.workspace', %s, true)", (str(scope.workspace),), prepare=True
+                )
+                yield Transaction(connection, scope)
+        except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
+            if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected):
+                raise
+            raise DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.") from error
+
+    @asynccontextmanager
+    async def plain(self) -> AsyncGenerator[AsyncConnection[TupleRow]]:
+        """Give a connection that sees no workspace: for the list of workspaces and for health checks."""
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
+            raise DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.") from error

@@ -1,0 +1,228 @@
+"""From claims to the present state of a record: one pure function of the sorted trail.
+
+Because the state is a function of the *set* of claims, it does not matter in which order, how often or in which batches
+they arrive. Every field is compared three ways with the value both sides last agreed on: if only one side moved, it
+wins; if both moved, the field's rule decides; a critical field is left as it is and waits for a person.
+
+A claim's place in the trail is (hlc, system, external id); its `said` holds the fields it speaks of. For a connected
+system the value last agreed on is what that system said before; for an edit made here it is what the editor saw.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from isthmus.kernel.marks import LATEST, Json, RecordType, Rule
+
+HERE = "isthmus"
+GONE = "~deleted"
+Place: TypeAlias = tuple[int, str, str]
+Verdict: TypeAlias = Literal["first", "moved", "agreed", "won", "lost", "contested", "settled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One system's word: the fields it spoke of, what the editor saw (edits made here), the fields it settles."""
+
+    hlc: int
+    system: str
+    external_id: str
+    said: dict[str, Json]
+    seen: dict[str, Json] | None = None
+    settles: frozenset[str] = frozenset()
+    deleted: bool = False
+
+    @property
+    def place(self) -> Place:
+        """Where the claim stands in the trail."""
+        return (self.hlc, self.system, self.external_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The value a field holds and the claim it came from."""
+
+    value: Json
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one claim did to one field, and by which rule."""
+
+    place: Place
+    field: str
+    value: Json
+    verdict: Verdict
+    rule: str
+
+
+@dataclass(slots=True)
+class State:
+    """The present state: what each field holds, what each system said last, and what waits for a person."""
+
+    fields: dict[str, Held] = field(default_factory=dict[str, Held])
+    shadows: dict[tuple[str, str], dict[str, Json]] = field(default_factory=dict[tuple[str, str], dict[str, Json]])
+    contested: dict[str, Place] = field(default_factory=dict[str, Place])
+    decisions: list[Decision] = field(default_factory=list[Decision])
+    deleted: bool = False
+    last: Place = (0, "", "")
+
+    def values(self) -> dict[str, Json]:
+        """Return what the fields hold."""
+        return {name: held.value for name, held in self.fields.items() if name != GONE}
+
+
+def fold(record_type: RecordType, claims: Iterable[Claim]) -> State:
+    """Return the state after all claims; repeated claims count once, and their order does not matter."""
+    state = State()
+    seen: set[Place] = set()
+    for claim in sorted(claims, key=lambda each: each.place):
+        if claim.place not in seen:
+            seen.add(claim.place)
+            step(record_type, state, claim)
+    return state
+
+
+def step(record_type: RecordType, state: State, claim: Claim) -> None:
+    """Take one claim, which stands later in the trail than all before it, into the state."""
+    shadow = state.shadows.setdefault((claim.system, claim.external_id), {})
+    if claim.deleted or GONE in claim.settles:
+        _delete(state, claim, shadow)
+    elif state.deleted and claim.said:
+        _settle_gone(state, claim, gone=False)
+    for name, value in claim.said.items():
+        _field(record_type, state, claim, shadow, name, value)
+    state.last = claim.place
+
+
+def open_cases(state: State) -> dict[str, tuple[Place, Place]]:
+    """Return contested fields as (the claim that is kept, the claim that differs)."""
+    return {
+        name: (state.fields[name].place if name in state.fields else state.last, place)
+        for name, place in state.contested.items()
+    }
+
+
+def _field(
+    record_type: RecordType, state: State, claim: Claim, shadow: dict[str, Json], name: str, value: Json
+) -> None:
+    before = claim.seen[name] if claim.seen is not None and name in claim.seen else shadow.get(name, _ABSENT)
+    shadow[name] = value
+    held = state.fields.get(name)
+    if name in claim.settles:
+        state.contested.pop(name, None)
+        _take(state, claim, name, value, verdict="settled", rule="manual")
+    elif held is None:
+        _take(state, claim, name, value, verdict="first", rule="first")
+    elif value == held.value:
+        if name in state.contested and not _others_differ(state, name, held.value):
+            del state.contested[name]
+        state.decisions.append(Decision(claim.place, name, value, "agreed", "equal"))
+    elif before is not _ABSENT and before == value:
+        return
+    elif _blank(value) and before is _ABSENT:
+        state.decisions.append(Decision(claim.place, name, value, "lost", "blank"))
+    else:
+        _moved(record_type, state, claim, name, value, only_side=before is not _ABSENT and before == held.value)
+
+
+def _moved(record_type: RecordType, state: State, claim: Claim, name: str, value: Json, *, only_side: bool) -> None:
+    declared = record_type.field(name)
+    rule = declared.rule if declared else LATEST
+    held = state.fields[name]
+    if name in state.contested and held.place[1:] == claim.place[1:]:
+        _take(state, claim, name, value, verdict="moved", rule="its own value moved")
+        if not _others_differ(state, name, value):
+            del state.contested[name]
+    elif only_side and name not in state.contested:
+        if rule.name == "advance_only" and not _advances(rule, held.value, value):
+            state.decisions.append(Decision(claim.place, name, value, "lost", rule.name))
+        else:
+            _take(state, claim, name, value, verdict="moved", rule="one side moved")
+    elif declared is not None and declared.critical:
+        state.contested[name] = claim.place
+        state.decisions.append(Decision(claim.place, name, value, "contested", "critical"))
+    else:
+        winner = resolve(rule, held=held, claim=claim, value=value)
+        verdict: Verdict = "lost" if winner == held.value else "won"
+        if verdict == "won":
+            _take(state, claim, name, winner, verdict="won", rule=rule.name)
+        else:
+            state.decisions.append(Decision(claim.place, name, value, "lost", rule.name))
+
+
+def resolve(rule: Rule, *, held: Held, claim: Claim, value: Json) -> Json:
+    """Return the value that a rule chooses when both sides moved; `claim` stands later than what is held."""
+    match rule.name:
+        case "source_of_record":
+            return held.value if held.place[1] == rule.system and claim.system != rule.system else value
+        case "prefer_unless_blank":
+            if held.place[1] == rule.system and claim.system != rule.system:
+                return value if _blank(held.value) else held.value
+            return held.value if _blank(value) else value
+        case "most_restrictive":
+            return min(held.value, value, key=lambda each: _rank(rule, each))
+        case "advance_only":
+            return value if _advances(rule, held.value, value) else held.value
+        case "union":
+            return _union(held.value, value)
+        case "latest":
+            return value
+
+
+def _take(state: State, claim: Claim, name: str, value: Json, *, verdict: Verdict, rule: str) -> None:
+    state.fields[name] = Held(value, claim.place)
+    state.decisions.append(Decision(claim.place, name, value, verdict, rule))
+
+
+def _delete(state: State, claim: Claim, shadow: dict[str, Json]) -> None:
+    """A system that alone held the record, unchanged since, takes it along; otherwise a person decides."""
+    if GONE in claim.settles:
+        _settle_gone(state, claim, gone=claim.deleted)
+        return
+    moved = any(name in shadow and shadow[name] != held.value for name, held in state.fields.items())
+    shadow.clear()
+    elsewhere = any(said and system != HERE for (system, _), said in state.shadows.items())
+    if claim.system == HERE or not (moved or elsewhere):
+        _settle_gone(state, claim, gone=True)
+    elif not state.deleted:
+        state.contested[GONE] = claim.place
+        state.decisions.append(Decision(claim.place, GONE, True, "contested", "critical"))  # noqa: FBT003 - a value.
+
+
+def _settle_gone(state: State, claim: Claim, *, gone: bool) -> None:
+    state.deleted = gone
+    state.contested.pop(GONE, None)
+    state.fields[GONE] = Held(gone, claim.place)
+    state.decisions.append(Decision(claim.place, GONE, gone, "settled", "delete" if gone else "restore"))
+
+
+def _others_differ(state: State, name: str, value: Json) -> bool:
+    return any(name in said and said[name] != value for said in state.shadows.values())
+
+
+def _blank(value: object) -> bool:
+    return value is None or value in ("", [], {})
+
+
+def _rank(rule: Rule, value: Json) -> int:
+    return rule.order.index(value) if isinstance(value, str) and value in rule.order else len(rule.order)
+
+
+def _advances(rule: Rule, held: Json, value: Json) -> bool:
+    known = isinstance(value, str) and value in rule.order
+    return known and (not isinstance(held, str) or held not in rule.order or _rank(rule, value) >= _rank(rule, held))
+
+
+def _union(held: Json, value: Json) -> Json:
+    both = [*(held if isinstance(held, list) else []), *(value if isinstance(value, list) else [])]
+    kept: Sequence[Json] = sorted({str(each): each for each in both}.values(), key=str)
+    return list(kept)
+
+
+class _Absent:
+    """Marks a field that a system has never spoken of, which is neither null nor blank."""
+
+
+_ABSENT = _Absent()

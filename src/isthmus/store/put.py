@@ -1,0 +1,387 @@
+"""Putting a batch: find out what is known, fold what is not new, seal, and merge everything in the caller's transaction.
+
+`land` tells which observations repeat what is known and which records they mean; a matcher then says who the others
+are; `write` stores them. One record is a batch of one on the same path. A batch is idempotent on (system, external id,
+observed time): putting it again changes nothing.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import LiteralString, cast
+from uuid import UUID
+
+import msgspec
+
+from isthmus.kernel.errors import Fault, Unavailable
+from isthmus.kernel.marks import Json, RecordType
+from isthmus.store.cases import CaseChange, write_cases
+from isthmus.store.database import Transaction
+from isthmus.store.fold import Claim, State, fold, open_cases, step
+from isthmus.store.prepare import Prepared, Preparer, Reject, Row
+from isthmus.store.staging import COPY, STAGE, Staged, binary, merge_statement
+from isthmus.store.trail import SEEN, claim_from, claims_of, split_personal
+from isthmus.vault import Vault
+
+_REFS: LiteralString = """
+select r.system, r.external_id, r.record_id, r.digest, r.hlc, r.seen
+from unnest(%s::text[], %s::text[]) as wanted(system, external_id)
+join ref r on r.workspace = current_workspace() and r.type = %s
+          and r.system = wanted.system and r.external_id = wanted.external_id
+"""
+_SEEN: LiteralString = """
+update ref set seen = wanted.hlc
+from unnest(%s::text[], %s::text[], %s::bigint[]) as wanted(system, external_id, hlc)
+where ref.workspace = current_workspace() and ref.type = %s and ref.system = wanted.system
+  and ref.external_id = wanted.external_id and ref.seen < wanted.hlc
+"""
+_ECHO: LiteralString = """
+insert into claim (workspace, record_id, hlc, system, external_id, type, fields, sealed, subject, basis, deleted, actor,
+                   cause)
+select workspace, record_id, wanted.seen, system, external_id, type, fields, sealed, subject, basis, deleted, actor, cause
+from unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
+     as wanted(record, of_system, id, spoken, seen)
+join claim on claim.workspace = current_workspace() and claim.record_id = wanted.record
+          and claim.system = wanted.of_system and claim.external_id = wanted.id and claim.hlc = wanted.spoken
+on conflict do nothing
+"""
+_Map = dict[str, Json]
+
+
+class Raced(Unavailable):
+    """Another writer gave the same external id to another record at this moment; the transaction must be tried again."""
+
+    code, title = "raced", "Another writer was faster"
+
+
+@dataclass(slots=True)
+class PutResult:
+    """What a batch did. `records` are the ids of changed or created records."""
+
+    created: int = 0
+    changed: int = 0
+    claimed: int = 0
+    unchanged: int = 0
+    opened_cases: int = 0
+    rejected: int = 0
+    rejects: list[Reject] = field(default_factory=list[Reject])
+    records: list[UUID] = field(default_factory=list[UUID])
+
+
+async def land(tx: Transaction, prepared: Prepared) -> None:
+    """Drop what repeats the system's last word, and name the records of the external ids that are known."""
+    await _link(tx, prepared)
+    systems = [row.observation.system for row in prepared.rows]
+    external_ids = [row.observation.external_id for row in prepared.rows]
+    cursor = await tx.connection.execute(_REFS, (systems, external_ids, prepared.type.name))
+    known = {(system, ref): rest for system, ref, *rest in await cursor.fetchall()}
+    kept: list[Row] = []
+    seen: list[tuple[str, str, int]] = []
+    for row in prepared.rows:
+        ref = known.get((row.observation.system, row.observation.external_id))
+        if ref is not None:
+            record_id, digest, hlc, last_seen = ref
+            if digest == row.digest and row.hlc >= hlc and not row.settles:
+                prepared.unchanged += 1
+                if row.hlc > last_seen:
+                    seen.append((row.observation.system, row.observation.external_id, row.hlc))
+                continue
+            row.record_id, row.known = record_id, True
+            row.echo = (hlc, last_seen) if hlc < row.hlc < last_seen else None
+        kept.append(row)
+    prepared.rows = kept
+    if seen:
+        columns = [list(column) for column in zip(*seen, strict=True)]
+        await tx.connection.execute(_SEEN, (*columns, prepared.type.name))
+
+
+async def _link(tx: Transaction, prepared: Prepared) -> None:
+    """Replace links to other records by their ids; a row whose target is unknown is rejected and can be retried."""
+    wanted: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row, target, system, external_id, _ in _links(prepared):
+        del row
+        wanted[target].add((system, external_id))
+    found: dict[tuple[str, str, str], UUID] = {}
+    for target, ids in wanted.items():
+        systems, external_ids = zip(*ids, strict=True)
+        cursor = await tx.connection.execute(_REFS, (list(systems), list(external_ids), target))
+        found.update({(target, system, ref): record for system, ref, record, *_ in await cursor.fetchall()})
+    missing: dict[int, list[Fault]] = defaultdict(list)
+    for row, target, system, external_id, name in _links(prepared):
+        record = found.get((target, system, external_id))
+        if record is None:
+            detail = (
+                f"{system} names {target} {external_id!r}, which is not known yet. It is retried after the next pull."
+            )
+            missing[id(row)].append(Fault(pointer=f"/{name}", code="unknown-link", detail=detail))
+        else:
+            comma = b"," if len(row.open_json) > len(b"{}") else b""
+            row.open_json = b'{"%s":"%s"%s' % (name.encode(), str(record).encode(), comma) + row.open_json[1:]
+    if missing:
+        prepared.rejects += [
+            Reject(row.observation, tuple(missing[id(row)])) for row in prepared.rows if id(row) in missing
+        ]
+        prepared.rows = [row for row in prepared.rows if id(row) not in missing]
+
+
+def _links(prepared: Prepared) -> Iterator[tuple[Row, str, str, str, str]]:
+    for row in prepared.rows:
+        for name, link in row.observation.links.items():
+            declared = prepared.type.field(name)
+            if declared is not None and declared.to is not None:
+                yield row, declared.to, link.system or row.observation.system, link.external_id, name
+
+
+async def write(tx: Transaction, vault: Vault, prepared: Prepared, preparer: Preparer) -> PutResult:
+    """Store rows whose records are known; raises Raced when the transaction has to be tried again."""
+    result = PutResult(unchanged=prepared.unchanged, rejects=prepared.rejects)
+    groups: dict[UUID, list[Row]] = defaultdict(list)
+    for row in prepared.rows:
+        if row.record_id is None:
+            message = "a row without a record reached write(): match it first"
+            raise AssertionError(message)
+        groups[row.record_id].append(row)
+    plain = [rows[0] for rows in groups.values() if len(rows) == 1 and rows[0].fresh and _simple(rows[0])]
+    folded = {
+        record: rows for record, rows in groups.items() if len(rows) > 1 or not (rows[0].fresh and _simple(rows[0]))
+    }
+    await _make_keys(tx, vault, prepared.type, groups)
+    staged = await asyncio.to_thread(_stage_plain, tx, vault, plain)
+    cases: list[CaseChange] = []
+    if folded:
+        more, cases = await _stage_folded(tx, vault, prepared.type, preparer, folded, result)
+        staged += more
+    if not staged:
+        return result
+    await _merge(tx, prepared.type, staged)
+    result.opened_cases = await write_cases(tx, prepared.type, cases)
+    for row in staged:
+        if row.writes_record:
+            result.created += row.fresh
+            result.changed += not row.fresh
+            result.records.append(row.record_id)
+        else:
+            result.claimed += 1
+    return result
+
+
+def _simple(row: Row) -> bool:
+    return not row.settles and row.observation.seen is None and not row.observation.deleted
+
+
+async def _make_keys(tx: Transaction, vault: Vault, record_type: RecordType, groups: dict[UUID, list[Row]]) -> None:
+    """Make keys for new subjects, before anything is sealed with them."""
+    fresh = [record for record, rows in groups.items() if any(row.fresh for row in rows)]
+    if record_type.personal_fields:
+        if fresh:
+            await asyncio.to_thread(vault.create, workspace=tx.scope.workspace, subjects=fresh)
+        return
+    carrying = [record for record, rows in groups.items() if any(row.observation.payload for row in rows)]
+    if carrying:
+        await asyncio.to_thread(vault.ensure, workspace=tx.scope.workspace, subjects=carrying)
+
+
+def _stage_plain(tx: Transaction, vault: Vault, rows: Sequence[Row]) -> list[Staged]:
+    """Stage records that are new and of which one system spoke once: the record is what was said."""
+    values: list[tuple[UUID, bytes]] = []
+    for row in rows:
+        record_id = _record(row)
+        if row.personal_json:
+            values.append((record_id, row.personal_json))
+        if row.observation.payload:
+            values.append((record_id, row.observation.payload))
+    sealed = iter(vault.seal_many(workspace=tx.scope.workspace, values=values))
+    return [
+        Staged(
+            record_id=_record(row),
+            system=row.observation.system,
+            external_id=row.observation.external_id,
+            hlc=row.hlc,
+            digest=row.digest,
+            said=row.open_json,
+            said_sealed=next(sealed) if row.personal_json else None,
+            payload=next(sealed) if row.observation.payload else None,
+            version=row.observation.version,
+            indexes=row.indexes,
+        )
+        for row in rows
+    ]
+
+
+async def _stage_folded(
+    tx: Transaction,
+    vault: Vault,
+    record_type: RecordType,
+    preparer: Preparer,
+    groups: dict[UUID, list[Row]],
+    result: PutResult,
+) -> tuple[list[Staged], list[CaseChange]]:
+    """Fold the trails of records that are known, under a lock of each, and stage what came out."""
+    records = sorted(groups)
+    await tx.connection.execute(_lock_statement(record_type), (records,))
+    await _keep_echoes(tx, groups)
+    trails = await claims_of(tx, vault, records)
+    alive = await asyncio.to_thread(vault.holding, workspace=tx.scope.workspace, subjects=records)
+    staged: list[Staged] = []
+    cases: list[CaseChange] = []
+    for record in records:
+        rows = groups[record]
+        if record not in alive and any(row.personal_json for row in rows):
+            result.rejects += [Reject(row.observation, (_ERASED,)) for row in rows]
+            continue
+        before = fold(record_type, trails[record])
+        known = {claim.place for claim in trails[record]}
+        new = [(row, claim) for row in rows for claim in (_claim(row),) if claim.place not in known]
+        result.unchanged += len(rows) - len(new)
+        if not new:
+            continue
+        old, contested = before.values(), set(before.contested)
+        was_gone = before.deleted
+        after = _advance(record_type, before, trails[record], [claim for _, claim in new])
+        cases.append(CaseChange(record, before=contested, after=open_cases(after), state=after))
+        changed = _differing(old, after.values())
+        moved = bool(changed) or was_gone != after.deleted or not trails[record]
+        staged += _stage_group(tx, vault, preparer, record, new, after, ",".join(changed) if moved else None)
+    return staged, cases
+
+
+def _advance(record_type: RecordType, state: State, trail: list[Claim], new: list[Claim]) -> State:
+    """Step on when the new claims are later than all others; otherwise fold the whole trail again."""
+    ordered = sorted(new, key=lambda each: each.place)
+    if ordered[0].place < state.last:
+        return fold(record_type, [*trail, *new])
+    for claim in ordered:
+        step(record_type, state, claim)
+    return state
+
+
+def _stage_group(
+    tx: Transaction,
+    vault: Vault,
+    preparer: Preparer,
+    record: UUID,
+    new: list[tuple[Row, Claim]],
+    state: State,
+    changed: str | None,
+) -> list[Staged]:
+    values = state.values()
+    open_values, personal = split_personal((each.name for each in preparer.type.personal_fields), values)
+    handles = [values.get(each.name) for each in preparer.type.handles]
+    indexes = tuple(
+        preparer.index(each.name, value) if isinstance(value, str) else None
+        for each, value in zip(preparer.type.handles, handles, strict=True)
+    )
+    record_sealed = _seal(tx, vault, record, msgspec.json.encode(personal) if personal else None)
+    staged: list[Staged] = []
+    for position, (row, claim) in enumerate(sorted(new, key=lambda each: each[1].place)):
+        last = position == len(new) - 1
+        staged.append(
+            Staged(
+                record_id=record,
+                system=claim.system,
+                external_id=claim.external_id,
+                hlc=claim.hlc,
+                digest=row.digest,
+                said=row.open_json,
+                said_sealed=_seal(tx, vault, record, _sealed_part(preparer.type, row)),
+                version=row.observation.version,
+                basis=_basis(preparer.type, row),
+                claim_deleted=claim.deleted,
+                payload=_seal(tx, vault, record, row.observation.payload),
+                writes_record=last and changed is not None,
+                fresh=any(each.fresh for each, _ in new),
+                record=msgspec.json.encode(open_values) if last and changed is not None else None,
+                record_sealed=record_sealed if last else None,
+                gone=state.deleted,
+                changed=changed if last else None,
+                indexes=indexes,
+            )
+        )
+    return staged
+
+
+def _seal(tx: Transaction, vault: Vault, record: UUID, plain: bytes | None) -> bytes | None:
+    return vault.seal_many(workspace=tx.scope.workspace, values=[(record, plain)])[0] if plain else None
+
+
+def _sealed_part(record_type: RecordType, row: Row) -> bytes | None:
+    """Return the personal part of a claim, with the personal values that the editor saw."""
+    _, seen = split_personal((each.name for each in record_type.personal_fields), row.observation.seen or {})
+    if not seen:
+        return row.personal_json or None
+    personal = msgspec.json.decode(row.personal_json or b"{}", type=_Map)
+    return msgspec.json.encode({**personal, SEEN: seen})
+
+
+@lru_cache(maxsize=256)
+def _lock_statement(record_type: RecordType) -> LiteralString:
+    """Return the statement that locks records in one order; the name in it comes from a declaration."""
+    table = cast("LiteralString", record_type.table)
+    return f"select 1 from {table} where workspace = current_workspace() and id = any(%s) order by id for update"  # noqa: S608 - see above.
+
+
+def _basis(record_type: RecordType, row: Row) -> bytes | None:
+    seen = row.observation.seen
+    if seen is None and not row.settles:
+        return None
+    basis: dict[str, Json] = {"settles": list(row.settles)}
+    if seen is not None:
+        open_seen, _ = split_personal((each.name for each in record_type.personal_fields), seen)
+        basis["seen"] = open_seen
+    return msgspec.json.encode(basis)
+
+
+def _claim(row: Row) -> Claim:
+    place = (row.hlc, row.observation.system, row.observation.external_id)
+    fields = msgspec.json.decode(row.open_json, type=_Map)
+    claim = claim_from(
+        place, open_fields=fields, personal=row.personal_json, basis=None, deleted=row.observation.deleted
+    )
+    return Claim(*place, claim.said, row.observation.seen, frozenset(row.settles), row.observation.deleted)
+
+
+def _differing(old: _Map, new: _Map) -> list[str]:
+    return [name for name, value in new.items() if name not in old or old[name] != value]
+
+
+def _record(row: Row) -> UUID:
+    if row.record_id is None:
+        message = "a row without a record was staged"
+        raise AssertionError(message)
+    return row.record_id
+
+
+async def _keep_echoes(tx: Transaction, groups: dict[UUID, list[Row]]) -> None:
+    """Write down how long a system kept saying its last word, where an older word arrives late in between."""
+    echoes = [
+        (record, row.observation.system, row.observation.external_id, *row.echo)
+        for record, rows in groups.items()
+        for row in rows
+        if row.echo is not None
+    ]
+    if echoes:
+        await tx.connection.execute(_ECHO, [list(column) for column in zip(*echoes, strict=True)])
+
+
+async def _merge(tx: Transaction, record_type: RecordType, staged: Sequence[Staged]) -> None:
+    connection = tx.connection
+    await connection.execute(STAGE)
+    async with connection.cursor().copy(COPY) as copy:
+        for block in binary(staged):
+            await copy.write(block)
+    scope = tx.scope
+    cursor = await connection.execute(
+        merge_statement(record_type),
+        {"workspace": scope.workspace, "now": scope.now, "actor": scope.actor, "cause": scope.cause},
+    )
+    counted = await cursor.fetchone()
+    refs = len({(row.system, row.external_id) for row in staged})
+    if counted is None or counted[0] != refs:
+        raise Raced("The external id was taken at this moment.", fix="Try again.")
+
+
+_ERASED = Fault(
+    pointer="/", code="erased", detail="This subject was erased here and is not taken in again; erase it at the source."
+)

@@ -1,0 +1,141 @@
+"""The one way in: observations are prepared, landed, matched and written, and what cannot be stored is kept with its reason."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import errors
+
+from isthmus.kernel.marks import RecordType
+from isthmus.matching.match import match
+from isthmus.store.database import Database, Scope, Transaction
+from isthmus.store.observation import Observation
+from isthmus.store.prepare import Prepared, Preparer
+from isthmus.store.put import PutResult, Raced, land, write
+from isthmus.store.rejected import keep_rejects
+from isthmus.store.schema import Schema
+from isthmus.vault import Vault, entropy
+
+TRIES_MAX = 5
+BATCH_ROWS_MAX = 5_000
+
+
+@dataclass(frozen=True)
+class Store:
+    """What putting needs: the record types, the database, the vault."""
+
+    schema: Schema
+    database: Database
+    vault: Vault
+
+    def preparer(self, type_name: str, workspace: int) -> Preparer:
+        """Return the preparer of a record type in a workspace."""
+        return Preparer(self.schema[type_name], self.vault.workspace(workspace))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """When observations were made: after `since` (None: unknown) and not later than `until`."""
+
+    since: datetime | None
+    until: datetime
+
+
+async def put_in(
+    tx: Transaction, store: Store, preparer: Preparer, prepared: Prepared, *, keep: bool = True
+) -> PutResult:
+    """Put a prepared batch inside a transaction. With `keep`, rejects are stored for a later retry."""
+    await land(tx, prepared)
+    await match(tx, prepared, entropy=entropy)
+    result = await write(tx, store.vault, prepared, preparer)
+    if keep and result.rejects:
+        await keep_rejects(tx, store.vault, prepared.type, result.rejects)
+    return result
+
+
+async def put(
+    store: Store, scope: Scope, observations: Sequence[Observation], *, interval: Interval, keep: bool = True
+) -> list[PutResult]:
+    """Put observations in one transaction, type by type in the order given; retried when another writer was faster."""
+    types = list(dict.fromkeys(each.type for each in observations))
+    for attempt in range(TRIES_MAX):
+        try:
+            async with store.database.transaction(scope) as tx:
+                results: list[PutResult] = []
+                for name in types:
+                    preparer = store.preparer(name, scope.workspace)
+                    own = [each for each in observations if each.type == name]
+                    prepared = preparer.prepare(own, since=interval.since, until=interval.until)
+                    results.append(await put_in(tx, store, preparer, prepared, keep=keep))
+                return results
+        except (Raced, errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation):
+            if attempt == TRIES_MAX - 1:
+                raise
+    raise AssertionError
+
+
+async def put_stream(
+    store: Store,
+    scope: Scope,
+    record_type: RecordType,
+    batches: AsyncIterable[Sequence[Observation]],
+    *,
+    interval: Interval,
+    progress: Callable[[PutResult], None],
+) -> PutResult:
+    """Put a long stream of one record type, a transaction for each batch; the next is prepared while one is stored.
+
+    `progress` is called with the running totals after every commit.
+    """
+    preparer = store.preparer(record_type.name, scope.workspace)
+    total = PutResult()
+    async for batch, prepared in _prepared_ahead(preparer, batches, interval):
+        result = await _put_one(store, scope, preparer, batch, prepared, interval)
+        add(total, result)
+        progress(total)
+    return total
+
+
+def add(total: PutResult, result: PutResult) -> None:
+    """Add counts to a running total; ids and rejects are not kept, so that memory stays flat."""
+    total.created += result.created
+    total.changed += result.changed
+    total.claimed += result.claimed
+    total.unchanged += result.unchanged
+    total.opened_cases += result.opened_cases
+    total.rejected += len(result.rejects) + result.rejected
+
+
+async def _prepared_ahead(
+    preparer: Preparer, batches: AsyncIterable[Sequence[Observation]], interval: Interval
+) -> AsyncIterator[tuple[Sequence[Observation], Prepared]]:
+    ahead: tuple[Sequence[Observation], asyncio.Task[Prepared]] | None = None
+    async for batch in batches:
+        task = asyncio.create_task(
+            asyncio.to_thread(preparer.prepare, batch, since=interval.since, until=interval.until)
+        )
+        if ahead is not None:
+            yield ahead[0], await ahead[1]
+        ahead = (batch, task)
+    if ahead is not None:
+        yield ahead[0], await ahead[1]
+
+
+async def _put_one(
+    store: Store,
+    scope: Scope,
+    preparer: Preparer,
+    batch: Iterable[Observation],
+    prepared: Prepared,
+    interval: Interval,
+) -> PutResult:
+    for attempt in range(TRIES_MAX):
+        try:
+            async with store.database.transaction(scope) as tx:
+                return await put_in(tx, store, preparer, prepared)
+        except (Raced, errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation):
+            if attempt == TRIES_MAX - 1:
+                raise
+            prepared = preparer.prepare(batch, since=interval.since, until=interval.until)
+    raise AssertionError

@@ -1,0 +1,20 @@
+"""Sealing of fields: a data key for each subject, wrapped by a key-encryption key, and blind indexes for look-ups."""
+
+from isthmus.vault.envelope import SealBroken, open_sealed, seal
+from isthmus.vault.index import blind_index, normal_form
+from isthmus.vault.keystore import KeyErased, KeyStore, WrongKey
+from isthmus.vault.vault import Vault, WorkspaceKeys, entropy
+
+__all__ = [
+    "KeyErased",
+    "KeyStore",
+    "SealBroken",
+    "Vault",
+    "WorkspaceKeys",
+    "WrongKey",
+    "blind_index",
+    "entropy",
+    "normal_form",
+    "open_sealed",
+    "seal",
+]

@@ -1,0 +1,105 @@
+"""The key store: wrapped data keys in a SQLite file of their own, outside the database and its backups.
+
+Keys in PostgreSQL stay readable in its write-ahead log after they were deleted. A SQLite file with a rollback journal
+and `secure_delete` overwrites them in place, so that erasing a subject's key erases what the key sealed.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from isthmus.kernel.errors import IsthmusError, NotFound
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+_BUSY_S = 30.0
+_LOOKUP_ROWS_MAX = 500
+_TABLE = """
+create table if not exists data_key (
+    workspace integer not null, subject blob not null, wrapped blob not null, primary key (workspace, subject)
+) without rowid
+"""
+
+
+class KeyErased(NotFound):
+    """The subject's key was erased, and with it everything it sealed."""
+
+    code, title = "key-erased", "The subject was erased"
+
+
+class WrongKey(IsthmusError):
+    """The key-encryption key is not the one that wrapped the stored keys."""
+
+    code, title = "wrong-key", "The key-encryption key does not fit"
+
+
+class KeyStore:
+    """Wrapped data keys by workspace and subject. Safe to share between threads and processes."""
+
+    def __init__(self, path: Path, *, kek: bytes) -> None:
+        """Open or create the store; `kek` is 32 bytes. The file gets mode 0600."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600, exist_ok=True)
+        self._kek = AESGCM(kek)
+        self._lock = threading.Lock()
+        self._file = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        for pragma in ("journal_mode=delete", "secure_delete=on", "synchronous=full"):
+            self._file.execute(f"pragma {pragma}").fetchall()
+        self._file.execute(_TABLE)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def add(self, *, workspace: int, keys: Sequence[tuple[UUID, bytes]], nonces: bytes) -> None:
+        """Store new keys durably before anything sealed with them is; `nonces` holds 12 random bytes for each.
+
+        A subject that has a key keeps it.
+        """
+        rows = [
+            (workspace, subject.bytes, nonce + self._kek.encrypt(nonce, key, subject.bytes))
+            for index, (subject, key) in enumerate(keys)
+            for nonce in (nonces[index * _NONCE_BYTES : (index + 1) * _NONCE_BYTES],)
+        ]
+        with self._lock:
+            self._file.execute("begin immediate")
+            try:
+                self._file.executemany("insert or ignore into data_key values (?, ?, ?)", rows)
+            except BaseException:
+                self._file.execute("rollback")
+                raise
+            self._file.execute("commit")
+
+    def find(self, *, workspace: int, subjects: Iterable[UUID]) -> dict[UUID, bytes]:
+        """Return the keys there are; an erased subject is absent. Raises WrongKey."""
+        wanted = list({subject.bytes for subject in subjects})
+        found: dict[UUID, bytes] = {}
+        for start in range(0, len(wanted), _LOOKUP_ROWS_MAX):
+            part = wanted[start : start + _LOOKUP_ROWS_MAX]
+            marks = ",".join("?" * len(part))
+            query = f"select subject, wrapped from data_key where workspace = ? and subject in ({marks})"  # noqa: S608 - only placeholders are joined.
+            with self._lock:
+                rows: list[tuple[bytes, bytes]] = self._file.execute(query, (workspace, *part)).fetchall()
+            found.update((UUID(bytes=subject), self._unwrap(subject, wrapped)) for subject, wrapped in rows)
+        return found
+
+    def erase(self, *, workspace: int, subject: UUID) -> bool:
+        """Destroy a key; tells whether there was one."""
+        with self._lock:
+            done = self._file.execute(
+                "delete from data_key where workspace = ? and subject = ?", (workspace, subject.bytes)
+            )
+            return done.rowcount == 1
+
+    def _unwrap(self, subject: bytes, wrapped: bytes) -> bytes:
+        try:
+            return self._kek.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], subject)
+        except InvalidTag as error:
+            raise WrongKey(
+                "A stored data key does not unwrap.", fix="Start with the key-encryption key this data was sealed with."
+            ) from error
