@@ -24,6 +24,7 @@ from isthmus.store.observation import Observation
 from isthmus.vault import WorkspaceKeys, blind_index, normal_form
 
 DIGEST_BYTES = 16
+_EXTERNAL_ID_MAX = 500
 _NUL = b"\\u0000"
 # The common form of an address; what it does not match is judged by the full grammar.
 _PLAIN_EMAIL = re.compile(r"[a-z0-9._%+-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}")
@@ -62,6 +63,10 @@ class Reject:
     def reason(self) -> str:
         """All faults in one sentence each."""
         return " ".join(f"{fault.pointer}: {fault.detail}" for fault in self.faults)
+
+    def error(self) -> IsthmusError:
+        """Return the error to raise where one observation stands alone."""
+        return Rejected(self.faults)
 
 
 @dataclass(slots=True)
@@ -113,7 +118,7 @@ class Preparer:
                 continue
             try:
                 rows[place] = self._row(each, hlc)
-            except _Rejected as error:
+            except Rejected as error:
                 rejects.append(Reject(each, error.faults))
         return Prepared(self.type, list(rows.values()), rejects, unchanged=repeated)
 
@@ -131,9 +136,9 @@ class Preparer:
         open_json = msgspec.json.encode(_converted(normal, self.type.open_part))
         personal_json = msgspec.json.encode(_converted(personal, self.type.personal_part)) if personal else b""
         if _NUL in open_json or _NUL in personal_json:
-            raise _Rejected((Fault(pointer="/", code="nul", detail="Remove the NUL characters from the text."),))
+            raise Rejected((Fault(pointer="/", code="nul", detail="Remove the NUL characters from the text."),))
         if len(observation.external_id) > _EXTERNAL_ID_MAX or not observation.external_id:
-            raise _Rejected((Fault(pointer="/external_id", code="invalid", detail="Give 1 to 500 characters."),))
+            raise Rejected((Fault(pointer="/external_id", code="invalid", detail="Give 1 to 500 characters."),))
         digest = blake2b(open_json, key=self._digest_key, digest_size=DIGEST_BYTES)
         digest.update(b"\0" + personal_json + (b"\1" if observation.deleted else b"\0"))
         for name, link in observation.links.items():
@@ -145,7 +150,7 @@ class Preparer:
         return Row(observation, open_json, personal_json, digest.digest(), indexes, hlc)
 
     def normalise(self, fields: dict[str, Json]) -> dict[str, Json]:
-        """Return the fields in the one form in which they are stored and compared; raises _Rejected with every fault."""
+        """Return the fields in the one form in which they are stored and compared; raises Rejected with every fault."""
         normal: dict[str, Json] = {}
         faults: list[Fault] = []
         for name, value in fields.items():
@@ -161,11 +166,11 @@ class Preparer:
                 except _Fault as error:
                     faults.append(Fault(pointer=f"/{name}", code=error.code, detail=error.detail))
         if faults:
-            raise _Rejected(tuple(faults))
+            raise Rejected(tuple(faults))
         return normal
 
 
-class _Rejected(IsthmusError):
+class Rejected(IsthmusError):
     """An observation has faults."""
 
     status, code, title = 422, "rejected", "The record cannot be stored"
@@ -174,15 +179,13 @@ class _Rejected(IsthmusError):
         super().__init__("; ".join(f"{each.pointer}: {each.detail}" for each in faults), faults=faults)
 
 
-_EXTERNAL_ID_MAX = 500
-Rejected = _Rejected
 
 
 def _converted(values: dict[str, Json], part: type[msgspec.Struct]) -> msgspec.Struct:
     try:
         return msgspec.convert(values, part)
     except (msgspec.ValidationError, InvalidMoney) as error:
-        raise _Rejected(tuple(_faults(values, part)) or (_fault("/", str(error)),)) from error
+        raise Rejected(tuple(_faults(values, part)) or (_fault("/", str(error)),)) from error
 
 
 def _faults(values: dict[str, Json], part: type[msgspec.Struct]) -> Iterable[Fault]:

@@ -1,0 +1,154 @@
+"""Reading records back: by id, by page, by handle, and field by field through their history."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import LiteralString, cast
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from isthmus.kernel.marks import Field, Json, RecordType
+from isthmus.store.database import Transaction
+from isthmus.store.fold import Decision, fold
+from isthmus.store.prepare import canonical_amount
+from isthmus.store.schema import index_column
+from isthmus.store.trail import claims_of
+from isthmus.vault import Vault
+
+PAGE_ROWS_MAX = 1_000
+_Map = dict[str, Json]
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """A record as it is held. `erased` tells that its personal values are gone for ever."""
+
+    id: UUID
+    type: str
+    values: dict[str, Json]
+    version: int
+    hlc: int
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+    merged_into: UUID | None = None
+    erased: bool = False
+
+
+async def find(tx: Transaction, vault: Vault, record_type: RecordType, ids: Sequence[UUID]) -> dict[UUID, Stored]:
+    """Return the records of these ids that exist, deleted ones included."""
+    cursor = await tx.connection.execute(_select(record_type, "and id = any(%s)"), (list(ids),))
+    return {each.id: each for each in _stored(tx, vault, record_type, await cursor.fetchall())}
+
+
+async def page(  # noqa: PLR0913 - a page has a start, a length, an order and a filter.
+    tx: Transaction,
+    vault: Vault,
+    record_type: RecordType,
+    *,
+    limit: int,
+    after: UUID | None = None,
+    where: dict[str, object] | None = None,
+    newest_first: bool = False,
+) -> list[Stored]:
+    """Return living records in the order of their ids, starting after one; `where` compares open fields for equality.
+
+    Raises KeyError for a field that the type does not hold in clear.
+    """
+    own = {name for each in record_type.open_fields for name in (each.name,)} | {
+        index_column(each) for each in record_type.handles
+    }
+    conditions = ["and deleted_at is null and merged_into is null"]
+    parameters: list[object] = []
+    for name, value in (where or {}).items():
+        if name not in own:
+            raise KeyError(name)
+        conditions.append(f"and {name} = %s")
+        parameters.append(value)
+    if after is not None:
+        conditions.append(f"and id {'<' if newest_first else '>'} %s")
+        parameters.append(after)
+    conditions.append(f"order by workspace, id {'desc' if newest_first else 'asc'} limit %s")
+    parameters.append(min(limit, PAGE_ROWS_MAX))
+    cursor = await tx.connection.execute(_select(record_type, " ".join(conditions)), parameters)
+    return _stored(tx, vault, record_type, await cursor.fetchall())
+
+
+async def count(tx: Transaction, record_type: RecordType) -> int:
+    """Return how many living records there are."""
+    table = cast("LiteralString", record_type.table)
+    query = f"select count(*) from {table} where workspace = current_workspace() and deleted_at is null and merged_into is null"  # noqa: E501, S608 - the name comes from a declaration.
+    row = await (await tx.connection.execute(query)).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def history(tx: Transaction, vault: Vault, record_type: RecordType, record_id: UUID) -> list[Decision]:
+    """Return what every claim did to every field, oldest first: value, system, time, rule and verdict."""
+    trails = await claims_of(tx, vault, [record_id])
+    return fold(record_type, trails[record_id]).decisions
+
+
+@lru_cache(maxsize=1024)
+def _select(record_type: RecordType, condition: str) -> LiteralString:
+    """Return the query of a type; all names in it come from declarations and are checked against them."""
+    shown = ", ".join(f"'{each.name}', {_shown(each)}" for each in record_type.open_fields)
+    return cast(
+        "LiteralString",
+        f"""select id, jsonb_build_object({shown}), sealed, version, hlc, created_at, updated_at, deleted_at, merged_into
+        from {record_type.table} where workspace = current_workspace() {condition}""",  # noqa: S608 - see above.
+    )
+
+
+def _shown(field: Field) -> str:
+    if field.column == "money":
+        name = field.name
+        return f"case when {name} is null then null else jsonb_build_array({name}::text, {name}_currency) end"
+    return f"{field.name}::text" if field.column == "numeric" else field.name
+
+
+def _stored(
+    tx: Transaction, vault: Vault, record_type: RecordType, rows: Sequence[tuple[object, ...]]
+) -> list[Stored]:
+    sealed = [(cast("UUID", row[0]), bytes(cast("bytes", row[2]))) for row in rows if row[2] is not None]
+    opened = iter(vault.open_many(workspace=tx.scope.workspace, values=sealed))
+    found: list[Stored] = []
+    for row in rows:
+        record_id, shown, envelope, version, hlc, created_at, updated_at, deleted_at, merged_into = row
+        plain = next(opened) if envelope is not None else None
+        values = _readable(record_type, cast("_Map", shown))
+        personal = msgspec.json.decode(plain, type=_Map) if plain else {}
+        values |= {each.name: personal.get(each.name) for each in record_type.personal_fields}
+        found.append(
+            Stored(
+                id=cast("UUID", record_id),
+                type=record_type.name,
+                values=values,
+                version=cast("int", version),
+                hlc=cast("int", hlc),
+                created_at=cast("datetime", created_at),
+                updated_at=cast("datetime", updated_at),
+                deleted_at=cast("datetime | None", deleted_at),
+                merged_into=cast("UUID | None", merged_into),
+                erased=envelope is not None and plain is None,
+            )
+        )
+    return found
+
+
+def _readable(record_type: RecordType, shown: _Map) -> _Map:
+    """Return open values in the form in which they are claimed."""
+    values: _Map = {}
+    for each in record_type.open_fields:
+        value = shown.get(each.name)
+        if each.column == "money" and isinstance(value, list):
+            amount, currency = str(value[0]), str(value[1])
+            values[each.name] = {"amount": canonical_amount(Decimal(amount), currency), "currency": currency}
+        elif each.column == "timestamptz" and isinstance(value, str):
+            values[each.name] = datetime.fromisoformat(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        elif each.column == "numeric" and isinstance(value, str):
+            values[each.name] = format(Decimal(value).normalize(), "f")
+        else:
+            values[each.name] = value
+    return values
