@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import cast
 
 from isthmus.app.counterparts import tryton_world
-from isthmus.app.counterparts.tryton_process import ENVIRONMENT, CounterpartFailed, running
+from isthmus.app.counterparts.tryton_running import ENVIRONMENT, CounterpartFailed, running
 from isthmus.app.counterparts.tryton_rpc import TrytonLogin
 from isthmus.app.engines.home import Entropy, make_directory, write_private
 from isthmus.vault import entropy as system_entropy
