@@ -4,9 +4,9 @@ The client speaks the vendor's protocol (`Session`); the mapping is pure, both w
 does the rest: cursors, checkpoints, retries, limits, matching, conflicts, pushing, echoes.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -20,7 +20,11 @@ from isthmus.store.observation import Observation
 
 
 class Raw(Struct, frozen=True, kw_only=True):
-    """A record as the vendor sent it. `at` is the vendor's stamp, `version` its token for conditional writes."""
+    """A record as the vendor sent it. `at` is the vendor's stamp, `version` its token for conditional writes.
+
+    For a deleted one the engine makes the tombstones itself, of every record known by that external id in the feed's
+    types; the mapping is not asked and `body` may be empty.
+    """
 
     external_id: str
     body: dict[str, Json]
@@ -41,8 +45,9 @@ class Page(Struct, frozen=True, kw_only=True):
 class Change(Struct, frozen=True, kw_only=True):
     """What to write to the vendor: only the fields that differ there. Without `external_id` it is a new record.
 
-    `links` names, for fields that point to other records, their external ids in the same system. `key` is the same
-    for every attempt at this change, for vendors that take an idempotency key.
+    `links` names, for fields that point to other records, their external ids in the same system; such fields are not
+    in `fields`, unless they are cleared (null). `key` is the same for every attempt at this change, for vendors that
+    take an idempotency key; a session whose vendor takes none, and that can, looks a new record up before it makes it.
     """
 
     record_id: UUID
@@ -90,7 +95,7 @@ class Session(Protocol):
         ...
 
     def ids(self, feed: str) -> AsyncIterator[Sequence[str]]:
-        """Yield every external id the feed holds, for the sweep that finds deletions."""
+        """Yield every external id that the feed's records have here, for the sweep that finds deletions."""
         ...
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
@@ -127,6 +132,8 @@ class Connector:
     """A connector: `name` is its folder. `open` takes the settings by name.
 
     `feeds` are all that it knows; where settings decide which of them a connection has, `feeds_for` says so.
+    `writable` names by record type the fields that may be written, said before by the system or not; of a type that a
+    feed writes and that is not in it, only fields that the system itself has spoken of are written.
     """
 
     name: str
@@ -141,6 +148,7 @@ class Connector:
     fake: bool = False
     requests_per_second_max: float = 10.0
     feeds_for: Callable[[dict[str, str]], tuple[Feed, ...]] | None = None
+    writable: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def feeds_of(self, settings: dict[str, str]) -> tuple[Feed, ...]:
         """Return the feeds that a connection with these settings offers, in the order of pulling."""
