@@ -1,10 +1,11 @@
 """Attribution: who gets which part of what was won, exact to the minor unit and open down to every step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 
@@ -35,13 +36,40 @@ class BucketCredit:
     outcomes: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Credit rows: `row` and `bucket` are -1 and the code after the last bucket where an outcome has no step."""
+
+    journeys: Journeys
+    outcome: I64
+    row: I64
+    bucket: I64
+    share: F64
+    minor: I64
+
+    @classmethod
+    def of(cls, journeys: Journeys, *, shares: F64, minor: I64) -> Self:
+        """Put the rows of outcomes without steps among those with steps, in order of outcome."""
+        lonely = np.flatnonzero(journeys.without_steps)
+        nowhere = np.full(lonely.size, len(journeys.ledger.buckets), dtype=np.int64)
+        outcome = np.concatenate((journeys.outcome, lonely))
+        order = np.argsort(outcome, kind="stable") if lonely.size else slice(None)
+        return cls(
+            journeys=journeys,
+            outcome=outcome[order],
+            row=np.concatenate((journeys.row, np.full(lonely.size, -1, dtype=np.int64)))[order],
+            bucket=np.concatenate((journeys.ledger.bucket[journeys.row].astype(np.int64), nowhere))[order],
+            share=np.concatenate((shares, np.ones(lonely.size)))[order],
+            minor=np.concatenate((minor, journeys.outcomes.minor[lonely]))[order],
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Attribution:
     """The credit of one model over one set of outcomes.
 
-    `credit` has one row per pair of outcome and step, also for steps that received nothing, and one row with
-    an empty step for each outcome without steps: `outcome, unit, step, bucket, at, closed_at, share, minor, currency`,
-    in order of outcome, then time; `minor` counts 10^-`digits[currency]`. Currencies are never added together.
+    `outcomes` were won, `journeys` of them have steps. `digits` are the decimals in which each currency is counted.
+    Currencies are never added together.
     """
 
     model: str
@@ -52,7 +80,17 @@ class Attribution:
     journeys: int
     digits: Mapping[str, int]
     totals: tuple[BucketCredit, ...]
-    credit: Table
+    rows: _Rows = field(repr=False)
+
+    @property
+    def credit(self) -> Table:
+        """The rows behind the totals, made when asked for.
+
+        One row per pair of outcome and step, also for steps that received nothing, and one row with an empty step for
+        each outcome without steps: `outcome, unit, step, bucket, at, closed_at, share, minor, currency`, in order of
+        outcome, then time; `minor` counts 10^-`digits[currency]`.
+        """
+        return _table(self.rows.journeys, rows=self.rows)
 
     @property
     def unattributed(self) -> Mapping[str, Decimal]:
@@ -115,12 +153,13 @@ def credit(
     chosen = model_named(model)
     shape = position if isinstance(position, Position) else position_named(position)
     parameters = Parameters(half_life_days=half_life_days, position=shape)
-    paths = journeys.paths()
+    paths = journeys.paths
     shares = chosen.rule(paths, parameters)
     outcomes = journeys.outcomes
-    lonely = np.flatnonzero(journeys.without_steps)
-    minor = split_many(minor=outcomes.minor[journeys.counts > 0], shares=shares, starts=paths.starts)
-    rows = _Rows.of(journeys, shares=shares, minor=minor, lonely=lonely)
+    unit = outcomes.unit[journeys.counts > 0]
+    pieces = split_many(minor=outcomes.minor[journeys.counts > 0] // unit, shares=shares, starts=paths.starts)
+    minor = pieces * np.repeat(unit, paths.lengths)
+    rows = _Rows.of(journeys, shares=shares, minor=minor)
     known: dict[str, str | float] = {"half_life_days": half_life_days, "position": shape.name}
     return Attribution(
         model=chosen.name,
@@ -130,36 +169,11 @@ def credit(
             {"window_days": journeys.window_days, **{name: known[name] for name in chosen.reads}}
         ),
         outcomes=outcomes.count,
-        journeys=outcomes.count - lonely.size,
+        journeys=int(np.count_nonzero(journeys.counts)),
         digits=MappingProxyType(dict(zip(outcomes.currencies, outcomes.digits, strict=True))),
         totals=_totals(journeys, rows=rows),
-        credit=_table(journeys, rows=rows),
+        rows=rows,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Credit rows: `row` and `bucket` are -1 and the code after the last bucket where an outcome has no step."""
-
-    outcome: I64
-    row: I64
-    bucket: I64
-    share: F64
-    minor: I64
-
-    @classmethod
-    def of(cls, journeys: Journeys, *, shares: F64, minor: I64, lonely: I64) -> "_Rows":
-        """Put the rows of outcomes without steps among those with steps, in order of outcome."""
-        nowhere = np.full(lonely.size, len(journeys.ledger.buckets), dtype=np.int64)
-        outcome = np.concatenate((journeys.outcome, lonely))
-        order = np.argsort(outcome, kind="stable") if lonely.size else slice(None)
-        return cls(
-            outcome=outcome[order],
-            row=np.concatenate((journeys.row, np.full(lonely.size, -1, dtype=np.int64)))[order],
-            bucket=np.concatenate((journeys.ledger.bucket[journeys.row].astype(np.int64), nowhere))[order],
-            share=np.concatenate((shares, np.ones(lonely.size)))[order],
-            minor=np.concatenate((minor, journeys.outcomes.minor[lonely]))[order],
-        )
 
 
 def _totals(journeys: Journeys, *, rows: _Rows) -> tuple[BucketCredit, ...]:

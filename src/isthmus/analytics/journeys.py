@@ -6,7 +6,7 @@ import numpy as np
 
 from isthmus.analytics import _arrow
 from isthmus.analytics._arrow import I64, Bools
-from isthmus.analytics.ledger import Ledger
+from isthmus.analytics.ledger import Ledger, unpacked
 from isthmus.analytics.outcomes import Outcomes
 from isthmus.analytics.rules import Paths
 from isthmus.kernel.errors import Invalid, TooLarge
@@ -32,7 +32,8 @@ class TooManyPairs(TooLarge):
 class Journeys:
     """m pairs of outcome and step, in order of outcome, then time.
 
-    `outcome` int64[m] indexes the outcomes, `row` int64[m] the ledger, `counts` int64[n] is the steps per outcome.
+    `outcome` int64[m] indexes the outcomes, `row` int64[m] the ledger, `counts` int64[n] is the steps per outcome,
+    `paths` is what the rules need of the journeys that have steps.
     """
 
     ledger: Ledger
@@ -40,22 +41,13 @@ class Journeys:
     outcome: I64
     row: I64
     counts: I64
+    paths: Paths
     window_days: int | None
 
     @property
     def without_steps(self) -> Bools:
         """Which outcomes have no step in their window: their worth is unattributed."""
         return self.counts == 0
-
-    def paths(self) -> Paths:
-        """Return what the rules need of the journeys that have steps."""
-        counts = self.counts[self.counts > 0]
-        return Paths(
-            starts=(np.cumsum(counts) - counts).astype(np.int64),
-            at=self.ledger.at[self.row],
-            direct=self.ledger.direct[self.row],
-            mark=self.ledger.mark[self.row],
-        )
 
 
 def cut(*, ledger: Ledger, outcomes: Outcomes, window_days: int | None) -> Journeys:
@@ -83,15 +75,21 @@ def cut(*, ledger: Ledger, outcomes: Outcomes, window_days: int | None) -> Journ
     pairs = int(counts.sum())
     if pairs > PAIRS_MAX:
         raise TooManyPairs(f"Outcomes and steps make {pairs} pairs.", fix="Shorten the window or the period.")
-    before = np.cumsum(counts) - counts
+    row = np.arange(pairs, dtype=np.int64) + np.repeat(first - (np.cumsum(counts) - counts), counts)
     return Journeys(
         ledger=ledger,
         outcomes=outcomes,
         outcome=np.repeat(np.arange(outcomes.count, dtype=np.int64), counts),
-        row=np.arange(pairs, dtype=np.int64) + np.repeat(first - before, counts),
+        row=row,
         counts=counts,
+        paths=_paths(ledger, row=row, counts=counts[counts > 0]),
         window_days=window_days,
     )
+
+
+def _paths(ledger: Ledger, *, row: I64, counts: I64) -> Paths:
+    direct, mark = unpacked(ledger.flags[row])
+    return Paths(starts=(np.cumsum(counts) - counts).astype(np.int64), at=ledger.at[row], direct=direct, mark=mark)
 
 
 def _bisect(at: I64, *, begin: I64, end: I64, bound: I64) -> I64:

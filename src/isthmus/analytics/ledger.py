@@ -71,7 +71,7 @@ class Ledger:
         at = _arrow.microseconds(_arrow.column(steps, name="at", of=_OF), name="at", of=_OF)
         flags = _flags(steps, roles=roles)
         ids = _ids(steps)
-        order = _order(unit=unit, at=at, later=_later(bucket=bucket, flags=flags, ids=ids))
+        order = _order(unit=unit, at=at, bucket=bucket, flags=flags, ids=ids)
         counts = np.bincount(unit, minlength=len(units)) if unit.size else np.zeros(len(units), dtype=np.int64)
         return cls(
             unit=unit[order],
@@ -84,22 +84,17 @@ class Ledger:
             ids=None if ids is None else ids.take(_arrow.array(order)),
         )
 
-    @property
-    def direct(self) -> Bools:
-        """Which steps are direct: nobody's work, so that last-non-direct passes over them."""
-        return (self.flags & 1).astype(np.bool_)
-
-    @property
-    def mark(self) -> U8:
-        """The mark of each step."""
-        return self.flags >> np.uint8(1)
-
     def step_ids(self, rows: I64) -> Array:
         """Return the ids of these rows."""
         if self.ids is not None:
             return self.ids.take(_arrow.array(rows))
         unit = self.unit[rows].astype(np.int64)
         return _arrow.numbered(self.units.take(_arrow.array(unit)), numbers=rows - self.starts[unit] + 1)
+
+
+def unpacked(flags: U8) -> tuple[Bools, U8]:
+    """Return which are direct (nobody's work, so that last-non-direct passes over them), and the marks."""
+    return (flags & 1).astype(np.bool_), flags >> np.uint8(1)
 
 
 def _flags(steps: Table, *, roles: Mapping[str, Mark]) -> U8:
@@ -122,22 +117,19 @@ def _ids(steps: Table) -> Array | None:
     return ids
 
 
-def _later(*, bucket: U32, flags: U8, ids: Array | None) -> I64:
-    """Return one number per row that decides between rows of the same unit and time."""
-    if ids is not None:
-        return _arrow.encode(ids)[0].astype(np.int64)
-    return (bucket.astype(np.int64) << 8) | flags
-
-
-def _order(*, unit: U32, at: I64, later: I64) -> I64:
-    """Sort by unit and time packed in one word where they fit; only rows that tie are then sorted by `later`."""
+def _order(*, unit: U32, at: I64, bucket: U32, flags: U8, ids: Array | None) -> I64:
+    """Sort by unit and time, packed in one word where they fit; then only rows that tie by id, or bucket and flags."""
     key = _packed(unit=unit, at=at)
     order = np.lexsort((at, unit)) if key is None else np.argsort(key)
     same = (unit[order][1:] == unit[order][:-1]) & (at[order][1:] == at[order][:-1])
     if same.any():
         tied = np.flatnonzero(np.concatenate((same, [False])) | np.concatenate(([False], same)))
         rows = order[tied]
-        order[tied] = rows[np.lexsort((later[rows], at[rows], unit[rows]))]
+        if ids is None:
+            later = (bucket[rows].astype(np.int64) << 8) | flags[rows]
+        else:
+            later = _arrow.encode(ids.take(_arrow.array(rows)))[0].astype(np.int64)
+        order[tied] = rows[np.lexsort((later, at[rows], unit[rows]))]
     return order
 
 

@@ -21,8 +21,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Outcomes:
     """n won outcomes in byte order of their id.
 
-    `closed_at`, `decided_at` int64[n] are microseconds since 1970 UTC; `minor` int64[n] counts units of
-    10^-digits of the currency; `currency` int64[n] indexes `currencies` and `digits`, in byte order.
+    `closed_at`, `decided_at` int64[n] are microseconds since 1970 UTC; `minor` int64[n] counts 10^-digits of the
+    currency, and is split in multiples of `unit` int64[n]; `currency` int64[n] indexes `currencies` and `digits`, which
+    are in byte order.
     """
 
     ids: Array
@@ -30,6 +31,7 @@ class Outcomes:
     closed_at: I64
     decided_at: I64
     minor: I64
+    unit: I64
     currency: I64
     currencies: tuple[str, ...]
     digits: tuple[int, ...]
@@ -48,8 +50,9 @@ class Outcomes:
 
         Rows that were not won, or closed after `as_of`, are left out; their value may be empty. The decision is at
         `committed_at` where it is given and earlier than the close, else at the close. Without ids the k-th outcome
-        of a unit is called `<unit>#<k>`. A currency is counted in its ISO 4217 minor unit, or in the finest unit
-        (down to 10^-4) that one of its amounts needs, so that no amount is ever rounded here.
+        of a unit is called `<unit>#<k>`. An amount is split in the ISO 4217 minor unit of its currency, or in the finer
+        one (down to 10^-4) that it needs itself, so that no amount is ever rounded here; a currency is counted
+        in the finest unit that one of its amounts needs.
 
         Raises:
             MissingColumn, UnusableColumn: a column is absent, of the wrong type, or empty somewhere.
@@ -59,7 +62,7 @@ class Outcomes:
         kept = outcomes.filter(_arrow.array(_counted(outcomes, as_of=as_of)))
         code, names = _arrow.encode(_arrow.texts(_arrow.column(kept, name="currency", of=_OF)))
         currencies = tuple(_arrow.strings(names))
-        minor, digits = _minor(kept, code=code, currencies=currencies)
+        minor, unit, digits = _minor(kept, code=code, currencies=currencies)
         closed = _arrow.microseconds(_arrow.column(kept, name="at", of=_OF), name="at", of=_OF)
         decided = _decided(kept, closed=closed)
         units = _arrow.texts(_arrow.column(kept, name="unit", of=_OF))
@@ -70,6 +73,7 @@ class Outcomes:
             closed_at=closed[order],
             decided_at=decided[order],
             minor=minor[order],
+            unit=unit[order],
             currency=code[order].astype(np.int64),
             currencies=currencies,
             digits=digits,
@@ -85,16 +89,20 @@ def _counted(outcomes: Table, *, as_of: datetime | None) -> Bools:
     return won & (closed <= limit)
 
 
-def _minor(outcomes: Table, *, code: U32, currencies: tuple[str, ...]) -> tuple[I64, tuple[int, ...]]:
-    """Return the worth in minor units, and the decimals of each currency."""
+def _minor(outcomes: Table, *, code: U32, currencies: tuple[str, ...]) -> tuple[I64, I64, tuple[int, ...]]:
+    """Return the worth in minor units, the unit in which each is split, and the decimals of each currency."""
     fine = _arrow.ten_thousandths(_arrow.column(outcomes, name="value", of=_OF), name="value", of=_OF)
-    digits = tuple(_digits(fine[code == k], at_least=minor_digits(name)) for k, name in enumerate(currencies))
-    minor = fine // np.array([10 ** (SCALE - each) for each in digits] or [1], dtype=np.int64)[code]
+    needed = np.array([minor_digits(name) for name in currencies], dtype=np.int64)[code]
+    for digits in range(SCALE):
+        needed = np.where(fine % 10 ** (SCALE - digits) != 0, np.maximum(needed, digits + 1), needed)
+    finest = np.zeros(len(currencies), dtype=np.int64)
+    np.maximum.at(finest, code, needed)
+    minor = fine // 10 ** (SCALE - finest[code])
     if np.any(np.abs(minor) >= MINOR_MAX) or np.abs(minor.astype(np.float64)).sum() >= _TOTAL_MAX:
         raise AmountTooLarge(
             "An outcome is worth 2^53 minor units or more, or all of them 2^62.", fix="Check the unit of `value`."
         )
-    return minor, digits
+    return minor, 10 ** (finest[code] - needed), tuple(int(each) for each in finest)
 
 
 def _ordered(outcomes: Table, *, units: Array, by: tuple[I64, ...]) -> tuple[I64, Array]:
@@ -118,14 +126,6 @@ def _decided(outcomes: Table, *, closed: I64) -> I64:
         return closed
     filled = _arrow.filled(committed, default=closed, name="committed_at", of=_OF)
     return np.minimum(filled, closed)
-
-
-def _digits(fine: I64, *, at_least: int) -> int:
-    """Return how many decimals these amounts need, at least those of the currency."""
-    for digits in range(at_least, SCALE):
-        if not np.any(fine % 10 ** (SCALE - digits)):
-            return digits
-    return SCALE
 
 
 def _rank(groups: I64) -> I64:
