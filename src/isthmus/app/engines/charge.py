@@ -21,7 +21,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 STEADY_SECONDS = 60.0
 """An engine that stayed healthy for so long has its earlier failures forgiven."""
 PROBE_EVERY = 5.0
-LINGER_SECONDS = 10.0
+LINGER_SECONDS = 2.0
+RECOVERY_SECONDS = 15.0
 POLL_SECONDS = 0.02
 
 TROUBLE = (OSError, IsthmusError, psycopg.Error, subprocess.SubprocessError)
@@ -41,7 +42,7 @@ class Server(Protocol):
     def fingerprint(self) -> str: ...
     def pids(self) -> frozenset[int]: ...
     def main_pid(self) -> int | None: ...
-    def prepare(self) -> None: ...
+    def prepare(self, *, first: bool) -> None: ...
     def start(self) -> subprocess.Popen[bytes]: ...
     def ready(self, pid: int) -> bool: ...
     def settle(self) -> None: ...
@@ -98,7 +99,7 @@ class Charge:
     def launch(self) -> None:
         """Start the engine, after whatever is left of an earlier one has ended."""
         self._clear_the_way()
-        self.server.prepare()
+        self.server.prepare(first=self._starts == 0)
         bound_log(self.server.log)
         self._log_start = self.server.log.stat().st_size
         self._child = self.server.start()
@@ -107,15 +108,22 @@ class Charge:
         self._become("pending")
 
     def _clear_the_way(self) -> None:
-        """End the programs of an engine that has no supervisor: in order if its head lives, else as they end."""
+        """End the programs of an engine that has no supervisor: in order, if its head lives."""
         head = self.server.main_pid()
         if head is not None:
             self._pid, self._child = head, None
             self.stop()
-        elif not _wait(lambda: not self.server.pids(), seconds=LINGER_SECONDS):
+        self._clear_stragglers()
+
+    def _clear_stragglers(self) -> None:
+        """End programs whose head is gone, which may be busy and not have noticed: by themselves, or harder."""
+        softer, hardest = (step for step, _ in self.server.stop_steps[-2:])
+        for step in (softer, hardest):
+            if _wait(lambda: not self.server.pids(), seconds=LINGER_SECONDS):
+                return
             for pid in self.server.pids():
-                _signal(pid, signal.SIGKILL)
-            _wait(lambda: not self.server.pids(), seconds=LINGER_SECONDS)
+                _signal(pid, step)
+        _wait(lambda: not self.server.pids(), seconds=LINGER_SECONDS)
 
     def wait_ready(self, *, seconds: float) -> None:
         """Wait until the engine serves.
@@ -186,24 +194,40 @@ class Charge:
         self._become("retrying", f"{why} (next try in {pause:.1f} s)")
 
     def signal_stop(self) -> None:
-        """Ask the engine to stop, without waiting."""
-        if self._pid is not None and self._alive():
+        """Ask the engine to stop, without waiting; one that is still recovering is left to `stop`."""
+        if self._pid is not None and self._alive() and self.server.answers():
             _signal(self._pid, self.server.stop_steps[0][0])
             self._asked_to_stop = True
 
     def stop(self) -> None:
-        """Stop the engine in the steps that it names, each harsher than the last, and see all its programs gone."""
-        for step, seconds in self.server.stop_steps:
-            if self._pid is None or not self._alive():
+        """Stop the engine in the steps that it names, each harsher than the last, and see all its programs gone.
+
+        PostgreSQL 18 that is asked in order while it begins crash recovery waits for ever (its startup program is
+        gone, the others stay). So it is given time to finish first; if that is not enough, the harsher step costs
+        nothing, because recovery begins again at the next start.
+        """
+        steps = list(self.server.stop_steps)
+        if not self._asked_to_stop and not _wait(self._orderly, seconds=RECOVERY_SECONDS):
+            steps = steps[1:]
+        for step, seconds in steps:
+            if not self._alive():
                 break
             if not self._asked_to_stop:
-                _signal(self._pid, step)
+                self._signal(step)
             self._asked_to_stop = False
             if _wait(lambda: not self._alive(), seconds=seconds):
                 break
-        _wait(lambda: not self.server.pids(), seconds=LINGER_SECONDS)
+        self._clear_stragglers()
         self._child, self._pid = None, None
         self._become("pending", "stopped")
+
+    def _orderly(self) -> bool:
+        """Say whether the engine may be asked to stop in order, or is gone already."""
+        return self._pid is None or not self._alive() or self.server.answers()
+
+    def _signal(self, step: signal.Signals) -> None:
+        if self._pid is not None:
+            _signal(self._pid, step)
 
 
 def end_abandoned(directory: Path, *, program: str, step: signal.Signals, seconds: float) -> None:

@@ -65,16 +65,20 @@ class PostgresServer:
         except FileNotFoundError:
             return []
 
-    def prepare(self) -> None:
+    def prepare(self, *, first: bool) -> None:
         """Make the cluster if there is none, write its configuration, clear what the dead left behind.
 
         Only to be called while no program of the cluster lives.
 
         Raises:
-            EngineDirectoryUnusable: the cluster belongs to another major version.
+            EngineDirectoryUnusable: the cluster belongs to another major version, or went away since the first start.
             EngineFailed: `initdb` failed.
         """
         if not (self.directory / "PG_VERSION").exists():
+            if not first:
+                raise EngineDirectoryUnusable(
+                    f"{self.directory} was removed while it was in use.", fix="Restore it from a backup, or start anew."
+                )
             self._initialise()
         made_by = (self.directory / "PG_VERSION").read_text().strip()
         if made_by != str(self._programs.major):
@@ -189,7 +193,10 @@ class PostgresServer:
 
     def answers(self) -> bool:
         """Say whether the server lets the program in and answers."""
-        return opens(postgres_access(self._home, sockets=self.sockets, version=0).app)
+        try:
+            return opens(postgres_access(self._home, sockets=self.sockets, version=0).app)
+        except EngineDirectoryUnusable:
+            return False
 
     def access(self) -> PostgresAccess:
         """Return how to reach the running server."""

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from isthmus.app.engines.access import EngineName, ValkeyAccess
+from isthmus.app.engines.errors import EngineDirectoryUnusable
 from isthmus.app.engines.home import EngineHome, Entropy, make_directory, write_private
 from isthmus.app.engines.identity import Identity, give
 from isthmus.app.engines.liveness import head_of, working_in
@@ -56,8 +57,14 @@ class ValkeyServer:
         """Return the server's pid if it lives."""
         return head_of(working_in(self.directory, program=PROGRAM))
 
-    def prepare(self) -> None:
-        """Write configuration and access list. Only to be called while no program of the directory lives."""
+    def prepare(self, *, first: bool) -> None:
+        """Write configuration and access list. Only to be called while no program of the directory lives.
+
+        Raises:
+            EngineDirectoryUnusable: the directory went away since the first start.
+        """
+        if not first and not self.directory.exists():
+            raise EngineDirectoryUnusable(f"{self.directory} was removed while it was in use.", fix="Start anew.")
         make_directory(self.directory, mode=0o700)
         give(self.directory, owner=self._identity.owner)
         uid, gid = self._identity.owner
@@ -83,12 +90,12 @@ class ValkeyServer:
 
     def answers(self) -> bool:
         """Say whether the server lets the program in and answers."""
-        access = self._access(version="")
         try:
+            access = self._access(version="")
             with Conversation.by_socket(access.socket_path or "") as valkey:
                 valkey.sign_in(access.username, access.password)
                 return valkey.ask("PING") == "PONG"
-        except (OSError, ValkeyRefusal):
+        except (OSError, ValkeyRefusal, EngineDirectoryUnusable):
             return False
 
     def access(self) -> ValkeyAccess:

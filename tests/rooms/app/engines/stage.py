@@ -16,8 +16,17 @@ from typing import Self, cast
 
 import psutil
 import psycopg
+import valkey
 
-from isthmus.app.engines import Engines, EngineSettings, PostgresLogin, RunningEngines, start_engines
+from isthmus.app.engines import (
+    EngineHealth,
+    Engines,
+    EngineSettings,
+    PostgresLogin,
+    RunningEngines,
+    ValkeyAccess,
+    start_engines,
+)
 from isthmus.app.engines.home import EngineHome
 from isthmus.app.engines.liveness import working_in
 from tests.rooms.app.engines import program as program_script
@@ -28,10 +37,13 @@ ROOM = 2 * 2**30
 SITE = Path(psycopg.__file__).parents[1]
 
 
-def start(data_dir: Path) -> Engines:
+def start(data_dir: Path, *, on_change: Callable[[EngineHealth], None] = lambda _: None) -> Engines:
     """Start the engines of a data directory in this program."""
     return start_engines(
-        settings=EngineSettings(data_dir=data_dir), entropy=secrets.token_bytes, now=program_script.present_moment
+        settings=EngineSettings(data_dir=data_dir),
+        entropy=secrets.token_bytes,
+        now=program_script.present_moment,
+        on_change=on_change,
     )
 
 
@@ -90,6 +102,15 @@ def directory(*, parent: Path | None = None) -> Generator[Path]:
 def copy(template: Path, target: Path) -> None:
     """Copy a stopped data directory with owners and modes."""
     subprocess.run(["cp", "-a", str(template), str(target)], check=True)  # noqa: S607  found by PATH as everywhere
+
+
+def ask_valkey(access: ValkeyAccess, *words: str) -> object:
+    """Return the answer to a command, by the client that the program uses."""
+    client = valkey.Valkey(**access.arguments)
+    try:
+        return cast("object", client.execute_command(*words))  # pyright: ignore[reportUnknownMemberType]  half typed
+    finally:
+        client.close()
 
 
 def column(connection: psycopg.Connection, query: str) -> list[int]:

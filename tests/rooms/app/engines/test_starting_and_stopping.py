@@ -6,7 +6,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import valkey
 
 from isthmus.app.engines import EngineSettings, EnginesHeld, running_engines, start_engines
 from isthmus.app.engines.holding import DirectoryLock
@@ -22,11 +21,11 @@ def test_a_cold_start_gives_both_engines_and_a_warm_one_finds_what_was_written()
             assert cold.valkey is not None
             with stage.connect(cold.postgres.owner) as connection:
                 connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
-            valkey.Valkey(**cold.valkey.arguments).set("kept", "8")
+            stage.ask_valkey(cold.valkey, "SET", "kept", "8")
         with stage.start(data_dir) as warm, stage.connect(warm.postgres.owner) as connection:
             assert warm.valkey is not None
             assert stage.column(connection, "SELECT n FROM kept") == [7]
-            assert valkey.Valkey(**warm.valkey.arguments).get("kept") == b"8"
+            assert stage.ask_valkey(warm.valkey, "GET", "kept") == b"8"
             assert {one.name: one.status for one in warm.health()} == {"postgres": "healthy", "valkey": "healthy"}
 
 
@@ -35,11 +34,12 @@ def test_a_clean_stop_leaves_no_program_no_socket_and_nothing_to_join(data_dir: 
     sockets = Path(engines.postgres.app.host)
     assert len(stage.engine_pids(data_dir)) > 1
     assert list(sockets.iterdir())
+    pids = [one.pid for one in engines.health()]
     engines.stop()
     assert stage.engine_pids(data_dir) == set()
     assert list(sockets.iterdir()) == []
     assert str(sockets) not in Path("/proc/net/unix").read_text()
-    assert [child for child in psutil.Process().children() if child.name() in {"postgres", "valkey-server"}] == []
+    assert not [pid for pid in pids if pid is not None and psutil.pid_exists(pid)], "stopped and not reaped"
     assert running_engines(settings=EngineSettings(data_dir=data_dir)) is None
     engines.stop()
 
