@@ -1,0 +1,56 @@
+"""What the gateway refuses beyond the ground errors of the kernel."""
+
+from isthmus.kernel.errors import Conflicting, Denied, Invalid, IsthmusError, Malformed, NotFound, PreconditionFailed
+
+
+class RouteMissing(NotFound):
+    """No route has this path."""
+
+    code, title = "route-missing", "There is nothing at this path"
+
+
+class MethodRefused(IsthmusError):
+    """The path is known and does not answer this method; the header Allow names those it does."""
+
+    status, code, title = 405, "method-refused", "The method is not supported here"
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        """`allowed` are the methods there are."""
+        super().__init__("This path does not answer that method.", fix=f"Use one of {', '.join(allowed)}.")
+        self.allowed = allowed
+
+
+class PreconditionRequired(IsthmusError):
+    """A change must say which version of the record it was made from."""
+
+    status, code, title = 428, "precondition-required", "The change must name the version it was made from"
+
+
+class StaleVersion(PreconditionFailed):
+    """The record has another version than the change was made from."""
+
+    code = "stale-version"
+
+
+class KeyReused(Invalid):
+    """The Idempotency-Key was used for another request."""
+
+    code, title = "idempotency-key-reused", "The Idempotency-Key was used for another request"
+
+
+class InFlight(Conflicting):
+    """The first call with this Idempotency-Key has not ended yet."""
+
+    code, title = "idempotency-key-in-flight", "The same call is being answered at this moment"
+
+
+class ForgeryRefused(Denied):
+    """A change in the name of a signed-in person did not come from our own page."""
+
+    code, title = "forgery-refused", "The form is out of date"
+
+
+class VersionUnknown(Malformed):
+    """The header Isthmus-Version names no version of this interface."""
+
+    code, title = "version-unknown", "This interface has no such version"

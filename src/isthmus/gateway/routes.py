@@ -1,0 +1,228 @@
+"""How a route is declared, what its handler is given, and what it may answer."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from isthmus.auth.principal import Principal
+from isthmus.gateway.cursors import Cursors
+from isthmus.gateway.errors import PreconditionRequired, StaleVersion
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.errors import Denied, Fault, Invalid, IsthmusError, NotFound, Unauthenticated
+from isthmus.kernel.ids import InvalidId, uuid_of
+from isthmus.kernel.marks import Json, RecordType
+from isthmus.store.database import Database, Scope
+from isthmus.store.schema import Schema
+from isthmus.vault import Vault
+
+HTML = "text/html; charset=utf-8"
+BODY_BYTES_MAX = 1 << 20
+BATCH_BODY_BYTES_MAX = 8 << 20
+PAGE_ROWS = 50
+PAGE_ROWS_MAX = 200
+Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Accepts: TypeAlias = Literal["json", "form", "raw"]
+T = TypeVar("T")
+
+
+class Paging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Query parameters of a list; a list with filters of its own declares a subclass."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX, description="How many at most.")] = PAGE_ROWS
+    cursor: Annotated[str, Meta(max_length=2000, description="Where to go on, as `next_cursor` said.")] | None = None
+
+
+class Page(Struct, Generic[T], frozen=True, kw_only=True):
+    """One page of a list."""
+
+    data: list[T]
+    next_cursor: str | None = None
+    has_more: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """A full answer, for handlers that need more than a value.
+
+    `value` is sent as JSON. `body` is sent as it is, whole or piece by piece (server-sent events, exports), with the
+    route's media type unless `media` says another. `version` becomes the ETag and answers If-None-Match.
+    """
+
+    value: Struct | None = None
+    body: bytes | AsyncIterator[bytes] | None = None
+    status: int | None = None
+    media: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    version: int | None = None
+
+
+def redirect(to: str) -> Response:
+    """Send the browser to another page after a form (303 See Other)."""
+    return Response(body=b"", status=303, headers=(("location", to),))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What handlers work with. `others` holds one value of a type each, which the assembly put there."""
+
+    schema: Schema
+    database: Database
+    vault: Vault
+    clock: Clock
+    others: Mapping[type, object] = field(default_factory=dict[type, object])
+
+    def of(self, kind: type[T]) -> T:
+        """Return the service of that type; raises LookupError when the assembly gave none."""
+        found = self.others.get(kind)
+        if not isinstance(found, kind):
+            message = f"the assembly gives no {kind.__name__}"
+            raise LookupError(message)  # noqa: TRY004 - it is missing; its type cannot be wrong.
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call that was let through: read, checked against the route's declaration, and allowed.
+
+    `scope` is what a transaction is opened with: the caller's workspace, the caller, the request id and the moment. On
+    a route for everybody it names no workspace, and row-level security shows it nothing. `once` is an id that repeats
+    when, and only when, the caller repeats the call with the same Idempotency-Key: as the external id of what is put,
+    it makes that exactly once, even when the first attempt was killed before it could answer.
+    """
+
+    route: "Route"
+    path: Mapping[str, str]
+    services: Services
+    scope: Scope
+    request_id: str
+    once: UUID
+    caller: Principal | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    raw: bytes = b""
+    read_query: Struct | None = None
+    read_body: Struct | None = None
+    version: str = ""
+    secure: bool = False
+
+    @property
+    def principal(self) -> Principal:
+        """The caller; raises Unauthenticated on a route for everybody when nobody is known."""
+        if self.caller is None:
+            raise Unauthenticated("No credential came with the request.", fix="Sign in.")
+        return self.caller
+
+    def body(self, kind: type[T]) -> T:
+        """Return the body, which the route declares to be of that type."""
+        if not isinstance(self.read_body, kind):
+            message = f"{self.route.path} declares another body than {kind.__name__}"
+            raise TypeError(message)
+        return self.read_body
+
+    def query(self, kind: type[T]) -> T:
+        """Return the query parameters, which the route declares to be of that type."""
+        if not isinstance(self.read_query, kind):
+            message = f"{self.route.path} declares other query parameters than {kind.__name__}"
+            raise TypeError(message)
+        return self.read_query
+
+    def record_id(self, name: str, record_type: RecordType) -> UUID:
+        """Return the record id that stands in the path; raises NotFound for what is no id of that type."""
+        try:
+            return uuid_of(record_type.prefix, self.path[name])
+        except InvalidId as error:
+            raise NotFound(error.detail, fix=error.fix) from error
+
+    def may(self, permission: str) -> bool:
+        """Tell whether the caller has a further permission, such as that to see personal fields."""
+        return self.caller is not None and self.caller.may(permission)
+
+    def require(self, permission: str) -> None:
+        """Raise Denied unless the caller has a further permission."""
+        if not self.may(permission):
+            raise Denied(f"This needs the permission {permission}.", fix="Ask for a key or a role that has it.")
+
+    def expect(self, version: int) -> None:
+        """Compare If-Match with the record's version; raises PreconditionRequired or StaleVersion."""
+        wanted = self.headers.get("if-match")
+        if wanted is None:
+            raise PreconditionRequired(
+                "A change needs If-Match.", fix="Read the record and send its ETag as If-Match, or * to overwrite."
+            )
+        tags = {tag.strip() for tag in wanted.split(",")}
+        if "*" not in tags and f'"{version}"' not in tags:
+            raise StaleVersion(f'The record is at version "{version}".', fix="Read it again and repeat the change.")
+
+    def after(self) -> str | None:
+        """Return what the handler gave to `page` as `after` for the page before, or None on the first.
+
+        Raises Invalid for a cursor that was altered or belongs to another list.
+        """
+        cursor = getattr(self.read_query, "cursor", None)
+        return self._cursors().read(cursor) if isinstance(cursor, str) else None
+
+    def page(self, rows: list[T], *, limit: int, after: Callable[[T], str]) -> Page[T]:
+        """Return a page of `limit` rows; `rows` holds one more when there are more, `after` names a row's place."""
+        shown = rows[:limit]
+        more = len(rows) > limit
+        return Page(data=shown, has_more=more, next_cursor=self._cursors().write(after(shown[-1])) if more else None)
+
+    def _cursors(self) -> Cursors:
+        keys = self.services.vault.workspace(self.scope.workspace)
+        return Cursors(key=keys.derived("cursors"), bound=f"{self.route.path}?{self._filters()}")
+
+    def _filters(self) -> str:
+        fields = getattr(self.read_query, "__struct_fields__", ())
+        return repr([(name, getattr(self.read_query, name)) for name in fields if name not in {"limit", "cursor"}])
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Struct | Response | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One operation. Everything the gateway checks and the documentation says stands here.
+
+    `path` is a template: `/api/v1/x/{x_id}`, with custom verbs as `/api/v1/x/{x_id}:run` and `/api/v1/x:batch`.
+    `permission` None lets everybody in. `media` is the type of the answer: JSON, `text/html; charset=utf-8` for a
+    page (whose caller is sent to the sign-in page instead of being refused), `text/event-stream`, …
+    `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
+    `raw` for uploads (`Call.raw`). `errors` names what the handler raises beyond what the gateway itself raises.
+    """
+
+    method: Method
+    path: str
+    handler: Handler
+    summary: str
+    permission: str | None
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
+    response: type[Struct] | None = None
+    status: int = 200
+    media: str = "application/json"
+    accepts: Accepts = "json"
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    request_example: Json = None
+    response_example: Json = None
+    errors: tuple[type[IsthmusError], ...] = ()
+    body_bytes_max: int = BODY_BYTES_MAX
+    if_match: bool = False
+    listed: bool = True
+    operation: str | None = None
+
+    @property
+    def is_page(self) -> bool:
+        """Tell whether it answers a browser with a page."""
+        return self.media.startswith("text/html")
+
+
+def id_at(pointer: str, text: str, record_type: RecordType) -> UUID:
+    """Return a record id that stands in the body or query; raises Invalid with a fault at `pointer`."""
+    try:
+        return uuid_of(record_type.prefix, text)
+    except InvalidId as error:
+        fault = Fault(pointer=pointer, code=error.code, detail=error.detail)
+        raise Invalid(error.detail, fix=error.fix, faults=(fault,)) from error
