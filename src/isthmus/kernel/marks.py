@@ -240,10 +240,21 @@ def _layers(annotation: object) -> list[object]:
         layers.append(inner)
 
 
+class MoneyForm(Struct, frozen=True):
+    """Money as it stands in JSON, once its amount and currency are checked."""
+
+    amount: str
+    currency: str
+
+
+def _checked(declared: Field) -> object:
+    return MoneyForm if declared.column == "money" else declared.annotation
+
+
 def _partial(name: str, fields: tuple[Field, ...]) -> type[Struct]:
     return msgspec.defstruct(
         name,
-        [(each.name, Union[each.annotation, None, UnsetType], UNSET) for each in fields],  # noqa: UP007 - built at run time.
+        [(each.name, Union[_checked(each), None, UnsetType], UNSET) for each in fields],  # noqa: UP007 - built at run time.
         frozen=True,
         kw_only=True,
         forbid_unknown_fields=True,

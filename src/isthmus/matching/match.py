@@ -31,24 +31,24 @@ from unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::text[]) as link(
 
 
 async def match(tx: Transaction, prepared: Prepared, *, entropy: Callable[[int], bytes]) -> None:
-    """Name the record of every row that has none: one with the same handle, or a new one.
+    """Name the record of every row that has none: one with the same handle, or the candidate it came with.
 
     Each link made is written down with its evidence, so that it can be explained and undone.
     """
     strangers = [row for row in prepared.rows if row.record_id is None]
     if not strangers:
         return
-    unix_ms = milliseconds(tx.scope.now)
-    ids = iter(mint_many(unix_ms=unix_ms, count=len(strangers), entropy=entropy(len(strangers) * ENTROPY_BYTES)))
     keyed = [(row, _strongest(row)) for row in strangers]
     found = await _find(tx, prepared.type, [key for _, key in keyed if key])
     links: list[tuple[Row, UUID, UUID, str]] = []
     for row, key in keyed:
-        own = next(ids)
+        own = row.candidate
+        if own is None:
+            message = "a row without a candidate reached match(): anticipate it first"
+            raise AssertionError(message)
         holder = found.get(key) if key else None
         if key and holder:
             row.record_id = holder
-            row.known = True
             links.append((row, holder, own, prepared.type.handles[key[0]].name))
         else:
             row.record_id, row.fresh = own, True

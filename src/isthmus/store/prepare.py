@@ -1,40 +1,40 @@
 """From observations to rows that can be stored: normalised, checked against the record type, digested, indexed.
 
-Pure computation, safe in a thread: the next batch is prepared while the database stores the last one.
+Pure computation, safe in a thread: the next batch is prepared while the database stores the last one. Observations that
+speak of the same fields go column by column; a value that has no stored form sends its row the slow way, on which all
+its faults are found.
 """
 
-import math
-import re
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
 from hashlib import blake2b
-from typing import cast
 from uuid import UUID
 
 import msgspec
-from email_validator import EmailNotValidError, validate_email
 
 from isthmus.kernel.errors import Fault, IsthmusError
 from isthmus.kernel.hlc import evidence
-from isthmus.kernel.marks import NOT_NEGATIVE, Field, Json, Normal, RecordType
-from isthmus.kernel.money import MINOR_DIGITS, InvalidMoney, Money
+from isthmus.kernel.marks import Json, RecordType
+from isthmus.kernel.money import InvalidMoney
+from isthmus.store.normal import ValueFault, canonical_amount, normaliser
 from isthmus.store.observation import Observation
 from isthmus.vault import WorkspaceKeys, blind_index, normal_form
+
+__all__ = ["Prepared", "Preparer", "Reject", "Rejected", "Row", "canonical_amount"]
 
 DIGEST_BYTES = 16
 _EXTERNAL_ID_MAX = 500
 _NUL = b"\\u0000"
-# The common form of an address; what it does not match is judged by the full grammar.
-_PLAIN_EMAIL = re.compile(r"[a-z0-9._%+-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}")
-_LOCAL_DOTS = re.compile(r"^\.|\.\.|\.@")
+_encoder = msgspec.json.Encoder()
 
 
 @dataclass(slots=True)
 class Row:
     """An observation made ready. `record_id` and `fresh` (a new record) are filled in when it is known who it is.
 
+    `candidate` is the id of the record it will be if nobody else is meant; what it seals is sealed for that record.
     `settles` names fields whose case it decides. `echo` is the interval in which the system kept saying its last word,
     when this word arrives late from inside it.
     """
@@ -45,11 +45,24 @@ class Row:
     digest: bytes
     indexes: tuple[bytes | None, ...]
     hlc: int
+    candidate: UUID | None = None
+    sealed: bytes | None = None
+    sealed_payload: bytes | None = None
     record_id: UUID | None = None
     fresh: bool = False
     known: bool = False
     settles: tuple[str, ...] = ()
     echo: tuple[int, int] | None = None
+
+
+class Rejected(IsthmusError):
+    """An observation has faults."""
+
+    status, code, title = 422, "rejected", "The record cannot be stored"
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        """Tell every fault."""
+        super().__init__("; ".join(f"{each.pointer}: {each.detail}" for each in faults), faults=faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +93,6 @@ class Prepared:
     merged: list[Row] = field(default_factory=list[Row])
 
 
-class _Fault(Exception):
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
 class Preparer:
     """Prepares observations of one record type in one workspace."""
 
@@ -94,107 +100,156 @@ class Preparer:
         """Derive the keys and the normalisers once."""
         self.type = record_type
         self._digest_key = keys.derived("digest")
-        self._index_keys = [
+        self._handles = [
             (each.name, each.handle.normal, keys.derived(f"index:{record_type.name}.{each.name}"))
             for each in record_type.handles
             if each.handle
         ]
-        self._normalisers = {each.name: _normaliser(each) for each in record_type.fields}
+        self._normalisers = {each.name: normaliser(each) for each in record_type.fields}
         self._personal = frozenset(each.name for each in record_type.personal_fields)
+        self._open_part, self._personal_part = record_type.open_part, record_type.personal_part
 
     def prepare(self, observations: Iterable[Observation], *, since: datetime | None, until: datetime) -> Prepared:
         """Return rows and rejects; `since`..`until` is the interval in which the observations were made.
 
         An observation that is there twice (same id, same time) is taken once.
         """
-        rows: dict[tuple[str, str, int], Row] = {}
-        rejects: list[Reject] = []
-        repeated = 0
+        prepared = Prepared(self.type, [], [])
+        shapes: dict[tuple[str, ...], list[tuple[Observation, int]]] = defaultdict(list)
+        stamps: dict[datetime | None, int] = {}
+        places: set[tuple[str, str, int]] = set()
         for each in observations:
-            hlc = evidence(claimed_at=each.at, since=since, until=until)
+            hlc = stamps.get(each.at)
+            if hlc is None:
+                hlc = stamps[each.at] = evidence(claimed_at=each.at, since=since, until=until)
             place = (each.system, each.external_id, hlc)
-            if place in rows:
-                repeated += 1
-                continue
-            try:
-                rows[place] = self._row(each, hlc)
-            except Rejected as error:
-                rejects.append(Reject(each, error.faults))
-        return Prepared(self.type, list(rows.values()), rejects, unchanged=repeated)
+            if place in places:
+                prepared.unchanged += 1
+            elif not 0 < len(each.external_id) <= _EXTERNAL_ID_MAX or "\0" in each.external_id:
+                prepared.rejects.append(Reject(each, (_BAD_ID,)))
+            else:
+                places.add(place)
+                shapes[tuple(each.fields)].append((each, hlc))
+        for names, group in shapes.items():
+            self._group(names, group, prepared)
+        return prepared
 
     def index(self, name: str, value: str) -> bytes | None:
         """Return the blind index of a handle, to look a record up by it."""
-        for field_name, normal, key in self._index_keys:
-            if field_name == name:
-                return blind_index(value, key=key, normal=normal)
+        for handle, normal, key in self._handles:
+            if handle == name:
+                return blind_index(normal_form(value, normal), key=key)
         return None
 
-    def _row(self, observation: Observation, hlc: int) -> Row:
-        normal = self.normalise(observation.fields)
-        personal = {name: normal.pop(name) for name in self._personal if name in normal}
-        handles = [personal.get(name, normal.get(name)) for name, _, _ in self._index_keys]
-        open_json = msgspec.json.encode(_converted(normal, self.type.open_part))
-        personal_json = msgspec.json.encode(_converted(personal, self.type.personal_part)) if personal else b""
-        if _NUL in open_json or _NUL in personal_json:
-            raise Rejected((Fault(pointer="/", code="nul", detail="Remove the NUL characters from the text."),))
-        if len(observation.external_id) > _EXTERNAL_ID_MAX or not observation.external_id:
-            raise Rejected((Fault(pointer="/external_id", code="invalid", detail="Give 1 to 500 characters."),))
-        digest = blake2b(open_json, key=self._digest_key, digest_size=DIGEST_BYTES)
-        digest.update(b"\0" + personal_json + (b"\1" if observation.deleted else b"\0"))
-        for name, link in observation.links.items():
-            digest.update(f"{name}={link.system or ''}:{link.external_id}\0".encode())
-        indexes = tuple(
-            blind_index(value, key=key, normal=kind) if isinstance(value, str) else None
-            for value, (_, kind, key) in zip(handles, self._index_keys, strict=True)
+    def _group(self, names: tuple[str, ...], group: list[tuple[Observation, int]], prepared: Prepared) -> None:
+        """Prepare observations that speak of the same fields; whatever has a fault goes the slow way by itself."""
+        columns = self._columns(names, [each.fields for each, _ in group])
+        if columns is None:
+            for one in group:
+                self._single(names, one, prepared)
+            return
+        try:
+            self._rows(columns, group, prepared)
+        except (msgspec.ValidationError, InvalidMoney, ValueFault) as error:
+            if len(group) == 1:
+                raise Rejected((_fault("/", str(error)),)) from error
+            for one in group:
+                self._single(names, one, prepared)
+
+    def _columns(self, names: tuple[str, ...], values: Sequence[dict[str, Json]]) -> dict[str, list[Json]] | None:
+        """Return normal columns by field name, or None when some value has no stored form."""
+        columns: dict[str, list[Json]] = {}
+        for name in names:
+            if name not in self._normalisers:
+                return None
+            column = [each[name] for each in values]
+            normal = self._normalisers[name]
+            if normal is not None:
+                try:
+                    column = [None if value is None else normal(value) for value in column]
+                except ValueFault:
+                    return None
+            columns[name] = column
+        return columns
+
+    def _single(self, names: tuple[str, ...], one: tuple[Observation, int], prepared: Prepared) -> None:
+        try:
+            fields = self.normalise(one[0].fields)
+            self._rows({name: [fields[name]] for name in names}, [one], prepared)
+        except Rejected as error:
+            prepared.rejects.append(Reject(one[0], error.faults))
+        except (msgspec.ValidationError, InvalidMoney, ValueFault):
+            faults = tuple(self._type_faults(one[0].fields)) or (_NUL_FAULT,)
+            prepared.rejects.append(Reject(one[0], faults))
+
+    def _rows(self, columns: dict[str, list[Json]], group: list[tuple[Observation, int]], prepared: Prepared) -> None:
+        opened = _encoded({name: each for name, each in columns.items() if name not in self._personal}, self._open_part)
+        personal = _encoded(
+            {name: each for name, each in columns.items() if name in self._personal}, self._personal_part
         )
-        return Row(observation, open_json, personal_json, digest.digest(), indexes, hlc)
+        opened = opened or [b"{}"] * len(group)
+        personal = personal or [b""] * len(group)
+        indexes = self._indexes(columns, len(group))
+        key = self._digest_key
+        for (each, hlc), open_json, personal_json, index in zip(group, opened, personal, indexes, strict=True):
+            content = b"%b\0%b\0%d" % (open_json, personal_json, each.deleted)
+            if each.links:
+                content += repr(
+                    sorted((name, link.system, link.external_id) for name, link in each.links.items())
+                ).encode()
+            digest = blake2b(content, key=key, digest_size=DIGEST_BYTES).digest()
+            prepared.rows.append(Row(each, open_json, personal_json, digest, index, hlc))
+
+    def _indexes(self, columns: dict[str, list[Json]], count: int) -> Iterable[tuple[bytes | None, ...]]:
+        if not self._handles:
+            return [()] * count
+        found: list[list[bytes | None]] = []
+        for name, _, key in self._handles:
+            values = columns.get(name)
+            if values is None:
+                found.append([None] * count)
+            else:
+                found.append([blind_index(each, key=key) if isinstance(each, str) else None for each in values])
+        return zip(*found, strict=True)
 
     def normalise(self, fields: dict[str, Json]) -> dict[str, Json]:
         """Return the fields in the one form in which they are stored and compared; raises Rejected with every fault."""
         normal: dict[str, Json] = {}
         faults: list[Fault] = []
         for name, value in fields.items():
-            normaliser = self._normalisers.get(name)
-            if normaliser is None:
+            if name not in self._normalisers:
                 fix = f"{self.type.name} has no field {name!r}; use `custom` for fields of your own."
                 faults.append(Fault(pointer=f"/{name}", code="unknown-field", detail=fix))
-            elif value is None:
-                normal[name] = None
-            else:
-                try:
-                    normal[name] = normaliser(value)
-                except _Fault as error:
-                    faults.append(Fault(pointer=f"/{name}", code=error.code, detail=error.detail))
+                continue
+            form = self._normalisers[name]
+            try:
+                normal[name] = value if value is None or form is None else form(value)
+            except ValueFault as error:
+                faults.append(Fault(pointer=f"/{name}", code=error.code, detail=error.detail))
         if faults:
-            raise Rejected(tuple(faults))
+            raise Rejected((*faults, *self._type_faults(normal)))
         return normal
 
-
-class Rejected(IsthmusError):
-    """An observation has faults."""
-
-    status, code, title = 422, "rejected", "The record cannot be stored"
-
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("; ".join(f"{each.pointer}: {each.detail}" for each in faults), faults=faults)
-
-
+    def _type_faults(self, values: dict[str, Json]) -> Iterable[Fault]:
+        """Check every field by itself, so that all faults are told at once."""
+        for name, value in values.items():
+            part = self._personal_part if name in self._personal else self._open_part
+            try:
+                msgspec.convert({name: value}, part)
+            except (msgspec.ValidationError, InvalidMoney) as error:
+                yield _fault(f"/{name}", str(error))
 
 
-def _converted(values: dict[str, Json], part: type[msgspec.Struct]) -> msgspec.Struct:
-    try:
-        return msgspec.convert(values, part)
-    except (msgspec.ValidationError, InvalidMoney) as error:
-        raise Rejected(tuple(_faults(values, part)) or (_fault("/", str(error)),)) from error
-
-
-def _faults(values: dict[str, Json], part: type[msgspec.Struct]) -> Iterable[Fault]:
-    """Check every field by itself, so that all faults are told at once."""
-    for name, value in values.items():
-        try:
-            msgspec.convert({name: value}, part)
-        except (msgspec.ValidationError, InvalidMoney) as error:
-            yield _fault(f"/{name}", str(error))
+def _encoded(columns: dict[str, list[Json]], part: type[msgspec.Struct]) -> list[bytes]:
+    """Return one JSON object for each row of the columns, checked against a part of the record type."""
+    if not columns:
+        return []
+    names = tuple(columns)
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    lines = _encoder.encode_lines(msgspec.convert(rows, list[part]))
+    if _NUL in lines:
+        raise ValueFault("nul", _NUL_FAULT.detail)
+    return lines.split(b"\n")[: len(rows)]
 
 
 def _fault(pointer: str, message: str) -> Fault:
@@ -203,124 +258,5 @@ def _fault(pointer: str, message: str) -> Fault:
     return Fault(pointer=inner or pointer, code="invalid-value", detail=f"{text}.")
 
 
-def _normaliser(declared: Field) -> Callable[[Json], Json]:
-    if declared.handle is not None:
-        return _EMAIL_OR[declared.handle.normal]
-    match declared.column:
-        case "text":
-            return _text
-        case "money":
-            return _not_negative(_money) if NOT_NEGATIVE in declared.marks else _money
-        case "numeric":
-            return _numeric
-        case "timestamptz":
-            return _moment
-        case "double precision":
-            return _float
-        case _:
-            return _same
-
-
-def _same(value: Json) -> Json:
-    return value
-
-
-def _text(value: Json) -> Json:
-    return value.strip() if isinstance(value, str) else value
-
-
-def _float(value: Json) -> Json:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _Fault("not-a-number", "NaN and infinity are not numbers here; send a number or null.")
-    return value
-
-
-def _email(value: Json) -> Json:
-    if not isinstance(value, str):
-        return value
-    address = normal_form(value, Normal.EMAIL)
-    if _PLAIN_EMAIL.fullmatch(address) and not _LOCAL_DOTS.search(address):
-        return address
-    if not address:
-        return ""
-    try:
-        return validate_email(address, check_deliverability=False, test_environment=True).normalized
-    except EmailNotValidError as error:
-        raise _Fault("invalid-email", f"{error} Send an address such as name@company.example.") from error
-
-
-def _phone(value: Json) -> Json:
-    return normal_form(value, Normal.PHONE) if isinstance(value, str) else value
-
-
-def _domain(value: Json) -> Json:
-    return normal_form(value, Normal.DOMAIN) if isinstance(value, str) else value
-
-
-_EMAIL_OR: dict[Normal, Callable[[Json], Json]] = {
-    Normal.EMAIL: _email,
-    Normal.PHONE: _phone,
-    Normal.DOMAIN: _domain,
-    Normal.EXACT: _text,
-}
-
-
-def _decimal(value: Json) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _Fault("invalid-amount", 'Send the amount as a decimal in a string, such as "123.45".')
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation as error:
-        raise _Fault("invalid-amount", f'{value!r} is not a decimal; send a string such as "123.45".') from error
-    if not amount.is_finite():
-        raise _Fault("not-a-number", "NaN and infinity are not amounts; send a decimal or null.")
-    return amount
-
-
-def _numeric(value: Json) -> Json:
-    return format(_decimal(value).normalize(), "f")
-
-
-def canonical_amount(amount: Decimal, currency: str) -> str:
-    """Return the amount with the decimals of its currency, and more only where it has them: `12.50`, `0.125`, `300`."""
-    digits = MINOR_DIGITS.get(currency, 2)
-    plain = amount.normalize()
-    exponent = plain.as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > digits:
-        return format(plain, "f")
-    return f"{amount:.{digits}f}"
-
-
-def _money(value: Json) -> Json:
-    if not isinstance(value, dict) or set(value) != {"amount", "currency"}:
-        raise _Fault("invalid-money", 'Send money as {"amount": "123.45", "currency": "EUR"}.')
-    amount, currency = _decimal(value["amount"]), value["currency"]
-    try:
-        money = Money(amount, cast("str", currency))
-    except InvalidMoney as error:
-        raise _Fault(error.code, str(error)) from error
-    except TypeError as error:
-        raise _Fault("invalid-money", 'The currency is three capitals of ISO 4217, such as "EUR".') from error
-    return {"amount": canonical_amount(money.amount, money.currency), "currency": money.currency}
-
-
-def _not_negative(inner: Callable[[Json], Json]) -> Callable[[Json], Json]:
-    def checked(value: Json) -> Json:
-        money = inner(value)
-        if isinstance(money, dict) and str(money["amount"]).startswith("-"):
-            raise _Fault("negative", "The amount is below zero; send zero or more.")
-        return money
-
-    return checked
-
-
-def _moment(value: Json) -> Json:
-    if not isinstance(value, str):
-        raise _Fault("invalid-time", "Send a moment as RFC 3339 text, such as 2026-11-22T09:00:00Z.")
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise _Fault("invalid-time", f"{value!r} is not RFC 3339, such as 2026-11-22T09:00:00Z.") from error
-    if at.tzinfo is None:
-        raise _Fault("no-time-zone", f"{value!r} names no time zone; add Z or an offset such as +01:00.")
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+_BAD_ID = Fault(pointer="/external_id", code="invalid", detail=f"Give 1 to {_EXTERNAL_ID_MAX} characters without NUL.")
+_NUL_FAULT = Fault(pointer="/", code="nul", detail="Remove the NUL characters from the text.")

@@ -9,13 +9,16 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import LiteralString, cast
 from uuid import UUID
 
 import msgspec
 
+from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Fault, Unavailable
+from isthmus.kernel.ids import ENTROPY_BYTES, mint_many
 from isthmus.kernel.marks import Json, RecordType
 from isthmus.store.cases import CaseChange, write_cases
 from isthmus.store.database import Transaction
@@ -23,7 +26,7 @@ from isthmus.store.fold import Claim, State, fold, open_cases, step
 from isthmus.store.prepare import Prepared, Preparer, Reject, Row
 from isthmus.store.staging import COPY, STAGE, Staged, binary, merge_statement
 from isthmus.store.trail import SEEN, claim_from, claims_of, split_personal
-from isthmus.vault import Vault
+from isthmus.vault import Vault, entropy
 
 _REFS: LiteralString = """
 select r.system, r.external_id, r.record_id, r.digest, r.hlc, r.seen
@@ -147,8 +150,7 @@ async def write(tx: Transaction, vault: Vault, prepared: Prepared, preparer: Pre
     folded = {
         record: rows for record, rows in groups.items() if len(rows) > 1 or not (rows[0].fresh and _simple(rows[0]))
     }
-    await _make_keys(tx, vault, prepared.type, groups)
-    staged = await asyncio.to_thread(_stage_plain, tx, vault, plain)
+    staged = _stage_plain(plain)
     cases: list[CaseChange] = []
     if folded:
         more, cases = await _stage_folded(tx, vault, prepared.type, preparer, folded, result)
@@ -171,28 +173,34 @@ def _simple(row: Row) -> bool:
     return not row.settles and row.observation.seen is None and not row.observation.deleted
 
 
-async def _make_keys(tx: Transaction, vault: Vault, record_type: RecordType, groups: dict[UUID, list[Row]]) -> None:
-    """Make keys for new subjects, before anything is sealed with them."""
-    fresh = [record for record, rows in groups.items() if any(row.fresh for row in rows)]
-    if record_type.personal_fields:
-        if fresh:
-            await asyncio.to_thread(vault.create, workspace=tx.scope.workspace, subjects=fresh)
-        return
-    carrying = [record for record, rows in groups.items() if any(row.observation.payload for row in rows)]
-    if carrying:
-        await asyncio.to_thread(vault.ensure, workspace=tx.scope.workspace, subjects=carrying)
+def anticipate(vault: Vault, prepared: Prepared, *, workspace: int, now: datetime) -> None:
+    """Give every stranger a candidate id with a key of its own, and seal for it. CPU and key store only: run in a thread.
 
-
-def _stage_plain(tx: Transaction, vault: Vault, rows: Sequence[Row]) -> list[Staged]:
-    """Stage records that are new and of which one system spoke once: the record is what was said."""
+    A candidate that turns out to mean a known record stays reserved, with its key, for the day the link is undone.
+    """
+    strangers = [row for row in prepared.rows if row.record_id is None]
+    count = len(strangers)
+    candidates = mint_many(unix_ms=milliseconds(now), count=count, entropy=entropy(count * ENTROPY_BYTES))
+    if prepared.type.personal_fields and candidates:
+        vault.create(workspace=workspace, subjects=candidates)
     values: list[tuple[UUID, bytes]] = []
-    for row in rows:
-        record_id = _record(row)
+    for row, candidate in zip(strangers, candidates, strict=True):
+        row.candidate = candidate
         if row.personal_json:
-            values.append((record_id, row.personal_json))
+            values.append((candidate, row.personal_json))
         if row.observation.payload:
-            values.append((record_id, row.observation.payload))
-    sealed = iter(vault.seal_many(workspace=tx.scope.workspace, values=values))
+            values.append((candidate, row.observation.payload))
+    if not prepared.type.personal_fields:
+        carrying = [row.record_id or row.candidate for row in prepared.rows if row.observation.payload]
+        vault.ensure(workspace=workspace, subjects=[each for each in carrying if each])
+    sealed = iter(vault.seal_many(workspace=workspace, values=values))
+    for row in strangers:
+        row.sealed = next(sealed) if row.personal_json else None
+        row.sealed_payload = next(sealed) if row.observation.payload else None
+
+
+def _stage_plain(rows: Sequence[Row]) -> list[Staged]:
+    """Stage records that are new and of which one system spoke once: the record is what was said."""
     return [
         Staged(
             record_id=_record(row),
@@ -201,9 +209,10 @@ def _stage_plain(tx: Transaction, vault: Vault, rows: Sequence[Row]) -> list[Sta
             hlc=row.hlc,
             digest=row.digest,
             said=row.open_json,
-            said_sealed=next(sealed) if row.personal_json else None,
-            payload=next(sealed) if row.observation.payload else None,
+            said_sealed=row.sealed,
+            payload=row.sealed_payload,
             version=row.observation.version,
+            new_ref=not row.known,
             indexes=row.indexes,
         )
         for row in rows
@@ -220,7 +229,7 @@ async def _stage_folded(
 ) -> tuple[list[Staged], list[CaseChange]]:
     """Fold the trails of records that are known, under a lock of each, and stage what came out."""
     records = sorted(groups)
-    await tx.connection.execute(_lock_statement(record_type), (records,))
+    await tx.connection.execute(lock_statement(record_type), (records,))
     await _keep_echoes(tx, groups)
     trails = await claims_of(tx, vault, records)
     alive = await asyncio.to_thread(vault.holding, workspace=tx.scope.workspace, subjects=records)
@@ -266,14 +275,7 @@ def _stage_group(
     state: State,
     changed: str | None,
 ) -> list[Staged]:
-    values = state.values()
-    open_values, personal = split_personal((each.name for each in preparer.type.personal_fields), values)
-    handles = [values.get(each.name) for each in preparer.type.handles]
-    indexes = tuple(
-        preparer.index(each.name, value) if isinstance(value, str) else None
-        for each, value in zip(preparer.type.handles, handles, strict=True)
-    )
-    record_sealed = _seal(tx, vault, record, msgspec.json.encode(personal) if personal else None)
+    open_json, record_sealed, indexes = state_parts(tx, vault, preparer, record, state)
     staged: list[Staged] = []
     for position, (row, claim) in enumerate(sorted(new, key=lambda each: each[1].place)):
         last = position == len(new) - 1
@@ -292,7 +294,8 @@ def _stage_group(
                 payload=_seal(tx, vault, record, row.observation.payload),
                 writes_record=last and changed is not None,
                 fresh=any(each.fresh for each, _ in new),
-                record=msgspec.json.encode(open_values) if last and changed is not None else None,
+                new_ref=not row.known,
+                record=open_json if last and changed is not None else None,
                 record_sealed=record_sealed if last else None,
                 gone=state.deleted,
                 changed=changed if last else None,
@@ -300,6 +303,20 @@ def _stage_group(
             )
         )
     return staged
+
+
+def state_parts(
+    tx: Transaction, vault: Vault, preparer: Preparer, record: UUID, state: State
+) -> tuple[bytes, bytes | None, tuple[bytes | None, ...]]:
+    """Return what a record row holds of a state: open values as JSON, personal values sealed, handle indexes."""
+    values = state.values()
+    open_values, personal = split_personal((each.name for each in preparer.type.personal_fields), values)
+    indexes = tuple(
+        preparer.index(each.name, value) if isinstance(value := values.get(each.name), str) else None
+        for each in preparer.type.handles
+    )
+    sealed = _seal(tx, vault, record, msgspec.json.encode(personal) if personal else None)
+    return msgspec.json.encode(open_values), sealed, indexes
 
 
 def _seal(tx: Transaction, vault: Vault, record: UUID, plain: bytes | None) -> bytes | None:
@@ -316,10 +333,10 @@ def _sealed_part(record_type: RecordType, row: Row) -> bytes | None:
 
 
 @lru_cache(maxsize=256)
-def _lock_statement(record_type: RecordType) -> LiteralString:
+def lock_statement(record_type: RecordType, *, shown: LiteralString = "1") -> LiteralString:
     """Return the statement that locks records in one order; the name in it comes from a declaration."""
     table = cast("LiteralString", record_type.table)
-    return f"select 1 from {table} where workspace = current_workspace() and id = any(%s) order by id for update"  # noqa: S608 - see above.
+    return f"select {shown} from {table} where workspace = current_workspace() and id = any(%s) order by id for update"  # noqa: S608 - see above.
 
 
 def _basis(record_type: RecordType, row: Row) -> bytes | None:
@@ -366,6 +383,13 @@ async def _keep_echoes(tx: Transaction, groups: dict[UUID, list[Row]]) -> None:
 
 
 async def _merge(tx: Transaction, record_type: RecordType, staged: Sequence[Staged]) -> None:
+    written = await run_staged(tx, staged, merge_statement(record_type))
+    if written != len({(row.system, row.external_id) for row in staged}):
+        raise Raced("The external id was taken at this moment.", fix="Try again.")
+
+
+async def run_staged(tx: Transaction, staged: Sequence[Staged], statement: LiteralString) -> int:
+    """Copy rows into the stage, run a statement of `staging` over it and return the number it gives."""
     connection = tx.connection
     await connection.execute(STAGE)
     async with connection.cursor().copy(COPY) as copy:
@@ -373,13 +397,12 @@ async def _merge(tx: Transaction, record_type: RecordType, staged: Sequence[Stag
             await copy.write(block)
     scope = tx.scope
     cursor = await connection.execute(
-        merge_statement(record_type),
+        statement,
         {"workspace": scope.workspace, "now": scope.now, "actor": scope.actor, "cause": scope.cause},
     )
     counted = await cursor.fetchone()
-    refs = len({(row.system, row.external_id) for row in staged})
-    if counted is None or counted[0] != refs:
-        raise Raced("The external id was taken at this moment.", fix="Try again.")
+    await connection.execute("truncate stage")
+    return int(counted[0]) if counted else 0
 
 
 _ERASED = Fault(

@@ -43,7 +43,7 @@ async def find(tx: Transaction, vault: Vault, record_type: RecordType, ids: Sequ
     return {each.id: each for each in _stored(tx, vault, record_type, await cursor.fetchall())}
 
 
-async def page(  # noqa: PLR0913 - a page has a start, a length, an order and a filter.
+async def page(
     tx: Transaction,
     vault: Vault,
     record_type: RecordType,
@@ -108,9 +108,7 @@ def _shown(field: Field) -> str:
     return f"{field.name}::text" if field.column == "numeric" else field.name
 
 
-def _stored(
-    tx: Transaction, vault: Vault, record_type: RecordType, rows: Sequence[tuple[object, ...]]
-) -> list[Stored]:
+def _stored(tx: Transaction, vault: Vault, record_type: RecordType, rows: Sequence[tuple[object, ...]]) -> list[Stored]:
     sealed = [(cast("UUID", row[0]), bytes(cast("bytes", row[2]))) for row in rows if row[2] is not None]
     opened = iter(vault.open_many(workspace=tx.scope.workspace, values=sealed))
     found: list[Stored] = []

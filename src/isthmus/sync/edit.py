@@ -26,7 +26,7 @@ class RecordDeleted(Conflicting):
     code, title = "record-deleted", "The record was deleted"
 
 
-async def edit(  # noqa: PLR0913 - what, where, by whom, and which cases it settles.
+async def edit(
     store: Store,
     scope: Scope,
     type_name: str,
@@ -41,7 +41,7 @@ async def edit(  # noqa: PLR0913 - what, where, by whom, and which cases it sett
         return await edit_in(tx, store, type_name, record_id, fields, settles=settles, deleted=deleted)
 
 
-async def edit_in(  # noqa: PLR0913 - as above.
+async def edit_in(
     tx: Transaction,
     store: Store,
     type_name: str,

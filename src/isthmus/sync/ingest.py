@@ -1,7 +1,7 @@
 """The one way in: observations are prepared, landed, matched and written, and what cannot be stored is kept with its reason."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from isthmus.matching.match import match
 from isthmus.store.database import Database, Scope, Transaction
 from isthmus.store.observation import Observation
 from isthmus.store.prepare import Prepared, Preparer
-from isthmus.store.put import PutResult, Raced, land, write
+from isthmus.store.put import PutResult, Raced, anticipate, land, write
 from isthmus.store.rejected import keep_rejects
 from isthmus.store.schema import Schema
 from isthmus.vault import Vault, entropy
@@ -47,6 +47,11 @@ async def put_in(
 ) -> PutResult:
     """Put a prepared batch inside a transaction. With `keep`, rejects are stored for a later retry."""
     await land(tx, prepared)
+    await asyncio.to_thread(anticipate, store.vault, prepared, workspace=tx.scope.workspace, now=tx.scope.now)
+    return await _store_in(tx, store, preparer, prepared, keep=keep)
+
+
+async def _store_in(tx: Transaction, store: Store, preparer: Preparer, prepared: Prepared, *, keep: bool) -> PutResult:
     await match(tx, prepared, entropy=entropy)
     result = await write(tx, store.vault, prepared, preparer)
     if keep and result.rejects:
@@ -90,10 +95,20 @@ async def put_stream(
     """
     preparer = store.preparer(record_type.name, scope.workspace)
     total = PutResult()
-    async for batch, prepared in _prepared_ahead(preparer, batches, interval):
-        result = await _put_one(store, scope, preparer, batch, prepared, interval)
-        add(total, result)
+    ahead: asyncio.Task[tuple[Sequence[Observation], Prepared]] | None = None
+
+    async def finish(task: asyncio.Task[tuple[Sequence[Observation], Prepared]]) -> None:
+        batch, prepared = await task
+        add(total, await _put_one(store, scope, preparer, batch, prepared, interval))
         progress(total)
+
+    async for batch in batches:
+        task = asyncio.create_task(_ready(store, scope, preparer, batch, interval))
+        if ahead is not None:
+            await finish(ahead)
+        ahead = task
+    if ahead is not None:
+        await finish(ahead)
     return total
 
 
@@ -107,19 +122,15 @@ def add(total: PutResult, result: PutResult) -> None:
     total.rejected += len(result.rejects) + result.rejected
 
 
-async def _prepared_ahead(
-    preparer: Preparer, batches: AsyncIterable[Sequence[Observation]], interval: Interval
-) -> AsyncIterator[tuple[Sequence[Observation], Prepared]]:
-    ahead: tuple[Sequence[Observation], asyncio.Task[Prepared]] | None = None
-    async for batch in batches:
-        task = asyncio.create_task(
-            asyncio.to_thread(preparer.prepare, batch, since=interval.since, until=interval.until)
-        )
-        if ahead is not None:
-            yield ahead[0], await ahead[1]
-        ahead = (batch, task)
-    if ahead is not None:
-        yield ahead[0], await ahead[1]
+async def _ready(
+    store: Store, scope: Scope, preparer: Preparer, batch: Sequence[Observation], interval: Interval
+) -> tuple[Sequence[Observation], Prepared]:
+    """Prepare, land and seal a batch while another one is being stored."""
+    prepared = await asyncio.to_thread(preparer.prepare, batch, since=interval.since, until=interval.until)
+    async with store.database.transaction(scope) as tx:
+        await land(tx, prepared)
+    await asyncio.to_thread(anticipate, store.vault, prepared, workspace=scope.workspace, now=scope.now)
+    return batch, prepared
 
 
 async def _put_one(
@@ -127,15 +138,17 @@ async def _put_one(
     scope: Scope,
     preparer: Preparer,
     batch: Iterable[Observation],
-    prepared: Prepared,
+    ready: Prepared,
     interval: Interval,
 ) -> PutResult:
     for attempt in range(TRIES_MAX):
         try:
             async with store.database.transaction(scope) as tx:
+                if attempt == 0:
+                    return await _store_in(tx, store, preparer, ready, keep=True)
+                prepared = preparer.prepare(batch, since=interval.since, until=interval.until)
                 return await put_in(tx, store, preparer, prepared)
         except (Raced, errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation):
             if attempt == TRIES_MAX - 1:
                 raise
-            prepared = preparer.prepare(batch, since=interval.since, until=interval.until)
     raise AssertionError

@@ -3,14 +3,13 @@
 Only values of high entropy get one (e-mail, phone); of a title or a country the frequencies alone would tell.
 """
 
-import hmac
-import re
 import unicodedata
+from hashlib import blake2b
 
 from isthmus.kernel.marks import Normal
 
 INDEX_BYTES = 16
-_NOT_DIGITS = re.compile(r"[^0-9]")
+_ASCII_NOT_DIGITS = {code: None for code in range(128) if not chr(code).isdigit()}
 
 
 def normal_form(value: str, normal: Normal) -> str:
@@ -19,7 +18,7 @@ def normal_form(value: str, normal: Normal) -> str:
     E-mail and domain: NFKC, case folded, trimmed; a domain loses scheme, `www.` and path. Phone: digits with a leading
     plus where an international prefix was given (`+` or `00`). Exact: trimmed.
     """
-    text = unicodedata.normalize("NFKC", value).strip()
+    text = value.strip() if value.isascii() else unicodedata.normalize("NFKC", value).strip()
     match normal:
         case Normal.EMAIL:
             return text.casefold()
@@ -27,7 +26,9 @@ def normal_form(value: str, normal: Normal) -> str:
             host = text.casefold().split("://")[-1].split("/")[0].split("@")[-1].rstrip(".")
             return host.removeprefix("www.")
         case Normal.PHONE:
-            digits = _NOT_DIGITS.sub("", text)
+            digits = text.translate(_ASCII_NOT_DIGITS)
+            if not digits.isascii():
+                digits = "".join(each for each in digits if each.isascii())
             if text.startswith("+"):
                 return f"+{digits}" if digits else ""
             return f"+{digits[2:]}" if digits.startswith("00") else digits
@@ -35,7 +36,6 @@ def normal_form(value: str, normal: Normal) -> str:
             return text
 
 
-def blind_index(value: str, *, key: bytes, normal: Normal) -> bytes | None:
-    """Return 16 bytes of HMAC-SHA-256 over the normal form, or None when nothing identifies."""
-    form = normal_form(value, normal)
-    return hmac.digest(key, form.encode(), "sha256")[:INDEX_BYTES] if form else None
+def blind_index(form: str, *, key: bytes) -> bytes | None:
+    """Return 16 bytes of keyed BLAKE2b (RFC 7693) over a normal form, or None when nothing identifies."""
+    return blake2b(form.encode(), key=key, digest_size=INDEX_BYTES).digest() if form else None
