@@ -72,8 +72,8 @@ class Outcome(StrEnum):
 class Written(Struct, frozen=True, kw_only=True):
     """The vendor's answer for one change, in the order of the changes.
 
-    `raw` is the record as the vendor holds it after the write, read back, so that its own normalisation is known and the
-    echo of the write is recognised. MOVED: the condition failed, the record changed there meanwhile. REFUSED: the
+    `raw` is the record as the vendor holds it after the write, read back, so that its own normalisation is known and
+    the echo of the write is recognised. MOVED: the condition failed, the record changed there meanwhile. REFUSED: the
     vendor will never take it (`reason` says why). FAILED: try again later.
     """
 
@@ -99,7 +99,7 @@ class Session(Protocol):
         ...
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
-        """Write changes, conditionally where `version` is given; one answer for each, never an exception for one row."""
+        """Write changes, conditionally where `version` is given; one answer for each, no exception for one row."""
         ...
 
 
