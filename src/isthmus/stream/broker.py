@@ -1,0 +1,105 @@
+"""The short tail of the log in Valkey: a stream for each workspace, whose ids are the events' own numbers.
+
+Valkey may be lost at any moment: PostgreSQL is the log, and what is missing here is read there.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Protocol, TypeAlias, cast
+
+from msgspec import Struct
+from valkey.asyncio import Valkey
+from valkey.exceptions import ValkeyError
+
+from isthmus.kernel.errors import Unavailable
+
+TAIL_EVENTS_MAX = 10_000
+_ANSWER_S_MAX = 5.0
+_Reply: TypeAlias = "int | bytes | list[_Reply] | None"
+
+# Entries are added only when the stream ends where the caller believes it does, so that a repeated or a raced call adds
+# nothing twice and leaves no gap. The answer is where the stream ends now.
+_APPEND = """
+local last = 0
+local found = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if not found.err then
+    for i = 1, #found, 2 do
+        if found[i] == 'last-generated-id' then last = tonumber(string.match(found[i + 1], '^%d+')) end
+    end
+end
+if last ~= tonumber(ARGV[1]) then return last end
+for i = 3, #ARGV, 3 do
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[i] .. '-0', 'type', ARGV[i + 1], 'event', ARGV[i + 2])
+    last = tonumber(ARGV[i])
+end
+return last
+"""
+
+
+class BrokerAway(Unavailable):
+    """Valkey does not answer; everything goes on through PostgreSQL."""
+
+    code, title = "broker-away", "The stream does not answer"
+
+
+class Entry(Struct, frozen=True):
+    """One event in the tail: `body` is its outside form in JSON."""
+
+    seq: int
+    type: str
+    body: bytes
+
+
+class _Commands(Protocol):
+    def execute_command(self, *args: str | bytes | int) -> Awaitable[_Reply]: ...
+
+
+class Broker:
+    """The streams of all workspaces in one Valkey. All methods raise BrokerAway."""
+
+    def __init__(self, client: Valkey, *, events_max: int = TAIL_EVENTS_MAX) -> None:
+        """`client` answers in bytes (the default); about `events_max` events are kept for each workspace."""
+        self._client = client
+        self.events_max = events_max
+
+    async def append(self, workspace: int, entries: Sequence[Entry], *, follows: int) -> int:
+        """Add entries if the stream ends at `follows`; returns where it ends now."""
+        arguments: list[str | bytes | int] = [follows, self.events_max]
+        for each in entries:
+            arguments += (each.seq, each.type, each.body)
+        return cast("int", await self._ask("EVAL", _APPEND, 1, _key(workspace), *arguments))
+
+    async def last(self, workspace: int) -> int:
+        """Return where the stream ends, 0 for none; entries trimmed since count."""
+        return await self.append(workspace, (), follows=-1)
+
+    async def drop(self, workspace: int) -> None:
+        """Forget the stream, because it is not of this log."""
+        await self._ask("DEL", _key(workspace))
+
+    async def read(self, workspace: int, *, after: int, limit: int, wait_s: float) -> list[Entry]:
+        """Return entries later than `after`, waiting up to `wait_s` for the first; there may be a gap before it."""
+        block = max(1, round(wait_s * 1000))
+        place = ("STREAMS", _key(workspace), f"{after}-0")
+        reply = await self._ask("XREAD", "COUNT", limit, "BLOCK", block, *place, wait_s=wait_s)
+        streams = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", reply or [])
+        return [
+            Entry(int(entry_id.partition(b"-")[0]), fields[b"type"].decode(), fields[b"event"])
+            for _, entries in streams
+            for entry_id, fields in entries
+        ]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _ask(self, *command: str | bytes | int, wait_s: float = 0.0) -> _Reply:
+        client = cast("_Commands", self._client)
+        try:
+            return await asyncio.wait_for(client.execute_command(*command), timeout=wait_s + _ANSWER_S_MAX)
+        except (ValkeyError, OSError, TimeoutError) as error:
+            raise BrokerAway("Valkey does not answer.", fix="Run: isthmus doctor") from error
+
+
+def _key(workspace: int) -> str:
+    return f"isthmus:{{{workspace}}}"

@@ -1,0 +1,95 @@
+"""Events whose effect failed: kept with the reason, in order for each record, until they are tried again or dropped."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from pathlib import PurePath
+from traceback import extract_tb
+from typing import LiteralString
+from uuid import UUID
+
+from msgspec import Struct
+
+from isthmus.kernel.errors import IsthmusError
+from isthmus.store.database import Transaction
+from isthmus.stream.event import Event, events_at
+
+RECORDS_MAX = 1_000
+_PARK: LiteralString = """
+insert into parked (workspace, consumer, seq, record_id, reason, attempts, parked_at, tried_at)
+values (current_workspace(), %s, %s, %s, %s, 1, %s, %s)
+"""
+_HELD: LiteralString = """
+select distinct record_id from parked
+where workspace = current_workspace() and consumer = %s and record_id = any(%s)
+"""
+_LIST: LiteralString = """
+select consumer, seq, record_id, reason, attempts, parked_at, tried_at from parked
+where workspace = current_workspace() and (%(consumer)s::text is null or consumer = %(consumer)s)
+order by consumer, seq limit %(limit)s
+"""
+_OF_RECORD: LiteralString = """
+select seq from parked where workspace = current_workspace() and consumer = %s and record_id = %s
+order by seq for update
+"""
+_FAILED: LiteralString = """
+update parked set reason = %s, attempts = attempts + 1, tried_at = %s
+where workspace = current_workspace() and consumer = %s and seq = %s
+"""
+_DONE: LiteralString = "delete from parked where workspace = current_workspace() and consumer = %s and seq = %s"
+
+
+class Parked(Struct, frozen=True):
+    """An event that waits: why, how often it was tried, since when, and when last."""
+
+    consumer: str
+    seq: int
+    record_id: UUID
+    reason: str
+    attempts: int
+    parked_at: datetime
+    tried_at: datetime
+
+
+def reason_of(error: Exception) -> str:
+    """Say why an effect failed, without the values it failed on: they may be personal, and a reason is not sealed."""
+    frames = extract_tb(error.__traceback__)
+    place = f"{PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "nowhere"
+    said = f"{error.code}: {error.title}" if isinstance(error, IsthmusError) else type(error).__name__
+    return f"{said} ({place})"
+
+
+async def park(tx: Transaction, consumer: str, event: Event, *, reason: str) -> None:
+    """Keep an event that could not have its effect."""
+    now = tx.scope.now
+    await tx.connection.execute(_PARK, (consumer, event.seq, event.record_id, reason, now, now))
+
+
+async def parked_records(tx: Transaction, consumer: str, records: Sequence[UUID]) -> set[UUID]:
+    """Return which of the records have an event that waits."""
+    cursor = await tx.connection.execute(_HELD, (consumer, list(records)), prepare=True)
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def parked(tx: Transaction, *, consumer: str | None = None, limit: int = RECORDS_MAX) -> list[Parked]:
+    """Return what waits, of one consumer or of all."""
+    cursor = await tx.connection.execute(_LIST, {"consumer": consumer, "limit": limit})
+    return [Parked(*row) for row in await cursor.fetchall()]
+
+
+async def retry_parked(
+    tx: Transaction, consumer: str, record: UUID, *, effect: Callable[[Event], Awaitable[str | None]]
+) -> int:
+    """Try the waiting events of a record in order until one fails again; returns how many had their effect.
+
+    `effect` does one event in a savepoint of the same transaction and returns why it failed, None when it did not.
+    """
+    cursor = await tx.connection.execute(_OF_RECORD, (consumer, record))
+    done = 0
+    for event in await events_at(tx.connection, [int(row[0]) for row in await cursor.fetchall()]):
+        reason = await effect(event)
+        if reason is not None:
+            await tx.connection.execute(_FAILED, (reason, tx.scope.now, consumer, event.seq))
+            break
+        await tx.connection.execute(_DONE, (consumer, event.seq))
+        done += 1
+    return done

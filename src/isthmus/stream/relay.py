@@ -1,0 +1,147 @@
+"""The relay: stamps committed events with their numbers, without gaps, and has them carried to the tail in Valkey.
+
+One relay leads a database, by an advisory lock on the connection that it stamps through: who loses the connection can
+stamp no more. An event that commits late gets a later number, so the numbers are the order of commits, and within one
+record the order of its changes. Stamping never waits for Valkey; without it everything goes on through PostgreSQL.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from isthmus.store.database import Database, DatabaseAway
+from isthmus.store.schema import Schema
+from isthmus.stream.broker import Broker
+from isthmus.stream.event import within
+from isthmus.stream.publish import Publisher
+
+BATCH_EVENTS_MAX = 5_000
+POLL_S = 0.05
+STANDBY_S = 0.5
+_LEADER = 4_815_162_343
+_LEAD: LiteralString = "select pg_try_advisory_lock(%s)"
+_WAITING: LiteralString = "select waiting_workspaces()"
+_LOCK_HEAD: LiteralString = """
+insert into event_head as h (workspace, seq) values (current_workspace(), 0)
+on conflict (workspace) do update set seq = h.seq returning seq
+"""
+_STAMP: LiteralString = """
+with waiting as (
+    select id, row_number() over (order by id) as place
+    from (select id from event where workspace = current_workspace() and seq is null order by id limit %s) as first
+)
+update event set seq = %s + waiting.place from waiting
+where event.workspace = current_workspace() and event.id = waiting.id
+"""
+_MOVE_HEAD: LiteralString = "update event_head set seq = seq + %s where workspace = current_workspace()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayHealth:
+    """How the relay is: whether it leads, whether the tail is reached, and what it did since it began."""
+
+    leads: bool
+    tail: bool
+    stamped: int
+    published: int
+
+
+class Relay:
+    """Stamps the events of all workspaces of one database, and publishes them where there is a broker."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        schema: Schema,
+        broker: Broker | None,
+        poll_s: float = POLL_S,
+        standby_s: float = STANDBY_S,
+    ) -> None:
+        """Without `broker` events are stamped only: PostgreSQL-only mode."""
+        self._database, self._poll_s, self._standby_s = database, poll_s, standby_s
+        self._publisher = Publisher(database=database, schema=schema, broker=broker) if broker else None
+        self._leads = False
+        self._stamped = 0
+        self._woken = asyncio.Event()
+
+    @property
+    def health(self) -> RelayHealth:
+        """How it is now."""
+        publisher = self._publisher
+        return RelayHealth(
+            leads=self._leads,
+            tail=publisher.reached if publisher else False,
+            stamped=self._stamped,
+            published=publisher.published if publisher else 0,
+        )
+
+    def wake(self) -> None:
+        """Look at once: somebody in this program has committed."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Lead whenever nobody else does, until cancelled; losses of the database are waited out."""
+        while True:
+            try:
+                async with self._database.plain() as connection:
+                    await self._lead(connection)
+            except (DatabaseAway, psycopg.OperationalError, psycopg.InterfaceError):
+                await asyncio.sleep(self._standby_s)
+
+    async def _lead(self, connection: AsyncConnection[TupleRow]) -> None:
+        publishing: asyncio.Task[None] | None = None
+        try:
+            self._leads = bool(await _one(connection, _LEAD, (_LEADER,)))
+            if not self._leads:
+                return await asyncio.sleep(self._standby_s)
+            if self._publisher is not None:
+                publishing = asyncio.create_task(self._publisher.run())
+            while publishing is None or not publishing.done():
+                await self._round(connection)
+            publishing.result()
+        finally:
+            # The lock belongs to the session: closing it is the one way that always lets go.
+            self._leads = False
+            await connection.close()
+            if publishing is not None:
+                publishing.cancel()
+
+    async def _round(self, connection: AsyncConnection[TupleRow]) -> None:
+        """Stamp a batch of every workspace that waits; rest when there is none."""
+        self._woken.clear()
+        cursor = await connection.execute(_WAITING, prepare=True)
+        waiting = [int(row[0]) for row in await cursor.fetchall()]
+        for workspace in waiting:
+            async with within(connection, workspace):
+                self._stamped += await stamp(connection)
+            if self._publisher is not None:
+                self._publisher.moved(workspace)
+        if not waiting:
+            try:
+                await asyncio.wait_for(self._woken.wait(), timeout=self._poll_s)
+            except TimeoutError:
+                return
+
+
+async def stamp(connection: AsyncConnection[TupleRow], *, limit: int = BATCH_EVENTS_MAX) -> int:
+    """Give the next numbers to committed events of the transaction's workspace, in order of ids; returns how many.
+
+    The head row is locked first, so that the numbers have no gap whoever stamps.
+    """
+    head = await _one(connection, _LOCK_HEAD, ())
+    stamped = (await connection.execute(_STAMP, (limit, head), prepare=True)).rowcount
+    if stamped:
+        await connection.execute(_MOVE_HEAD, (stamped,), prepare=True)
+    return stamped
+
+
+async def _one(
+    connection: AsyncConnection[TupleRow], query: LiteralString, parameters: tuple[object, ...]
+) -> int | bool:
+    row = await (await connection.execute(query, parameters, prepare=True)).fetchone()
+    return row[0] if row else 0

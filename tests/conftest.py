@@ -1,0 +1,65 @@
+"""Engines for the whole run, a fresh workspace for each test."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from isthmus.app.discovery import schema
+from isthmus.app.engines import Engines
+from isthmus.store.database import Database, Scope
+from isthmus.store.migrate import migrate
+from isthmus.sync.ingest import Store
+from isthmus.vault import KeyStore, Vault
+from tests.rooms.app.engines import stage
+
+NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    """Running engines, migrated, for all tests."""
+    with stage.directory() as data_dir, stage.start(data_dir) as running:
+        owner = running.postgres.owner
+        with psycopg.connect(owner.conninfo, password=owner.password) as connection:
+            migrate(connection)
+        yield running
+
+
+@pytest.fixture
+async def database(engines: Engines) -> AsyncIterator[Database]:
+    """The database as the application sees it."""
+    opened = Database(engines.postgres.app.conninfo)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def workspace(database: Database) -> int:
+    """A workspace of the test's own."""
+    slug = f"test-{secrets.token_hex(6)}"
+    async with database.plain() as connection:
+        cursor = await connection.execute(
+            "insert into workspace (slug, name, created_at) values (%s, %s, %s) returning id", (slug, "Test", NOW)
+        )
+        row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.fixture
+def scope(workspace: int) -> Scope:
+    """The workspace in the name of a tester, at a moment that stands still."""
+    return Scope(workspace=workspace, actor="user:tester", cause="test", now=NOW)
+
+
+@pytest.fixture
+def store(database: Database, tmp_path: Path) -> Iterator[Store]:
+    """A store of all record types, with a vault of the test's own."""
+    keys = KeyStore(tmp_path / "keys.sqlite", kek=secrets.token_bytes(32))
+    yield Store(schema(), database, Vault(keys))
+    keys.close()
