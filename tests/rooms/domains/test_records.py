@@ -7,7 +7,7 @@ import pytest
 
 from isthmus.domains import finance, marketing, product, sales, success
 from isthmus.domains.sales.records import LEAD
-from isthmus.kernel.marks import RecordType
+from isthmus.kernel.marks import NOT_NEGATIVE, RecordType
 
 DOMAINS = (sales.DOMAIN, marketing.DOMAIN, product.DOMAIN, success.DOMAIN, finance.DOMAIN)
 TYPES = [record for domain in DOMAINS for record in domain.records]
@@ -60,6 +60,14 @@ def test_money_is_critical_unless_it_only_describes(record: RecordType) -> None:
     for field in record.fields:
         if field.column == "money":
             assert field.critical != (f"{record.name}.{field.name}" in describing)
+
+
+def test_what_is_asked_or_spent_is_not_below_zero_while_credit_notes_and_refunds_may_be() -> None:
+    signed = {(each.name, field.name) for each in TYPES for field in each.fields if field.column == "money"}
+    signed -= {(each.name, field.name) for each in TYPES for field in each.fields if NOT_NEGATIVE in field.marks}
+    invoice = {("finance.invoice", name) for name in ("amount", "paid", "tax")}
+    informal = {("sales.stage_change", "amount"), ("success.intervention", "expected_value")}
+    assert signed == invoice | informal | {("finance.payment", "amount")}
 
 
 def test_whatever_holds_words_about_a_human_is_sealed() -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from isthmus.domains import Count, Custom, Moment, Name, Tags
-from isthmus.kernel.marks import CRITICAL, Handle, Line, Normal, RecordType, Rule, To
+from isthmus.kernel.marks import CRITICAL, NOT_NEGATIVE, Handle, Line, Normal, RecordType, Rule, To
 from isthmus.kernel.money import Money
 
 PERIOD_PATTERN = r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$"
@@ -74,7 +74,7 @@ class Vendor(Struct, frozen=True, kw_only=True):
     legal_name: Annotated[Line | None, CRITICAL] = None
     category: SpendCategory | None = None
     country: Line | None = None
-    contract_value: Annotated[Money | None, CRITICAL] = None
+    contract_value: Annotated[Money | None, CRITICAL, NOT_NEGATIVE] = None
     contract_starts_on: date | None = None
     contract_ends_on: date | None = None
     owner_id: Annotated[Line | None, CRITICAL] = None
@@ -86,7 +86,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     """What may be spent in a period (`2026`, `2026-Q4`, `2026-11`), narrowed by the fields that are given."""
 
     period: PeriodText
-    amount: Annotated[Money, CRITICAL]
+    amount: Annotated[Money, CRITICAL, NOT_NEGATIVE]
     department: Line | None = None
     channel: Line | None = None
     category: SpendCategory | None = None
@@ -98,7 +98,7 @@ class Budget(Struct, frozen=True, kw_only=True):
 class Spend(Struct, frozen=True, kw_only=True):
     """What was spent on a day. `period` is the one it is booked in, which differs from the day's when posted late."""
 
-    amount: Annotated[Money, CRITICAL]
+    amount: Annotated[Money, CRITICAL, NOT_NEGATIVE]
     day: date
     category: SpendCategory = SpendCategory.MEDIA_SPEND
     campaign_id: Annotated[UUID | None, To("marketing.campaign")] = None
@@ -117,7 +117,7 @@ class Subscription(Struct, frozen=True, kw_only=True):
     status: Annotated[SubscriptionStatus, CRITICAL] = SubscriptionStatus.ACTIVE
     account_id: Annotated[UUID | None, To("sales.account")] = None
     deal_id: Annotated[UUID | None, To("sales.deal")] = None
-    recurring: Annotated[Money | None, CRITICAL] = None
+    recurring: Annotated[Money | None, CRITICAL, NOT_NEGATIVE] = None
     billing_interval: BillingInterval = BillingInterval.MONTH
     quantity: Count | None = None
     quantity_used: Count | None = None
@@ -129,7 +129,7 @@ class Subscription(Struct, frozen=True, kw_only=True):
 
 
 class Invoice(Struct, frozen=True, kw_only=True):
-    """What an account owes. `amount` is the total with tax, `paid` what has come in."""
+    """What an account owes. `amount` is the total with tax, `paid` what has come in; credit notes are below zero."""
 
     amount: Annotated[Money, CRITICAL]
     invoice_number: Annotated[Line | None, Handle(), CRITICAL] = None

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from isthmus.domains import Count, Custom, CustomValue, Moment, Name, Tags
-from isthmus.kernel.marks import CRITICAL, UNPUBLISHED, Handle, Line, Personal, RecordType, Rule, Text, To
+from isthmus.kernel.marks import CRITICAL, NOT_NEGATIVE, UNPUBLISHED, Handle, Line, Personal, RecordType, Rule, Text, To
 from isthmus.kernel.money import Money
 
 AUDIENCE_RULES_MAX = 50
@@ -129,7 +129,7 @@ class Campaign(Struct, frozen=True, kw_only=True):
     objective: Line | None = None
     starts_on: date | None = None
     ends_on: date | None = None
-    budget: Annotated[Money | None, CRITICAL] = None
+    budget: Annotated[Money | None, CRITICAL, NOT_NEGATIVE] = None
     audience_id: Annotated[UUID | None, To("marketing.audience")] = None
     audience_size: Count | None = None
     parent_id: Annotated[UUID | None, To("marketing.campaign")] = None
@@ -162,7 +162,7 @@ class Touch(Struct, frozen=True, kw_only=True):
     campaign_id: Annotated[UUID | None, To("marketing.campaign")] = None
     kind: TouchKind | None = None
     role: Line | None = None
-    cost: Money | None = None
+    cost: Annotated[Money | None, NOT_NEGATIVE] = None
     custom: Custom = {}
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from isthmus.domains import Count, Custom, Email, Moment, Name, Percent, Share, Tags
 from isthmus.kernel.marks import (
     CRITICAL,
+    NOT_NEGATIVE,
     UNPUBLISHED,
     Handle,
     Line,
@@ -146,7 +147,7 @@ class Account(Struct, frozen=True, kw_only=True):
     industry: Line | None = None
     segment: Line | None = None
     employee_count: Count | None = None
-    annual_revenue: Money | None = None
+    annual_revenue: Annotated[Money | None, NOT_NEGATIVE] = None
     street: Line | None = None
     postal_code: Line | None = None
     city: Line | None = None
@@ -208,7 +209,7 @@ class Lead(Struct, frozen=True, kw_only=True):
     captured_at: Moment | None = None
     qualified_at: Moment | None = None
     converted_at: Moment | None = None
-    expected_value: Money | None = None
+    expected_value: Annotated[Money | None, NOT_NEGATIVE] = None
     steps: list[LeadStep] = []
     tags: Annotated[Tags, Rule("union")] = []
     custom: Custom = {}
@@ -224,7 +225,7 @@ class Deal(Struct, frozen=True, kw_only=True):
     lead_id: Annotated[UUID | None, To("sales.lead")] = None
     campaign_id: Annotated[UUID | None, To("marketing.campaign")] = None
     stage: Annotated[DealStage, CRITICAL] = DealStage.QUALIFICATION
-    amount: Annotated[Money | None, CRITICAL] = None
+    amount: Annotated[Money | None, CRITICAL, NOT_NEGATIVE] = None
     probability: Share | None = None
     owner_id: Annotated[Line | None, CRITICAL] = None
     pipeline: Line | None = None

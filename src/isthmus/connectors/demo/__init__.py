@@ -1,0 +1,30 @@
+"""Five fake systems of one fake company, for demonstrations and tests. Nothing here is real, and nothing leaves."""
+
+from isthmus.connectors.demo.client import FEEDS, WRITABLE_FEEDS, feeds_for, open_session
+from isthmus.connectors.demo.mapping import express, normalise
+from isthmus.connectors.demo.names import BANNER
+from isthmus.connectors.demo.shapes import SHAPES
+from isthmus.sync.connector import Connector, Setting
+
+CONNECTOR = Connector(
+    name="demo",
+    title="Demo company (fake)",
+    about=f"{BANNER} One connection stands for one of its five systems.",
+    proven="Its own truth: the tests count people, conflicts and rejections against what was planted.",
+    feeds=FEEDS,
+    settings=(
+        Setting(name="system", about="Which of the fake systems: crm, marketing, billing, product or desk."),
+        Setting(name="path", about="The file in which the fake systems live; made at first, shared by all five."),
+        Setting(name="now", about="The moment at which the fake company stands, such as 2026-11-22T09:00:00Z."),
+        Setting(name="seed", about="Another number makes another company.", default="1"),
+        Setting(name="companies", about="How many companies it knows, 12 to 600; all else follows.", default="300"),
+        Setting(name="latency_ms", about="How long every answer takes, in milliseconds.", default="0"),
+    ),
+    open=open_session,
+    normalise=normalise,
+    express=express,
+    fake=True,
+    requests_per_second_max=1000.0,
+    feeds_for=feeds_for,
+    writable={SHAPES[feed].type: SHAPES[feed].writable for feed in WRITABLE_FEEDS},
+)
