@@ -16,7 +16,7 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from types import NoneType, UnionType
-from typing import Annotated, Literal, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -24,7 +24,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from isthmus.kernel.money import Money
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+if TYPE_CHECKING:
+    Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+else:
+    # The validation library takes no recursive alias; what it decodes as anything is JSON by construction.
+    Json = Any
 
 LINE_MAX, TEXT_MAX = 500, 20_000
 Line = Annotated[str, Meta(max_length=LINE_MAX)]
@@ -149,7 +153,7 @@ class Field:
 
 @dataclass(frozen=True)
 class RecordType:
-    """A kind of record: `name` is `<domain>.<kind>`, `prefix` opens its ids, `retention_days` counts from last change."""
+    """A kind of record: `name` is `<domain>.<kind>`, `prefix` opens its ids, retention counts from the last change."""
 
     name: str
     prefix: str

@@ -150,9 +150,7 @@ class Preparer:
             return
         try:
             self._rows(columns, group, prepared)
-        except (msgspec.ValidationError, InvalidMoney, ValueFault) as error:
-            if len(group) == 1:
-                raise Rejected((_fault("/", str(error)),)) from error
+        except (msgspec.ValidationError, InvalidMoney, ValueFault):
             for one in group:
                 self._single(names, one, prepared)
 

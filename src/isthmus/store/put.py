@@ -86,7 +86,7 @@ async def land(tx: Transaction, prepared: Prepared) -> None:
         ref = known.get((row.observation.system, row.observation.external_id))
         if ref is not None:
             record_id, digest, hlc, last_seen = ref
-            if digest == row.digest and row.hlc >= hlc and not row.settles:
+            if digest == row.digest and row.hlc >= hlc and not row.settles and row.observation.seen is None:
                 prepared.unchanged += 1
                 if row.hlc > last_seen:
                     seen.append((row.observation.system, row.observation.external_id, row.hlc))

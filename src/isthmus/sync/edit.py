@@ -9,7 +9,7 @@ from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope, Transaction
 from isthmus.store.fold import HERE
 from isthmus.store.observation import Observation
-from isthmus.store.put import PutResult, write
+from isthmus.store.put import PutResult, land, write
 from isthmus.store.records import Stored, find
 from isthmus.sync.ingest import Store
 
@@ -73,11 +73,14 @@ async def edit_in(
         deleted=deleted,
     )
     prepared = preparer.prepare([observation], since=None, until=_after(stored, tx.scope.now))
-    for row in prepared.rows:
-        row.record_id, row.known, row.settles = record_id, True, settled
-        row.hlc = max(row.hlc, stored.hlc + 1)
     if prepared.rejects:
         raise prepared.rejects[0].error()
+    for row in prepared.rows:
+        row.settles = settled
+        row.hlc = max(row.hlc, stored.hlc + 1)
+    await land(tx, prepared)
+    for row in prepared.rows:
+        row.record_id = record_id
     return await write(tx, store.vault, prepared, preparer)
 
 
