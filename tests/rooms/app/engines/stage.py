@@ -69,6 +69,12 @@ def engine_pids(data_dir: Path) -> set[int]:
     }
 
 
+def inner_uids(data_dir: Path) -> set[int]:
+    """Return the uids that the running engines see themselves under, by their namespace's map."""
+    maps = {Path(f"/proc/{pid}/uid_map").read_text().split()[0] for pid in engine_pids(data_dir)}
+    return {int(inner) for inner in maps}
+
+
 def wipe(data_dir: Path) -> None:
     """Remove a data directory, and kill what a failed test left running in it."""
     for pid in engine_pids(data_dir):
@@ -139,12 +145,13 @@ class Program:
         """Start it, by way of the command `before`, perhaps as another user with another interpreter."""
         path = site if site is not None else os.pathsep.join([str(SOURCE), str(SITE)])
         script = str(SCRIPT) if site is None else str(Path(site) / SCRIPT.name)
+        libraries = str(Path(python).parents[1] / "lib") if site is not None else ""
         self._running = subprocess.Popen(
             [*before, python, script, str(data_dir), *settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd="/",
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": path},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": path, "LD_LIBRARY_PATH": libraries},
             text=True,
             user=uid,
             group=uid,

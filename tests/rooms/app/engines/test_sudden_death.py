@@ -161,9 +161,11 @@ def test_a_pid_file_that_names_a_zombie_or_a_stranger_does_not_block_the_start(d
 
 def test_a_cluster_that_is_removed_while_in_use_is_not_replaced_by_an_empty_one(data_dir: Path) -> None:
     with stage.start(data_dir) as engines:
-        os.kill(pid_of(engines, "postgres"), signal.SIGSTOP)
+        postmaster = pid_of(engines, "postgres")
+        os.kill(postmaster, signal.SIGSTOP)
         shutil.rmtree(data_dir / "postgres")
-        os.kill(pid_of(engines, "postgres"), signal.SIGKILL)
+        os.kill(postmaster, signal.SIGQUIT)
+        os.kill(postmaster, signal.SIGCONT)
         stage.until(lambda: any("was removed while it was in use" in one.detail for one in engines.health()))
         assert not (data_dir / "postgres").exists()
 
