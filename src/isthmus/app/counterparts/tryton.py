@@ -9,21 +9,22 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import cast
 
 from isthmus.app.counterparts import tryton_world
-from isthmus.app.counterparts.tryton_running import ENVIRONMENT, CounterpartFailed, running
 from isthmus.app.counterparts.tryton_rpc import TrytonLogin
+from isthmus.app.counterparts.tryton_running import ENVIRONMENT, CounterpartFailed, running
 from isthmus.app.engines.home import Entropy, make_directory, write_private
 from isthmus.vault import entropy as system_entropy
 
@@ -87,7 +88,7 @@ def tryton(
     database = home / f"{DATABASE}.sqlite"
     if not database.exists():
         fresh = database.with_suffix(".new")
-        shutil.copyfile(built / "template" / database.name, fresh)
+        _copy(built / "template" / database.name, fresh)
         fresh.rename(database)
     access = cast("dict[str, str]", json.loads((built / "access.json").read_text("utf-8")))
     report("Tryton: starting the server")
@@ -158,7 +159,16 @@ def _set_up(root: Path, *, entropy: Entropy, report: Report) -> None:
     password = urlsafe_b64encode(entropy(_PASSWORD_BYTES)).decode()
     write_private(template / "password", f"{password}\n".encode())
     python = root / "env/bin/python"
-    command = [str(python), str(python.with_name("trytond-admin")), "-c", "trytond.conf", "-d", DATABASE, "-vv", "--all"]
+    command = [
+        str(python),
+        str(python.with_name("trytond-admin")),
+        "-c",
+        "trytond.conf",
+        "-d",
+        DATABASE,
+        "-vv",
+        "--all",
+    ]
     command += ["-u", *MODULES, "--activate-dependencies", "--email", "admin@example.com", "--language", "en", "-p"]
     report("Tryton: setting up its database, which takes up to a minute")
     _run(
@@ -176,6 +186,13 @@ def _set_up(root: Path, *, entropy: Entropy, report: Report) -> None:
         number = login.create("res.user.application", {"application": "rest", "user": login.user_number})[0]
         key = login.read("res.user.application", number, "key")["key"]
     write_private(root / "access.json", json.dumps({"password": password, "key": key}).encode())
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a database with what still stands in its write-ahead log."""
+    target.unlink(missing_ok=True)
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
 
 
 def _run(
