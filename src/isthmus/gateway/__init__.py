@@ -44,11 +44,13 @@ the same as header `X-CSRF-Token`. Assets: routes with `permission=None`, `liste
 `Response(body=…, headers=(("cache-control", "public, max-age=…"),))`. Streams: `media="text/event-stream"` and an async
 iterator of bytes as body.
 
-Permissions: `<domain>:read|read_personal|write|administer` and `sync|stream|gateway|audit|privacy:read|write`.
+Permissions: `<domain>:read|read_personal|write|administer` and `sync|stream|gateway|audit|privacy:read|write`; `None`
+lets everybody in, `ANY_CALLER` everybody who is known.
 """
 
 from isthmus.gateway.reading import read_value
 from isthmus.gateway.routes import (
+    ANY_CALLER,
     BATCH_BODY_BYTES_MAX,
     HTML,
     Call,
@@ -62,6 +64,7 @@ from isthmus.gateway.routes import (
 )
 
 __all__ = [
+    "ANY_CALLER",
     "BATCH_BODY_BYTES_MAX",
     "HTML",
     "Call",

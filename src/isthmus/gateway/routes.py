@@ -21,6 +21,7 @@ from isthmus.vault import Vault
 HTML = "text/html; charset=utf-8"
 BODY_BYTES_MAX = 1 << 20
 BATCH_BODY_BYTES_MAX = 8 << 20
+ANY_CALLER = "*"
 PAGE_ROWS = 50
 PAGE_ROWS_MAX = 200
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -186,8 +187,9 @@ class Route:
     """One operation. Everything the gateway checks and the documentation says stands here.
 
     `path` is a template: `/api/v1/x/{x_id}`, with custom verbs as `/api/v1/x/{x_id}:run` and `/api/v1/x:batch`.
-    `permission` None lets everybody in. `media` is the type of the answer: JSON, `text/html; charset=utf-8` for a
-    page (whose caller is sent to the sign-in page instead of being refused), `text/event-stream`, …
+    `permission` None lets everybody in, `ANY_CALLER` everybody who is known; `open_locally` lets callers on this
+    machine in without a credential. `media` is the type of the answer: JSON, `HTML` for a page (whose caller is sent to
+    the sign-in page instead of being refused), `text/event-stream`, ….
     `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
     `raw` for uploads (`Call.raw`). `errors` names what the handler raises beyond what the gateway itself raises.
     """
@@ -210,6 +212,7 @@ class Route:
     errors: tuple[type[IsthmusError], ...] = ()
     body_bytes_max: int = BODY_BYTES_MAX
     if_match: bool = False
+    open_locally: bool = False
     listed: bool = True
     operation: str | None = None
 

@@ -1,0 +1,87 @@
+"""The decision of a call: credential, then grant. Silence denies.
+
+It knows nothing of the server, so that the same function can answer a proxy's external authorisation call. Policies,
+limits and quotas have their place after the grant.
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from isthmus.auth.principal import Principal
+from isthmus.gateway.errors import ForgeryRefused
+from isthmus.gateway.routes import ANY_CALLER, Route
+from isthmus.kernel.errors import Denied, Unauthenticated
+
+UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_OWN_SITES = frozenset({"same-origin", "none"})
+
+
+class Proof(Protocol):
+    """Proves credentials."""
+
+    async def key(self, text: str, *, now: datetime) -> Principal:
+        """Return the principal of an API key; raises Unauthenticated."""
+        ...
+
+    async def session(self, token: str, *, now: datetime) -> Principal:
+        """Return the principal of a session; raises Unauthenticated."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a decision is made from: the route, and what the caller sent to prove itself.
+
+    `site` is the header Sec-Fetch-Site, or what was derived from Origin; `local` tells a caller on this machine.
+    """
+
+    route: Route
+    now: datetime
+    authorization: str | None = field(default=None, repr=False)
+    session: str | None = field(default=None, repr=False)
+    csrf: str | None = field(default=None, repr=False)
+    site: str = "none"
+    local: bool = False
+
+
+async def decide(proof: Proof, asked: Asked) -> Principal | None:
+    """Return who may make the call, or None for a route that lets everybody in; raises Unauthenticated or Denied."""
+    route = asked.route
+    if route.method in UNSAFE and (asked.session or route.accepts == "form") and asked.site not in _OWN_SITES:
+        raise ForgeryRefused("The change was sent from a page of another site.", fix="Use the console's own pages.")
+    if route.permission is None or (route.open_locally and asked.local):
+        return None
+    principal = await _proven(proof, asked)
+    if route.permission != ANY_CALLER and not principal.may(route.permission):
+        raise Denied(
+            f"This needs the permission {route.permission}.", fix="Ask for a key or a role that has this permission."
+        )
+    if principal.kind == "session" and route.method in UNSAFE and route.accepts != "form":
+        check_csrf(principal, asked.csrf)
+    return principal
+
+
+def check_csrf(principal: Principal, token: str | None) -> None:
+    """Raise ForgeryRefused unless the token is that of the session."""
+    if token is None or not hmac.compare_digest(token.encode(), principal.csrf.encode()):
+        raise ForgeryRefused(
+            "The change does not carry the token of your session.", fix="Load the page again and repeat it."
+        )
+
+
+async def _proven(proof: Proof, asked: Asked) -> Principal:
+    if asked.authorization is not None:
+        scheme, _, credential = asked.authorization.partition(" ")
+        if scheme.lower() != "bearer" or not credential.strip():
+            raise Unauthenticated(
+                "The header Authorization is not of the form Bearer <key>.",
+                fix="Send: Authorization: Bearer ist_live_…",
+            )
+        return await proof.key(credential.strip(), now=asked.now)
+    if asked.session is not None:
+        return await proof.session(asked.session, now=asked.now)
+    raise Unauthenticated(
+        "No credential came with the request.", fix="Send an API key as Authorization: Bearer ist_live_…"
+    )
