@@ -79,9 +79,12 @@ class Publisher:
         self._ends[workspace] = end
 
     async def _append(self, connection: AsyncConnection[TupleRow], workspace: int, *, end: int, head: int) -> int:
-        """Send some events and return where the tail ends; a tail far behind goes on near the head, after a gap."""
+        """Send some events and return where the tail ends.
+
+        A tail far behind, as in a long import, goes on near the head after a gap, which readers fill from the log.
+        """
         async with within(connection, workspace):
-            after = max(end, head - self._broker.events_max)
+            after = max(end, head - min(EVENTS_MAX, self._broker.events_max))
             events = await events_after(connection, after=after, limit=EVENTS_MAX)
         bodies = [envelope_json(each, workspace=workspace, schema=self._schema) for each in events]
         entries = [Entry(each.seq, each.type, body) for each, body in zip(events, bodies, strict=True)]

@@ -22,8 +22,8 @@ from isthmus.stream.publish import Publisher
 BATCH_EVENTS_MAX = 5_000
 POLL_S = 0.05
 STANDBY_S = 0.5
-_LEADER = 4_815_162_343
-_LEAD: LiteralString = "select pg_try_advisory_lock(%s)"
+_TURN_LOCK = 4_815_162_343
+_TAKE_TURN: LiteralString = "select pg_try_advisory_lock(%s)"
 _WAITING: LiteralString = "select waiting_workspaces()"
 _LOCK_HEAD: LiteralString = """
 insert into event_head as h (workspace, seq) values (current_workspace(), 0)
@@ -42,9 +42,9 @@ _MOVE_HEAD: LiteralString = "update event_head set seq = seq + %s where workspac
 
 @dataclass(frozen=True, kw_only=True)
 class RelayHealth:
-    """How the relay is: whether it leads, whether the tail is reached, and what it did since it began."""
+    """How the relay is: whether it is the one that stamps, whether the tail is reached, and what it did since it began."""
 
-    leads: bool
+    stamps: bool
     tail: bool
     stamped: int
     published: int
@@ -65,7 +65,7 @@ class Relay:
         """Without `broker` events are stamped only: PostgreSQL-only mode."""
         self._database, self._poll_s, self._standby_s = database, poll_s, standby_s
         self._publisher = Publisher(database=database, schema=schema, broker=broker) if broker else None
-        self._leads = False
+        self._stamps = False
         self._stamped = 0
         self._woken = asyncio.Event()
 
@@ -74,7 +74,7 @@ class Relay:
         """How it is now."""
         publisher = self._publisher
         return RelayHealth(
-            leads=self._leads,
+            stamps=self._stamps,
             tail=publisher.reached if publisher else False,
             stamped=self._stamped,
             published=publisher.published if publisher else 0,
@@ -89,15 +89,15 @@ class Relay:
         while True:
             try:
                 async with self._database.plain() as connection:
-                    await self._lead(connection)
+                    await self._stamp_on(connection)
             except (DatabaseAway, psycopg.OperationalError, psycopg.InterfaceError):
                 await asyncio.sleep(self._standby_s)
 
-    async def _lead(self, connection: AsyncConnection[TupleRow]) -> None:
+    async def _stamp_on(self, connection: AsyncConnection[TupleRow]) -> None:
         publishing: asyncio.Task[None] | None = None
         try:
-            self._leads = bool(await _one(connection, _LEAD, (_LEADER,)))
-            if not self._leads:
+            self._stamps = bool(await _one(connection, _TAKE_TURN, (_TURN_LOCK,)))
+            if not self._stamps:
                 return await asyncio.sleep(self._standby_s)
             if self._publisher is not None:
                 publishing = asyncio.create_task(self._publisher.run())
@@ -106,7 +106,7 @@ class Relay:
             publishing.result()
         finally:
             # The lock belongs to the session: closing it is the one way that always lets go.
-            self._leads = False
+            self._stamps = False
             await connection.close()
             if publishing is not None:
                 publishing.cancel()

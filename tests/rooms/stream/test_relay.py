@@ -69,11 +69,11 @@ async def test_one_relay_leads_and_the_next_takes_over(engines: Engines, scope: 
     waiting = Relay(database=second, schema=schema, broker=None, standby_s=0.05)
     async with beside(waiting.run()):
         async with beside(leading.run()):
-            await until(lambda: leading.health.leads != waiting.health.leads)
+            await until(lambda: leading.health.stamps != waiting.health.stamps)
             await emit(first, scope, [1])
             await until(lambda: leading.health.stamped + waiting.health.stamped == 1)
-            assert leading.health.leads != waiting.health.leads
-        await until(lambda: waiting.health.leads)
+            assert leading.health.stamps != waiting.health.stamps
+        await until(lambda: waiting.health.stamps)
         await emit(first, scope, [2])
         await until(lambda: leading.health.stamped + waiting.health.stamped == 2)
     await first.close()
@@ -83,14 +83,14 @@ async def test_one_relay_leads_and_the_next_takes_over(engines: Engines, scope: 
 async def test_a_leader_whose_connection_is_cut_leads_again(database: Database, scope: Scope, schema: Schema) -> None:
     relay = Relay(database=database, schema=schema, broker=None, standby_s=0.05)
     async with beside(relay.run()):
-        await until(lambda: relay.health.leads)
+        await until(lambda: relay.health.stamps)
         async with database.plain() as connection:
             cut = await connection.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity where query like '%waiting_workspaces%'"
                 " and pid <> pg_backend_pid()"
             )
             assert (True,) in await cut.fetchall()
-        await until(lambda: not relay.health.leads)
+        await until(lambda: not relay.health.stamps)
         await emit(database, scope, [1, 2])
         await until(lambda: relay.health.stamped == 2)
 
