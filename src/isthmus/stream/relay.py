@@ -42,7 +42,7 @@ _MOVE_HEAD: LiteralString = "update event_head set seq = seq + %s where workspac
 
 @dataclass(frozen=True, kw_only=True)
 class RelayHealth:
-    """How the relay is: whether it is the one that stamps, whether the tail is reached, and what it did since it began."""
+    """How the relay is: whether this one stamps, whether the tail is reached, and what it did since it began."""
 
     stamps: bool
     tail: bool
