@@ -220,7 +220,7 @@ def _field(name: str, *, annotation: object, required: bool) -> Field:
         if get_origin(layer) is not Annotated:
             bare = layer
     base: object = get_origin(bare) or bare
-    if isinstance(base, type) and issubclass(base, StrEnum):
+    if isinstance(bare, type) and issubclass(bare, StrEnum):
         base = str
     column = _COLUMNS.get(base)
     if column is None:

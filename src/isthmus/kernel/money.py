@@ -14,6 +14,7 @@ MINOR_DIGITS = {
 }
 _CURRENCY_LENGTH = 3
 AMOUNT_MAX = Decimal(10) ** 15
+_DECIMALS_MAX = 4
 
 
 class InvalidMoney(Invalid):
@@ -35,7 +36,7 @@ class Money(Struct, frozen=True, order=True):
         if abs(self.amount) >= AMOUNT_MAX:
             raise InvalidMoney("The amount is over 10^15.", fix="Check the unit: amounts are in the main unit.")
         exponent = self.amount.as_tuple().exponent
-        if isinstance(exponent, int) and exponent < -4:
+        if isinstance(exponent, int) and exponent < -_DECIMALS_MAX:
             raise InvalidMoney("The amount has more than four decimals.", fix="Round it to at most four decimals.")
         code = self.currency
         if len(code) != _CURRENCY_LENGTH or not (code.isascii() and code.isalpha() and code.isupper()):

@@ -1,4 +1,4 @@
-"""Cases: what waits for a person. They open, follow the claims, and close in the transaction of the claim that does it."""
+"""Cases: what waits for a person. They open, follow the claims, and close in the transaction of the deciding claim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

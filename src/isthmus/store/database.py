@@ -24,7 +24,7 @@ class DatabaseAway(Unavailable):
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """In whose name something is done: the workspace, the actor (`key:…`, `user:…`, `sync:…`), the request, the time."""
+    """In whose name something is done: workspace, actor (`key:…`, `user:…`, `sync:…`), request or run, time."""
 
     workspace: int
     actor: str
@@ -43,8 +43,10 @@ class Transaction:
 class Database:
     """A pool of connections as the unprivileged application role."""
 
-    def __init__(self, conninfo: str, *, connections_max: int = POOL_CONNECTIONS_MAX) -> None:
-        """`conninfo` is a libpq connection string."""
+    def __init__(
+        self, conninfo: str, *, password: str | None = None, connections_max: int = POOL_CONNECTIONS_MAX
+    ) -> None:
+        """`conninfo` is a libpq connection string; the password stays out of it."""
         self._pool = AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -52,7 +54,7 @@ class Database:
             timeout=WAIT_S_MAX,
             open=False,
             check=AsyncConnectionPool.check_connection,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "password": password, "options": "-c timezone=UTC"},
         )
 
     async def open(self) -> None:

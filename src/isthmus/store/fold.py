@@ -154,21 +154,22 @@ def _moved(record_type: RecordType, state: State, claim: Claim, name: str, value
 
 def resolve(rule: Rule, *, held: Held, claim: Claim, value: Json) -> Json:
     """Return the value that a rule chooses when both sides moved; `claim` stands later than what is held."""
+    ours_is_preferred = held.place[1] == rule.system and claim.system != rule.system
     match rule.name:
         case "source_of_record":
-            return held.value if held.place[1] == rule.system and claim.system != rule.system else value
+            chosen = held.value if ours_is_preferred else value
         case "prefer_unless_blank":
-            if held.place[1] == rule.system and claim.system != rule.system:
-                return value if _blank(held.value) else held.value
-            return held.value if _blank(value) else value
+            keep = not _blank(held.value) if ours_is_preferred else _blank(value)
+            chosen = held.value if keep else value
         case "most_restrictive":
-            return min(held.value, value, key=lambda each: _rank(rule, each))
+            chosen = min(held.value, value, key=lambda each: _rank(rule, each))
         case "advance_only":
-            return value if _advances(rule, held.value, value) else held.value
+            chosen = value if _advances(rule, held.value, value) else held.value
         case "union":
-            return _union(held.value, value)
+            chosen = _union(held.value, value)
         case "latest":
-            return value
+            chosen = value
+    return chosen
 
 
 def _take(state: State, claim: Claim, name: str, value: Json, *, verdict: Verdict, rule: str) -> None:

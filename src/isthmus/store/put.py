@@ -1,4 +1,4 @@
-"""Putting a batch: find out what is known, fold what is not new, seal, and merge everything in the caller's transaction.
+"""Putting a batch: find out what is known, fold what is not new, seal, and merge it all in the caller's transaction.
 
 `land` tells which observations repeat what is known and which records they mean; a matcher then says who the others
 are; `write` stores them. One record is a batch of one on the same path. A batch is idempotent on (system, external id,
@@ -43,7 +43,8 @@ where ref.workspace = current_workspace() and ref.type = %s and ref.system = wan
 _ECHO: LiteralString = """
 insert into claim (workspace, record_id, hlc, system, external_id, type, fields, sealed, subject, basis, deleted, actor,
                    cause)
-select workspace, record_id, wanted.seen, system, external_id, type, fields, sealed, subject, basis, deleted, actor, cause
+select workspace, record_id, wanted.seen, system, external_id, type, fields, sealed, subject, basis, deleted, actor,
+       cause
 from unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
      as wanted(record, of_system, id, spoken, seen)
 join claim on claim.workspace = current_workspace() and claim.record_id = wanted.record
@@ -54,7 +55,7 @@ _Map = dict[str, Json]
 
 
 class Raced(Unavailable):
-    """Another writer gave the same external id to another record at this moment; the transaction must be tried again."""
+    """Another writer gave the same external id to another record just now; the transaction must be tried again."""
 
     code, title = "raced", "Another writer was faster"
 
@@ -174,7 +175,7 @@ def _simple(row: Row) -> bool:
 
 
 def anticipate(vault: Vault, prepared: Prepared, *, workspace: int, now: datetime) -> None:
-    """Give every stranger a candidate id with a key of its own, and seal for it. CPU and key store only: run in a thread.
+    """Give every stranger a candidate id with a key of its own, and seal for it. It blocks: run it in a thread.
 
     A candidate that turns out to mean a known record stays reserved, with its key, for the day the link is undone.
     """

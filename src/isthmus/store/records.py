@@ -96,8 +96,8 @@ def _select(record_type: RecordType, condition: str) -> LiteralString:
     shown = ", ".join(f"'{each.name}', {_shown(each)}" for each in record_type.open_fields)
     return cast(
         "LiteralString",
-        f"""select id, jsonb_build_object({shown}), sealed, version, hlc, created_at, updated_at, deleted_at, merged_into
-        from {record_type.table} where workspace = current_workspace() {condition}""",  # noqa: S608 - see above.
+        f"""select id, jsonb_build_object({shown}), sealed, version, hlc, created_at, updated_at, deleted_at,
+        merged_into from {record_type.table} where workspace = current_workspace() {condition}""",  # noqa: S608 - see above.
     )
 
 

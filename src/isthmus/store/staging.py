@@ -19,8 +19,8 @@ STAGE: LiteralString = """
 create temporary table if not exists stage (
     ordinal integer, record_id uuid, system text, external_id text, hlc bigint, digest bytea, version text,
     said jsonb, said_sealed bytea, subject uuid, basis jsonb, claim_deleted boolean, payload bytea,
-    writes_record boolean, fresh boolean, new_ref boolean, record jsonb, record_sealed bytea, gone boolean, changed text,
-    index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
+    writes_record boolean, fresh boolean, new_ref boolean, record jsonb, record_sealed bytea, gone boolean,
+    changed text,    index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
 ) on commit delete rows
 """
 COPY: LiteralString = "copy stage from stdin (format binary)"
@@ -121,7 +121,7 @@ def _jsonb(value: bytes | None) -> bytes:
 def merge_statement(record_type: RecordType) -> LiteralString:
     """Return the statement that merges the stage; it gives one row: how many references were written.
 
-    What is new goes by plain inserts: a second writer of the same thing breaks a key, and its transaction is tried again.
+    What is new goes by plain inserts: a second writer of the same breaks a key, and its transaction is tried again.
     Parameters: workspace, now, actor, cause. All names in it come from declarations, none from data.
     """
     return _statement(record_type, _GIVEN + _REFS + _RECORDS + _CLAIMS + _TOLD + _COUNTED)
