@@ -1,0 +1,71 @@
+"""Tryton 8.2: companies, people, deals and customer invoices of a self-hosted ERP, read and written."""
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from random import Random
+
+from isthmus.connectors.tryton import mapping
+from isthmus.connectors.tryton.client import session
+from isthmus.kernel.marks import Json
+from isthmus.store.observation import Link, Observation
+from isthmus.sync.connector import Change, Connector, Feed, Raw, Session, Setting
+
+__all__ = ["CONNECTOR"]
+
+FEEDS = (
+    Feed(name=mapping.PARTIES, types=("sales.account", "sales.person"), writes=("sales.account", "sales.person")),
+    Feed(name=mapping.OPPORTUNITIES, types=("sales.deal",), writes=("sales.deal",)),
+    Feed(name=mapping.INVOICES, types=("finance.invoice",), deletes=False),
+)
+_TYPES = {feed.name: feed.types for feed in FEEDS}
+
+
+def open_session(settings: dict[str, str]) -> AbstractAsyncContextManager[Session]:
+    """Open a session; its retries are spread by a generator that is seeded with who speaks to whom."""
+    return session(settings, dice=Random(f"{settings['url']} {settings['database']} {settings.get('user')}"))
+
+
+def normalise(feed: str, raw: Raw) -> Iterable[Observation]:
+    """Return what a row says of our records."""
+    for word in mapping.words(feed, raw.body):
+        yield Observation(
+            type=word.type,
+            system="tryton",
+            external_id=raw.external_id,
+            fields=word.fields,
+            links={name: Link(external_id=number) for name, number in word.links.items()},
+            at=raw.at,
+            version=raw.version,
+        )
+
+
+def express(feed: str, change: Change) -> dict[str, Json]:
+    """Return what a change means in Tryton, by path; nothing for feeds that are only read."""
+    if change.type not in _TYPES.get(feed, ()) or feed == mapping.INVOICES:
+        return {}
+    return mapping.express(change.type, change.fields, links=change.links, new=change.external_id is None)
+
+
+CONNECTOR = Connector(
+    name="tryton",
+    title="Tryton",
+    about="Companies, people, opportunities and customer invoices of a Tryton 8.2 server.",
+    proven="Run against a real Tryton 8.2.1 server, both ways, in every test run.",
+    feeds=FEEDS,
+    settings=(
+        Setting(name="url", about="Address of the server, such as https://tryton.example."),
+        Setting(name="database", about="Name of the database on that server."),
+        Setting(name="key", about="Key of a user application for the REST API; opens reading.", secret=True),
+        Setting(name="user", about="User that writes; best one made for isthmus alone.", default=""),
+        Setting(
+            name="password", about="Password of that user; without it nothing is written.", secret=True, default=""
+        ),
+        Setting(name="page_rows", about="Records per request.", default="500"),
+        Setting(name="overlap_s", about="Seconds each run goes back, for transactions that ended late.", default="60"),
+    ),
+    open=open_session,
+    normalise=normalise,
+    express=express,
+    writable=mapping.WRITABLE,
+    requests_per_second_max=20.0,
+)
