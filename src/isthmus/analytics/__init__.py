@@ -2,9 +2,21 @@
 
 from isthmus.analytics._arrow import MissingColumn, Table, UnusableColumn
 from isthmus.analytics._cells import FileMissing, UnreadableFile
+from isthmus.analytics.asking import Catalog, relation_of
 from isthmus.analytics.attribution import Attribution, BucketCredit, assemble, attribute, credit
 from isthmus.analytics.catalog import Edge, Metric, Relation, check, lineage
 from isthmus.analytics.cents import split, split_many
+from isthmus.analytics.credits import (
+    Asked,
+    Credits,
+    Journey,
+    Ledgers,
+    StepCredit,
+    credited,
+    dated_credit,
+    journeys_with,
+    total_interval,
+)
 from isthmus.analytics.files import FilesAnswer, Question, attribute_files
 from isthmus.analytics.intervals import Interval, bootstrap_shares, bootstrap_total
 from isthmus.analytics.ledger import ROLES, UNATTRIBUTED
@@ -24,14 +36,19 @@ __all__ = [
     "POSITIONS",
     "ROLES",
     "UNATTRIBUTED",
+    "Asked",
     "Attribution",
     "BucketCredit",
+    "Catalog",
+    "Credits",
     "DatedCredit",
     "Edge",
     "Figure",
     "FileMissing",
     "FilesAnswer",
     "Interval",
+    "Journey",
+    "Ledgers",
     "Mark",
     "Metric",
     "MissingColumn",
@@ -40,6 +57,7 @@ __all__ = [
     "Position",
     "Question",
     "Relation",
+    "StepCredit",
     "Table",
     "UnreadableFile",
     "UnusableColumn",
@@ -51,10 +69,15 @@ __all__ = [
     "bootstrap_total",
     "check",
     "credit",
+    "credited",
+    "dated_credit",
+    "journeys_with",
     "lineage",
     "payback",
+    "relation_of",
     "return_on_investment",
     "roi_interval",
     "split",
     "split_many",
+    "total_interval",
 ]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Self, TypeVar
 
-from isthmus.analytics._arrow import Table
 from isthmus.kernel.errors import IsthmusError
 
 
@@ -59,11 +58,11 @@ class Relation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A named question: `reads` maps relation to columns, `compute` takes plain tables and gives one."""
+    """A named question: `reads` maps relation to columns, `compute` answers it from what these hold."""
 
     name: str
     reads: Mapping[str, tuple[str, ...]]
-    compute: Callable[..., Table]
+    compute: Callable[..., object]
     permission: str
     meaning: str = ""
 
