@@ -57,9 +57,12 @@ class EngineHome:
         make_directory(self.logs, mode=0o700)
 
     def sockets(self, *, uid: int, gid: int) -> Path:
-        """Return the 0700 directory of the sockets, owned by `uid`; a short one elsewhere when ours is too deep."""
+        """Return the 0700 directory of the sockets, owned by `uid`; one elsewhere when ours has no fit name.
+
+        A name is unfit if it is too long, or contains a comma, which libpq takes for the end of a host.
+        """
         inside = self.own / "run"
-        if len(os.fsencode(inside / LONGEST_SOCKET_NAME)) <= SOCKET_PATH_LIMIT:
+        if len(os.fsencode(inside / LONGEST_SOCKET_NAME)) <= SOCKET_PATH_LIMIT and "," not in str(inside):
             make_directory(inside, mode=0o700)
             os.chown(inside, uid, gid)
             return inside

@@ -21,15 +21,21 @@ def postgresql_conf(*, major: int, sockets: str) -> str:
     settings = {**_reach(sockets), **_memory(), **_durability(), **_silence()}
     if major >= HAS_SLOT_TIMEOUT:
         settings["idle_replication_slot_timeout"] = "2d"
-    lines = [f"{name} = '{value}'" for name, value in settings.items()]
+    lines = [f"{name} = {_quoted(value)}" for name, value in settings.items()]
     return "\n".join(["# Written by isthmus at every start; ALTER SYSTEM overrides it.", *lines, ""])
 
 
+def _quoted(value: str) -> str:
+    doubled = value.replace("\\", "\\\\").replace("'", "''")
+    return f"'{doubled}'"
+
+
 def _reach(sockets: str) -> dict[str, str]:
+    only_one = sockets.replace('"', '""')
     return {
         "listen_addresses": "",
         "port": str(PORT),
-        "unix_socket_directories": sockets.replace("'", "''"),
+        "unix_socket_directories": f'"{only_one}"',
         "unix_socket_permissions": "0700",
         "password_encryption": "scram-sha-256",
         "max_connections": "100",

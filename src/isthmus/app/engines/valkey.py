@@ -137,8 +137,13 @@ def valkey_conf(*, directory: str, socket_path: str, memory_mb: int) -> str:
         ("maxmemory-policy", "volatile-ttl"),
         ("hide-user-data-from-log", "yes"),
     )
-    lines = ["# Written by isthmus at every start.", *(f'{name} "{value}"' for name, value in settings)]
+    lines = ["# Written by isthmus at every start.", *(f"{name} {_quoted(value)}" for name, value in settings)]
     return "\n".join([*lines, ""])
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def users_acl(password: str) -> str:
