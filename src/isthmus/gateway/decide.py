@@ -18,6 +18,19 @@ UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OWN_SITES = frozenset({"same-origin", "none"})
 
 
+class GrantMissing(Denied):
+    """The caller is known and lacks the route's permission."""
+
+    code = "grant-missing"
+
+    def __init__(self, principal: Principal, permission: str) -> None:
+        """Remember who it was, for the audit log."""
+        super().__init__(
+            f"This needs the permission {permission}.", fix="Ask for a key or a role that has this permission."
+        )
+        self.principal = principal
+
+
 class Proof(Protocol):
     """Proves credentials."""
 
@@ -55,9 +68,7 @@ async def decide(proof: Proof, asked: Asked) -> Principal | None:
         return None
     principal = await _proven(proof, asked)
     if route.permission != ANY_CALLER and not principal.may(route.permission):
-        raise Denied(
-            f"This needs the permission {route.permission}.", fix="Ask for a key or a role that has this permission."
-        )
+        raise GrantMissing(principal, route.permission)
     if principal.kind == "session" and route.method in UNSAFE and route.accepts != "form":
         check_csrf(principal, asked.csrf)
     return principal

@@ -67,6 +67,7 @@ class Answer(Struct, frozen=True, array_like=True):
     """An answer as it is kept."""
 
     status: int
+    media: str
     headers: list[tuple[str, str]]
     body: bytes
 

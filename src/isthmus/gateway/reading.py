@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from msgspec import Struct
@@ -74,6 +74,13 @@ def read_parameters(text: bytes, kind: type[T], *, at: str = "") -> T:
     if faults:
         raise Invalid("A parameter is not valid.", fix="Mend what `errors` names.", faults=tuple(faults))
     return value
+
+
+def without_parameter(text: bytes, name: str) -> tuple[bytes, str | None]:
+    """Return parameters without one of them, and its value; raises Malformed."""
+    pairs = _pairs(text)
+    value = next((value for own, value in pairs if own == name), None)
+    return urlencode([(own, value) for own, value in pairs if own != name]).encode(), value
 
 
 def _pairs(text: bytes) -> list[tuple[str, str]]:

@@ -60,6 +60,13 @@ class Response:
     version: int | None = None
 
 
+def needs_version() -> PreconditionRequired:
+    """Return the refusal of a change that names no version."""
+    return PreconditionRequired(
+        "A change needs If-Match.", fix="Read the record and send its ETag as If-Match, or * to overwrite."
+    )
+
+
 def redirect(to: str) -> Response:
     """Send the browser to another page after a form (303 See Other)."""
     return Response(body=b"", status=303, headers=(("location", to),))
@@ -107,6 +114,7 @@ class Call:
     read_body: Struct | None = None
     version: str = ""
     secure: bool = False
+    session: str | None = field(default=None, repr=False)
 
     @property
     def principal(self) -> Principal:
@@ -149,9 +157,7 @@ class Call:
         """Compare If-Match with the record's version; raises PreconditionRequired or StaleVersion."""
         wanted = self.headers.get("if-match")
         if wanted is None:
-            raise PreconditionRequired(
-                "A change needs If-Match.", fix="Read the record and send its ETag as If-Match, or * to overwrite."
-            )
+            raise needs_version()
         tags = {tag.strip() for tag in wanted.split(",")}
         if "*" not in tags and f'"{version}"' not in tags:
             raise StaleVersion(f'The record is at version "{version}".', fix="Read it again and repeat the change.")

@@ -1,0 +1,192 @@
+"""The way of a call: route → decision → reading → idempotency → handler → answer. Nothing a handler does leaks out."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from urllib.parse import quote
+
+import structlog
+
+from isthmus.auth.principal import Principal
+from isthmus.auth.trace import trace
+from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
+from isthmus.gateway.decide import UNSAFE, Asked, GrantMissing, Proof, decide
+from isthmus.gateway.idempotency import Asking, Repeats, read_key
+from isthmus.gateway.metrics import Traffic
+from isthmus.gateway.problems import MEDIA as PROBLEM
+from isthmus.gateway.problems import Unexpected, problem_headers, problem_json, problem_page
+from isthmus.gateway.reading import read_parameters
+from isthmus.gateway.request import Message, Receive, Request, Send, read_body, read_request
+from isthmus.gateway.router import Match, Router
+from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
+from isthmus.gateway.sending import Outgoing, send_answer
+from isthmus.gateway.versions import pinned
+from isthmus.kernel.clock import milliseconds
+from isthmus.kernel.errors import IsthmusError, Unauthenticated, Unavailable
+from isthmus.kernel.ids import mint
+from isthmus.store.database import Scope
+from isthmus.vault import entropy
+
+NOBODY = 0
+SIGN_IN = "/sign-in"
+_log = structlog.get_logger("isthmus.gateway")
+ErrorPage = Callable[[IsthmusError, str], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a gateway is made of. `ticks` counts nanoseconds; `error_page` shows an error to a browser."""
+
+    services: Services
+    proof: Proof
+    traffic: Traffic
+    ticks: Callable[[], int]
+    error_page: ErrorPage = lambda error, request_id: problem_page(error, request_id=request_id)
+
+
+class Gateway:
+    """An ASGI application made from routes; one for each worker."""
+
+    def __init__(self, routes: Sequence[Route], parts: Parts) -> None:
+        """Compile the routes; raises ValueError when they do not fit together."""
+        self.router = Router(routes)
+        self._parts = parts
+        self._places = {id(route): index for index, route in enumerate(self.router.routes)}
+        services = parts.services
+        self._repeats = Repeats(services.database, services.vault, services.clock)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        began = self._parts.ticks()
+        now = self._parts.services.clock.now()
+        request = read_request(scope, now=now)
+        route: Route | None = None
+        try:
+            request.check()
+            if request.method == "OPTIONS":
+                answer = Outgoing(status=204, headers=[("allow", ", ".join(self.router.allowed(request.path)))])
+            else:
+                match = self.router.find(request.method, request.path)
+                route = match.route
+                answer = await self._answer(request, match, receive, now)
+        except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
+            answer = self._refusal(request, route, error)
+        try:
+            await send_answer(request, answer, receive=receive, send=send)
+        except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
+            self._unexpected(request, route, error)
+        place = None if route is None else self._places[id(route)]
+        micros = (self._parts.ticks() - began) // 1000
+        self._parts.traffic.count(place, status=answer.status, micros=micros)
+
+    async def _answer(self, request: Request, match: Match, receive: Receive, now: datetime) -> Outgoing:
+        route = match.route
+        principal = await self._decided(request, route, now)
+        version = pinned(request.headers.get(VERSION_HEADER))
+        query = read_parameters(request.query, route.query or NoParameters, at="/query")
+        raw = await read_body(request, route, receive) if request.method in UNSAFE else b""
+        csrf = request.headers.get("x-csrf-token")
+        call = Call(
+            route=route,
+            path=match.path,
+            services=self._parts.services,
+            scope=_scope(request, principal, now),
+            request_id=request.id,
+            once=mint(unix_ms=milliseconds(now), entropy=entropy(10)),
+            caller=principal,
+            headers=request.headers,
+            raw=raw,
+            read_query=query,
+            read_body=await read_declared(route, raw, caller=principal, csrf=csrf),
+            version=version,
+            secure=request.secure,
+            session=request.session,
+        )
+        if route.if_match and "if-match" not in request.headers:
+            raise needs_version()
+        key = request.headers.get("idempotency-key")
+        if key is None or route.method != "POST" or principal is None:
+            return await run(call)
+        return await self._once(request, call, principal, read_key(key))
+
+    async def _decided(self, request: Request, route: Route, now: datetime) -> Principal | None:
+        asked = Asked(
+            route=route,
+            now=now,
+            authorization=request.headers.get("authorization"),
+            session=request.session,
+            csrf=request.headers.get("x-csrf-token"),
+            site=request.site,
+            local=request.local,
+        )
+        try:
+            return await decide(self._parts.proof, asked)
+        except GrantMissing as denial:
+            scope = _scope(request, denial.principal, now)
+            details = {"method": route.method, "permission": route.permission}
+            with suppress(Unavailable):
+                async with self._parts.services.database.transaction(scope) as tx:
+                    await trace(tx, action="call.denied", resource=route.path, record_id=None, details=details)
+            raise
+
+    async def _once(self, request: Request, call: Call, principal: Principal, key: str) -> Outgoing:
+        """Answer a call that may come again."""
+        parts = (request.path.encode(), request.query, call.raw)
+        asking = Asking(
+            principal=principal.id,
+            route=f"{call.route.method} {call.route.path}",
+            key=key,
+            fingerprint=self._repeats.fingerprint(principal.workspace, parts),
+        )
+        turn = await self._repeats.take(call.scope, asking)
+        if turn.answer is not None:
+            return replayed(turn.answer)
+        async with self._repeats.held(call.scope, asking, turn):
+            answer = await run(replace(call, once=turn.once))
+            if (keeping := kept(answer)) is not None:
+                await self._repeats.keep(call.scope, asking, turn, keeping)
+            else:
+                await self._repeats.release(call.scope, asking, turn)
+        return answer
+
+    def _refusal(self, request: Request, route: Route | None, error: Exception) -> Outgoing:
+        known = error if isinstance(error, IsthmusError) else None
+        if known is None or (known.status >= Unexpected.status and not isinstance(known, Unavailable)):
+            self._unexpected(request, route, error)
+            known = Unexpected("The request could not be answered.", fix="Try again, and tell us the request id.")
+        wants_page = route.is_page if route else "text/html" in request.headers.get("accept", "")
+        headers = problem_headers(known)
+        if wants_page and isinstance(known, Unauthenticated) and request.method in {"GET", "HEAD"}:
+            to = f"{SIGN_IN}?next={quote(request.path, safe='/')}"
+            return Outgoing(status=303, headers=[("location", to)])
+        if wants_page:
+            page = self._parts.error_page(known, request.id)
+            return Outgoing(status=known.status, media=HTML, body=page, headers=headers)
+        return Outgoing(
+            status=known.status, media=PROBLEM, body=problem_json(known, request_id=request.id), headers=headers
+        )
+
+    def _unexpected(self, request: Request, route: Route | None, error: Exception) -> None:
+        """Log where it happened. The message of an error may hold what a caller sent, so it is left out."""
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"{frame.filename.rpartition('isthmus/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+        code = error.code if isinstance(error, IsthmusError) else ""
+        _log.error(
+            "call failed",
+            request_id=request.id,
+            route=route.path if route else "",
+            error=type(error).__name__,
+            code=code,
+            places=places,
+        )
+
+
+def _scope(request: Request, principal: Principal | None, now: datetime) -> Scope:
+    if principal is None:
+        return Scope(workspace=NOBODY, actor="nobody", cause=request.id, now=now)
+    return Scope(workspace=principal.workspace, actor=principal.actor, cause=request.id, now=now)

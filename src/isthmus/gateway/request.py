@@ -1,0 +1,156 @@
+"""A request as the server hands it over (ASGI 3), read once and frozen."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
+from typing import TypeAlias, cast
+from urllib.parse import urlsplit
+
+from isthmus.gateway.routes import Route
+from isthmus.kernel.clock import milliseconds
+from isthmus.kernel.errors import Malformed, TooLarge, UnsupportedMedia
+from isthmus.kernel.ids import mint, text_of
+from isthmus.vault import entropy
+
+Message: TypeAlias = MutableMapping[str, object]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+SESSION_COOKIE, SECURE_SESSION_COOKIE = "isthmus_session", "__Host-isthmus_session"
+HEADERS_MAX = 100
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_ONCE_ONLY = frozenset({"authorization", "content-length", "content-type", "host", "idempotency-key", "x-csrf-token"})
+_FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
+_MEDIA = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked. `local` tells a caller on this machine that no proxy stands for."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    id: str
+    secure: bool
+    local: bool
+    repeated: frozenset[str] = frozenset()
+
+    @property
+    def session(self) -> str | None:
+        """The token in the session's cookie."""
+        wanted = session_cookie(secure=self.secure)
+        for part in self.headers.get("cookie", "").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == wanted and value:
+                return value
+        return None
+
+    @property
+    def site(self) -> str:
+        """Where a browser says the request was made: `same-origin`, `none`, or somewhere else."""
+        said = self.headers.get("sec-fetch-site")
+        if said is not None:
+            return said
+        origin = self.headers.get("origin")
+        return "none" if origin is None or urlsplit(origin).netloc == self.headers.get("host") else "cross-site"
+
+    def check(self) -> None:
+        """Raise Malformed for headers that must stand once and are repeated."""
+        if self.repeated:
+            raise Malformed(f"The header {min(self.repeated)} is repeated.", fix="Send it once.")
+
+
+def session_cookie(*, secure: bool) -> str:
+    """Return the name of the session's cookie; browsers bind the secure one to this host."""
+    return SECURE_SESSION_COOKIE if secure else SESSION_COOKIE
+
+
+def read_request(scope: Mapping[str, object], *, now: datetime) -> Request:
+    """Return the request of an ASGI scope; an id that is not fit to be logged is replaced."""
+    headers: dict[str, str] = {}
+    repeated: set[str] = set()
+    for raw_name, raw_value in cast("Iterable[tuple[bytes, bytes]]", scope["headers"]):
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name in headers:
+            repeated.add(name)
+            value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
+        headers[name] = value
+    given = headers.get("x-request-id", "")
+    raw_path = cast("bytes | None", scope.get("raw_path")) or str(scope["path"]).encode()
+    return Request(
+        method=str(scope["method"]),
+        path=raw_path.partition(b"?")[0].decode("latin-1"),
+        query=cast("bytes", scope.get("query_string") or b""),
+        headers=headers,
+        id=given if _REQUEST_ID.fullmatch(given) else new_request_id(now),
+        secure=scope.get("scheme") == "https",
+        local=_is_local(scope.get("client")) and not _FORWARDED & headers.keys(),
+        repeated=frozenset(repeated & _ONCE_ONLY),
+    )
+
+
+def new_request_id(now: datetime) -> str:
+    """Return a fresh id."""
+    return text_of("req", mint(unix_ms=milliseconds(now), entropy=entropy(10)))
+
+
+async def read_body(request: Request, route: Route, receive: Receive) -> bytes:
+    """Return the body once its type and size are fit for the route.
+
+    Raises UnsupportedMedia, and TooLarge as soon as more than the route's limit came, without keeping what is over it.
+    """
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal():
+        raise Malformed("Content-Length is not a number.", fix="Send the number of bytes.")
+    if int(length) > route.body_bytes_max:
+        raise _too_large(route)
+    parts: list[bytes] = []
+    size = 0
+    async for part in _parts(receive):
+        size += len(part)
+        if size > route.body_bytes_max:
+            raise _too_large(route)
+        parts.append(part)
+    body = b"".join(parts)
+    if route.body is not None or body:
+        _check_media(request, route)
+    return body
+
+
+def _check_media(request: Request, route: Route) -> None:
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("The body is compressed.", fix="Send it without Content-Encoding.")
+    wanted = _MEDIA.get(route.accepts)
+    if wanted is None:
+        return
+    media, *parameters = (each.strip().lower() for each in request.headers.get("content-type", "").split(";"))
+    charset = {each for each in parameters if each.startswith("charset=")}
+    if media != wanted or not charset <= {"charset=utf-8", 'charset="utf-8"'}:
+        raise UnsupportedMedia(f"The body must be {wanted} in UTF-8.", fix=f"Send Content-Type: {wanted}")
+
+
+async def _parts(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("The caller went away before the body was complete.")
+        yield cast("bytes", message.get("body") or b"")
+        more = bool(message.get("more_body"))
+
+
+def _too_large(route: Route) -> TooLarge:
+    return TooLarge(
+        f"The body is over {route.body_bytes_max} bytes.", fix="Send less at once, or import the records as a file."
+    )
+
+
+def _is_local(client: object) -> bool:
+    try:
+        return isinstance(client, list | tuple) and ip_address(str(cast("tuple[object]", client)[0])).is_loopback
+    except ValueError:
+        return False
