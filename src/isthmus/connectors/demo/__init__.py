@@ -1,10 +1,34 @@
 """Five fake systems of one fake company, for demonstrations and tests. Nothing here is real, and nothing leaves."""
 
+from collections.abc import Iterable
+
 from isthmus.connectors.demo.client import FEEDS, WRITABLE_FEEDS, feeds_for, open_session
-from isthmus.connectors.demo.mapping import express, normalise
+from isthmus.connectors.demo.mapping import in_our_words, in_their_words
 from isthmus.connectors.demo.names import BANNER
 from isthmus.connectors.demo.shapes import SHAPES
-from isthmus.sync.connector import Connector, Setting
+from isthmus.kernel.marks import Json
+from isthmus.store.observation import Link, Observation
+from isthmus.sync.connector import Change, Connector, Raw, Setting
+
+
+def normalise(feed: str, raw: Raw) -> Iterable[Observation]:
+    """Yield the one record that a row stands for."""
+    said = in_our_words(feed, raw.body)
+    yield Observation(
+        type=said.type,
+        system=feed.partition(".")[0],
+        external_id=raw.external_id,
+        fields=said.fields,
+        links={name: Link(external_id=to) for name, to in said.links.items()},
+        at=raw.at,
+        version=raw.version,
+    )
+
+
+def express(feed: str, change: Change) -> dict[str, Json]:
+    """Return a change in the system's words."""
+    return in_their_words(feed, change.fields, links=change.links)
+
 
 CONNECTOR = Connector(
     name="demo",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from isthmus.connectors.demo.mapping import express
+from isthmus.connectors.demo.mapping import in_their_words
 from isthmus.connectors.demo.names import BANNER
 from isthmus.connectors.demo.plants import SYSTEMS
 from isthmus.connectors.demo.shapes import SHAPES
@@ -174,7 +174,7 @@ class DemoSession:
     def _apply(self, feed: str, change: Change, before: Kept | None) -> Written:
         if change.deleted:
             return _written(self._vendor.delete(feed, before.id)) if before else _refused(change, "It is not here.")
-        body = _tidy(express(feed, change))
+        body = _tidy(in_their_words(feed, change.fields, links=change.links))
         reason = _fault(feed, {**(before.body if before else {}), **body})
         if reason:
             return _refused(change, reason)

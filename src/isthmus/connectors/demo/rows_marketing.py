@@ -131,7 +131,7 @@ def _submission(interest: Interest, plants: Plants) -> Row:
         "campaign": external_id("marketing", "campaign", interest.campaign.number),
         "submitted_at": interest.captured_at.isoformat(),
     }
-    if interest.human is not None and interest.human.number in plants.marketing:
+    if interest.human is not None and interest.human.number in plants.marketing - plants.other_email:
         body["contact"] = external_id("marketing", "contact", interest.human.number)
     return Row(external_id("marketing", "submission", interest.number), body, interest.captured_at)
 

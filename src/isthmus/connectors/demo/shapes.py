@@ -1,6 +1,7 @@
 """How every feed of the fake systems is shaped: its columns, its amounts, its references."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isthmus.connectors.demo.words import (
@@ -99,7 +100,7 @@ class Shape:
         """Return the ids of the records that a body points to."""
         return {ours: str(body[theirs]) for ours, theirs in self.references if body.get(theirs)}
 
-    def express(self, fields: dict[str, Json], *, links: dict[str, str]) -> dict[str, Json]:
+    def express(self, fields: Mapping[str, Json], *, links: Mapping[str, str]) -> dict[str, Json]:
         """Return a body that holds these fields and references."""
         body: dict[str, Json] = {}
         for each in self.columns:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import pytest
@@ -74,11 +75,21 @@ def faults(observation: Observation) -> Iterator[str]:
             yield name
 
 
-def observations(rows: dict[str, list[Raw]]) -> Iterator[tuple[str, Observation]]:
-    for feed, raws in rows.items():
-        for raw in raws:
-            for observation in CONNECTOR.normalise(feed, raw):
-                yield feed, observation
+Found: TypeAlias = dict[tuple[str, str], Observation]
+Said: TypeAlias = dict[tuple[str, str], dict[str, Json]]
+
+
+@pytest.fixture(scope="module")
+def found(rows: dict[str, list[Raw]]) -> Found:
+    """All observations by feed and external id."""
+    pairs = [(feed, each) for feed, raws in rows.items() for raw in raws for each in CONNECTOR.normalise(feed, raw)]
+    return {(feed, each.external_id): each for feed, each in pairs}
+
+
+@pytest.fixture(scope="module")
+def said(found: Found) -> Said:
+    """What they say, as the store compares it."""
+    return {key: canonical(each) for key, each in found.items()}
 
 
 def test_the_company_has_the_size_it_promises(rows: dict[str, list[Raw]], known: Truth) -> None:
@@ -95,47 +106,62 @@ def test_the_company_has_the_size_it_promises(rows: dict[str, list[Raw]], known:
     assert {str(row.body["CurrencyIsoCode"]) for row in rows["crm.opportunities"]} == {"EUR", "USD"}
 
 
-def test_every_row_becomes_a_record_except_those_planted_as_broken(rows: dict[str, list[Raw]], known: Truth) -> None:
-    found = {(feed, each.external_id, name) for feed, each in observations(rows) for name in faults(each)}
-    assert found == {(each.feed, each.external_id, each.field) for each in known.bad_rows}
+def test_every_row_becomes_a_record_except_those_planted_as_broken(found: Found, known: Truth) -> None:
+    at_fault = {(feed, each.external_id, name) for (feed, _), each in found.items() for name in faults(each)}
+    assert at_fault == {(each.feed, each.external_id, each.field) for each in known.bad_rows}
 
 
-def test_a_record_that_no_handle_finds_brings_all_that_its_type_requires(rows: dict[str, list[Raw]]) -> None:
-    for _, each in observations(rows):
+def test_a_record_that_no_handle_finds_brings_all_that_its_type_requires(found: Found) -> None:
+    for each in found.values():
         declared = TYPES[each.type]
         required = {field.name for field in declared.fields if field.required}
         assert required <= each.fields.keys() or each.external_id.endswith(("80001", "013881demo")), each
 
 
-def test_references_lead_to_rows_of_the_same_system(rows: dict[str, list[Raw]]) -> None:
-    ids = {(feed.partition(".")[0], each.type, each.external_id) for feed, each in observations(rows)}
-    for feed, each in observations(rows):
+def test_references_lead_to_rows_of_the_same_system(found: Found) -> None:
+    ids = {(feed.partition(".")[0], each.type, each.external_id) for (feed, _), each in found.items()}
+    for (feed, _), each in found.items():
         for name, link in each.links.items():
             field = TYPES[each.type].field(name)
             assert field is not None
             assert (feed.partition(".")[0], field.to, link.external_id) in ids, (feed, each.external_id, name)
 
 
-def test_systems_differ_exactly_where_it_was_planted(rows: dict[str, list[Raw]], known: Truth) -> None:
-    said = {(feed, each.external_id): canonical(each) for feed, each in observations(rows)}
-    found: list[tuple[str, str]] = []
+def test_systems_differ_exactly_where_it_was_planted(said: Said, known: Truth) -> None:
+    different: list[tuple[str, str]] = []
     for cluster in known.clusters:
         values: dict[str, set[str]] = defaultdict(set)
         for member in cluster.members:
             for name, value in said[member].items():
                 if value is not None:
                     values[name].add(msgspec.json.encode(value).decode())
-        found += [
+        different += [
             (cluster.members[0][1], name)
             for name, each in values.items()
             if len(each) > 1 and (cluster.by_handle or name != "email")
         ]
-    assert Counter(found) == Counter((each.key, each.field) for each in known.differences)
+    assert Counter(different) == Counter((each.key, each.field) for each in known.differences)
     assert Counter(each.critical for each in known.differences) == {False: 40, True: 6}
 
 
-def test_differences_tell_what_each_system_says(rows: dict[str, list[Raw]], known: Truth) -> None:
-    said = {(feed, each.external_id): canonical(each) for feed, each in observations(rows)}
+def test_systems_point_to_the_same_records(found: Found, known: Truth) -> None:
+    owner = {
+        (member[0].partition(".")[0], cluster.type, member[1]): index
+        for index, cluster in enumerate(known.clusters)
+        for member in cluster.members
+    }
+    for cluster in known.clusters:
+        targets: dict[str, set[int]] = defaultdict(set)
+        for feed, external_id in cluster.members:
+            for name, link in found[feed, external_id].links.items():
+                field = TYPES[cluster.type].field(name)
+                assert field is not None
+                if field.to != "marketing.campaign":
+                    targets[name].add(owner[feed.partition(".")[0], str(field.to), link.external_id])
+        assert all(len(each) == 1 for each in targets.values()), cluster
+
+
+def test_differences_tell_what_each_system_says(said: Said, known: Truth) -> None:
     clusters = {cluster.members[0][1]: cluster for cluster in known.clusters}
     for difference in known.differences:
         for system, value in difference.values.items():
@@ -145,10 +171,7 @@ def test_differences_tell_what_each_system_says(rows: dict[str, list[Raw]], know
             }
 
 
-def test_records_that_are_one_share_a_handle_unless_the_truth_says_otherwise(
-    rows: dict[str, list[Raw]], known: Truth
-) -> None:
-    said = {(feed, each.external_id): canonical(each) for feed, each in observations(rows)}
+def test_records_that_are_one_share_a_handle_unless_the_truth_says_otherwise(said: Said, known: Truth) -> None:
     for cluster in known.clusters:
         names = [field.name for field in TYPES[cluster.type].handles]
         groups = [{(name, said[each][name]) for name in names if said[each].get(name)} for each in cluster.members]
@@ -159,8 +182,7 @@ def test_records_that_are_one_share_a_handle_unless_the_truth_says_otherwise(
         assert (not groups) == cluster.by_handle, cluster
 
 
-def test_records_that_are_not_one_share_no_handle(rows: dict[str, list[Raw]], known: Truth) -> None:
-    said = {(feed, each.external_id): canonical(each) for feed, each in observations(rows)}
+def test_records_that_are_not_one_share_no_handle(said: Said, known: Truth) -> None:
     owners: dict[tuple[str, str, Json], int] = {}
     for index, cluster in enumerate(known.clusters):
         for member in cluster.members:
@@ -185,9 +207,9 @@ def test_a_seed_makes_the_same_company_again_and_another_seed_another() -> None:
     assert make_world(seed=6, now=NOW, companies=12).companies != first.companies
 
 
-def test_everybody_is_plainly_invented(rows: dict[str, list[Raw]]) -> None:
+def test_everybody_is_plainly_invented(found: Found) -> None:
     broken = ("sales(at)", "not given", "broken@")
-    for feed, each in observations(rows):
+    for (feed, _), each in found.items():
         email = str(each.fields.get("email") or "x@y.example").strip().lower()
         assert email.endswith(".example") or email.startswith(broken), feed
     assert CONNECTOR.fake
