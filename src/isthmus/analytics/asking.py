@@ -101,7 +101,7 @@ class Catalog:
 
 @lru_cache(maxsize=1024)
 def _visible(record_type: RecordType, columns: tuple[str, ...]) -> str:
-    """Return the expression that shows columns of living records; references to merged records lead to their winners."""
+    """Return the expression that shows columns of living records; references to merged ones lead to their winners."""
     chosen: list[str] = []
     joins: list[str] = []
     for name in dict.fromkeys(("id", *columns)):
