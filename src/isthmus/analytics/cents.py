@@ -1,9 +1,9 @@
 """Exact money: an amount is handed out by shares in whole minor units, and nothing is lost or made.
 
 The largest-remainder method (Hamilton): each share gets the whole part of its quota; the units left over go, one each,
-to the largest fractional parts. Fractional parts are compared in steps of 2^-20 of a unit, so that the last bit of a
-float decides nothing; equal ones are served in order. A share of zero never gets a unit while another share has none
-left over. Negative amounts (refunds) are handed out as their absolute value with the sign put back.
+to the largest fractional parts. Fractional parts are compared in steps of 2^-10 of a unit, so that the last bit of a
+float decides nothing; equal ones are served in order. Negative amounts (refunds) are handed out as their absolute
+value with the sign put back.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,9 @@ from isthmus.analytics._arrow import F64, I64
 from isthmus.kernel.errors import Invalid
 
 MINOR_MAX = 2**53
-_FLOAT_MAX = 2**46  # Below it a float's error cannot reach one unit; above it the exact arithmetic of `split` is used.
-_STEPS = 2**20
+# Up to this amount times number of shares, float noise stays far below one unit; beyond it `split` is used.
+_FLOAT_MAX = 2.0**46
+_STEPS = 2**10
 _SUM_TOLERANCE = 1e-6
 
 
@@ -51,7 +52,7 @@ def split(*, amount: Decimal, shares: Sequence[float | Fraction | Decimal], digi
     quotas = [abs(minor) * share / total for share in exact]
     units = [int(quota) for quota in quotas]
     left = int(abs(minor)) - sum(units)
-    ranked = sorted(range(len(quotas)), key=lambda k: (not exact[k], -_rank(quotas[k]), k))
+    ranked = sorted(range(len(quotas)), key=lambda k: (-_rank(quotas[k]), k))
     for k in ranked[:left]:
         units[k] += 1
     sign = -1 if amount < 0 else 1
@@ -74,37 +75,34 @@ def split_many(*, minor: I64, shares: F64, starts: I64) -> I64:
     whole = np.abs(minor)
     totals = _checked_totals(whole=whole, shares=shares, starts=starts, lengths=lengths)
     even = shares / np.repeat(totals, lengths)
-    quota = np.repeat(np.where(whole < _FLOAT_MAX, whole, 0), lengths) * even
+    exactly = whole * lengths.astype(np.float64) >= _FLOAT_MAX
+    quota = np.repeat(np.where(exactly, 0, whole), lengths) * even
     units = np.floor(quota).astype(np.int64)
-    part = ((quota - units) * _STEPS).round().astype(np.int64)
-    left = np.where(whole < _FLOAT_MAX, whole - np.add.reduceat(units, starts), 0)
-    _serve(units, part=part, share=even, left=left, group=np.repeat(np.arange(minor.size), lengths))
-    for k in np.flatnonzero(whole >= _FLOAT_MAX):
+    left = np.where(exactly, 0, whole - np.add.reduceat(units, starts))
+    _serve(units, part=quota - units, left=left, group=np.repeat(np.arange(minor.size), lengths))
+    for k in np.flatnonzero(exactly):
         rows = slice(int(starts[k]), int(starts[k] + lengths[k]))
-        exact = split(amount=Decimal(int(whole[k])), shares=even[rows].tolist(), digits=0)
-        units[rows] = [int(each) for each in exact]
+        parts = split(amount=Decimal(int(whole[k])), shares=even[rows].tolist(), digits=0)
+        units[rows] = [int(each) for each in parts]
     assert np.array_equal(np.add.reduceat(units, starts), whole), "credit must sum to the amount"
     return units * np.repeat(np.where(minor < 0, -1, 1), lengths)
 
 
-def _serve(units: I64, *, part: I64, share: F64, left: I64, group: I64) -> None:
+def _serve(units: I64, *, part: F64, left: I64, group: I64) -> None:
     """Give each group's left-over units to its largest parts, in place; only groups with a left-over are sorted.
 
-    A quota that rounding pushed up to a whole number can make `left` negative; then the smallest parts that own
-    a unit give one back.
+    Parts sum to the left-over but for float noise far below one, and each is below one: so there are always more
+    positive parts than units left, and never a unit too many.
     """
-    rows = np.flatnonzero(left[group] != 0)
+    rows = np.flatnonzero(left[group] > 0)
     if not rows.size:
         return
-    giving = left[group[rows]] > 0
-    unfit = (giving & (share[rows] == 0)) | (~giving & (units[rows] == 0))
-    rank: I64 = np.where(giving, _STEPS - part[rows], part[rows]) + 2 * _STEPS * unfit
-    order = rows[np.argsort(group[rows] * (4 * _STEPS) + rank, kind="stable")]
+    rank = _STEPS - (part[rows] * _STEPS).round().astype(np.int64) + (part[rows] == 0)
+    order = rows[np.argsort(group[rows] * (2 * _STEPS) + rank, kind="stable")]
     owner = group[order]
     begins = np.flatnonzero(np.concatenate(([True], owner[1:] != owner[:-1])))
     place = np.arange(order.size) - np.repeat(begins, np.diff(np.append(begins, order.size)))
-    chosen = order[place < np.abs(left[owner])]
-    units[chosen] += np.sign(left[group[chosen]])
+    units[order[place < left[owner]]] += 1
 
 
 def _checked_totals(*, whole: I64, shares: F64, starts: I64, lengths: I64) -> F64:
@@ -120,4 +118,6 @@ def _checked_totals(*, whole: I64, shares: F64, starts: I64, lengths: I64) -> F6
 
 
 def _rank(quota: Fraction) -> int:
-    return round((quota - int(quota)) * _STEPS)
+    """Return how many steps the fractional part has; none at all comes after the smallest."""
+    part = quota - int(quota)
+    return round(part * _STEPS) if part else -1

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from isthmus.analytics import MODELS, Attribution, Position, Table, attribute
+from isthmus.analytics._arrow import Array
 
 MOMENT = pa.timestamp("us", "UTC")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -112,6 +113,10 @@ def shares(answer: Attribution) -> list[float]:
 
 def named_columns(**columns: Sequence[object]) -> Table:
     return pa.table(columns)
+
+
+def sliced(values: Array, begin: int) -> Array:
+    return pa.concat_arrays([values]).slice(begin)
 
 
 def without(table: Table, name: str) -> Table:

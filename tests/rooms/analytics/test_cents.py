@@ -59,6 +59,22 @@ def test_one_and_many_agree(amount: int, weights: list[int]) -> None:
     assert [int(each) for each in one] == many.tolist()
 
 
+@pytest.mark.parametrize("amount", [5_570_099_336_634_109, 7_125_424_356_059_231, -7_811_841_012_731_914])
+def test_amounts_at_which_floats_are_a_unit_wide_are_split_exactly(amount: int) -> None:
+    shares = np.array([1, 2, 3, 5, 7, 11, 13]) / 42
+    many = split_many(minor=np.array([amount]), shares=shares, starts=np.array([0]))
+    assert many.tolist() == [int(each) for each in split(amount=Decimal(amount), shares=shares.tolist(), digits=0)]
+    assert int(many.sum()) == amount
+
+
+def test_a_share_of_nothing_gets_nothing_even_before_ten_thousand_tiny_ones() -> None:
+    shares = np.array([0.0, *[1 / 10_000] * 10_000])
+    many = split_many(minor=np.array([1]), shares=shares, starts=np.array([0]))
+    one = split(amount=Decimal(1), shares=shares.tolist(), digits=0)
+    assert many[:3].tolist() == [int(each) for each in one[:3]] == [0, 1, 0]
+    assert int(many.sum()) == sum(one) == 1
+
+
 def test_half_a_million_shares_of_a_hundred_thousand_amounts_sum_exactly() -> None:
     generator = np.random.default_rng(3)
     minor = generator.integers(0, 10**12, size=100_000)
