@@ -66,7 +66,7 @@ def _customer(firm: Company, plants: Plants, *, now: datetime) -> Row:
         "name": firm.name,
         "legal_name": plants.word("billing", "company", firm.number, "legal_name", true=firm.legal_name),
         "website": f"https://{firm.domain}",
-        "tax_id": f"{firm.place.country}{810_000_000 + firm.number * 37}",
+        "tax_id": firm.tax_id,
         "city": plants.word("billing", "company", firm.number, "city", true=firm.city),
         "country": firm.place.country,
     }

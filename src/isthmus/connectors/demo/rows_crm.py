@@ -73,6 +73,7 @@ def _account(firm: Company, *, customer: bool) -> dict[str, Json]:
         "Name": firm.name,
         "LegalName": firm.legal_name,
         "Website": f"www.{firm.domain}" if firm.number % 4 == 0 else firm.domain,
+        "TaxId": firm.tax_id if customer else None,
         "Type": "Customer" if customer else "Prospect",
         "Industry": firm.industry,
         "NumberOfEmployees": firm.employees,

@@ -124,7 +124,7 @@ CRM = {
     "crm.accounts": Shape(
         "sales.account",
         (
-            *renamed(name="Name", legal_name="LegalName", domain="Website", industry="Industry"),
+            *renamed(name="Name", legal_name="LegalName", tax_id="TaxId", domain="Website", industry="Industry"),
             *renamed(employee_count="NumberOfEmployees", city="BillingCity", region="BillingState"),
             *renamed(country="BillingCountry", owner_id="OwnerId"),
             spoken("kind", "Type", CRM_KINDS),
