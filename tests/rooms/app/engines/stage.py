@@ -34,6 +34,7 @@ from tests.rooms.app.engines import program as program_script
 SOURCE = Path(__file__).parents[4] / "src"
 SCRIPT = Path(program_script.__file__)
 ROOM = 2 * 2**30
+LIBRARIES = os.environ.get("LD_LIBRARY_PATH", "")
 SITE = Path(psycopg.__file__).parents[1]
 
 
@@ -145,7 +146,7 @@ class Program:
         """Start it, by way of the command `before`, perhaps as another user with another interpreter."""
         path = site if site is not None else os.pathsep.join([str(SOURCE), str(SITE)])
         script = str(SCRIPT) if site is None else str(Path(site) / SCRIPT.name)
-        libraries = str(Path(python).parents[1] / "lib") if site is not None else ""
+        libraries = str(Path(python).parents[1] / "lib") if site is not None else LIBRARIES
         self._running = subprocess.Popen(
             [*before, python, script, str(data_dir), *settings],
             stdin=subprocess.PIPE,

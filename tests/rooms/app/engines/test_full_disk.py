@@ -19,7 +19,11 @@ def test_a_full_disk_loses_no_acknowledged_row_and_a_larger_one_is_served_at_onc
     own = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
     done = subprocess.run(
         ["unshare", *own, "--", sys.executable, str(disk_full.__file__), str(tmp_path), str(template)],  # noqa: S607  found by PATH
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(stage.SOURCE), str(ROOT)])},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join([str(stage.SOURCE), str(stage.SITE), str(ROOT)]),
+            "LD_LIBRARY_PATH": stage.LIBRARIES,
+        },
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         timeout=80,

@@ -181,3 +181,14 @@ def test_a_recorded_socket_directory_that_somebody_replaced_is_not_used(tmp_path
     second.unlink()
     first.rmdir()
     third.rmdir()
+
+
+def test_root_that_may_neither_change_its_uid_nor_nest_is_told_three_ways_out() -> None:
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    alone = ("unshare", "--user", "--map-root-user", "--", "sh", "-c", forbid, "sh")
+    with stage.directory() as data_dir, stage.Program(data_dir, before=alone) as program:
+        told = program.hear()
+        assert told["refused"] == "engine-directory-unusable"
+        for way in ("--data-dir", "ordinary user", "ISTHMUS_DATABASE_URL"):
+            assert way in str(told["detail"])
+        assert not (data_dir / "postgres").exists()
