@@ -115,8 +115,8 @@ def named_columns(**columns: Sequence[object]) -> Table:
     return pa.table(columns)
 
 
-def sliced(values: Array, begin: int) -> Array:
-    return pa.concat_arrays([values]).slice(begin)
+def sliced_amounts(values: Array, begin: int) -> Array:
+    return pa.concat_arrays([values]).cast(pa.decimal128(38, 4)).slice(begin)
 
 
 def without(table: Table, name: str) -> Table:

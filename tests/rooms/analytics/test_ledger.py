@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus.analytics._arrow import ten_thousandths
 from isthmus.analytics.ledger import Ledger, unpacked
-from tests.rooms.analytics.tables import Step, moment, named_columns, sliced, steps_table
+from tests.rooms.analytics.tables import Step, moment, named_columns, sliced_amounts, steps_table
 
 # Half a century in microseconds with a thousand units does not fit one word; whole hours do.
 SPREADS = st.sampled_from((1.0, 1 / 3600, 1 / 3600e3, 1 / 3600e6))
@@ -69,4 +69,4 @@ def test_amounts_are_read_from_a_slice_of_a_column_as_from_a_whole_one() -> None
     table = named_columns(value=[Decimal("-1.5000"), Decimal("2.2500"), Decimal("3.0001")])
     whole = table.column("value").combine_chunks()
     assert ten_thousandths(whole, name="value", of="here").tolist() == [-15_000, 22_500, 30_001]
-    assert ten_thousandths(sliced(whole, 1), name="value", of="here").tolist() == [22_500, 30_001]
+    assert ten_thousandths(sliced_amounts(whole, 1), name="value", of="here").tolist() == [22_500, 30_001]
