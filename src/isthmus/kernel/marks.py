@@ -65,7 +65,10 @@ class Critical:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a conflict of an uncritical field is decided; the default is `latest`."""
+    """How a conflict of an uncritical field is decided; the default is `latest`.
+
+    `order` lists values from the weakest to the strongest: the later one wins. `system` is the preferred system.
+    """
 
     name: Literal["latest", "source_of_record", "prefer_unless_blank", "most_restrictive", "advance_only", "union"]
     system: str | None = None

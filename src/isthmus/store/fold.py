@@ -140,7 +140,7 @@ def _moved(record_type: RecordType, state: State, claim: Claim, name: str, value
             state.decisions.append(Decision(claim.place, name, value, "lost", rule.name))
         else:
             _take(state, claim, name, value, verdict="moved", rule="one side moved")
-    elif declared is not None and declared.critical:
+    elif declared is not None and declared.critical and not _tightens(rule, held.value, value):
         state.contested[name] = claim.place
         state.decisions.append(Decision(claim.place, name, value, "contested", "critical"))
     else:
@@ -162,7 +162,7 @@ def resolve(rule: Rule, *, held: Held, claim: Claim, value: Json) -> Json:
             keep = not _blank(held.value) if ours_is_preferred else _blank(value)
             chosen = held.value if keep else value
         case "most_restrictive":
-            chosen = min(held.value, value, key=lambda each: _rank(rule, each))
+            chosen = max(held.value, value, key=lambda each: _rank(rule, each))
         case "advance_only":
             chosen = value if _advances(rule, held.value, value) else held.value
         case "union":
@@ -208,12 +208,17 @@ def _blank(value: object) -> bool:
 
 
 def _rank(rule: Rule, value: Json) -> int:
-    return rule.order.index(value) if isinstance(value, str) and value in rule.order else len(rule.order)
+    return rule.order.index(value) if isinstance(value, str) and value in rule.order else -1
 
 
 def _advances(rule: Rule, held: Json, value: Json) -> bool:
     known = isinstance(value, str) and value in rule.order
     return known and (not isinstance(held, str) or held not in rule.order or _rank(rule, value) >= _rank(rule, held))
+
+
+def _tightens(rule: Rule, held: Json, value: Json) -> bool:
+    """Tell whether a value restricts more than what is held: that is taken at once, and only loosening is asked about."""
+    return rule.name == "most_restrictive" and _rank(rule, value) > _rank(rule, held)
 
 
 def _union(held: Json, value: Json) -> Json:

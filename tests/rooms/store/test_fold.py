@@ -19,7 +19,8 @@ class Thing(Struct, frozen=True, kw_only=True):
     name: str | None = None
     amount: Annotated[int | None, CRITICAL] = None
     stage: Annotated[str | None, Rule("advance_only", order=("new", "open", "won"))] = None
-    consent: Annotated[str | None, Rule("most_restrictive", order=("withdrawn", "granted"))] = None
+    consent: Annotated[str | None, Rule("most_restrictive", order=("granted", "withdrawn"))] = None
+    optin: Annotated[str | None, CRITICAL, Rule("most_restrictive", order=("granted", "withdrawn"))] = None
     owner: Annotated[str | None, Rule("source_of_record", system="crm")] = None
     nick: Annotated[str | None, Rule("prefer_unless_blank", system="crm")] = None
     tags: Annotated[list[str], Rule("union")] = []
@@ -108,6 +109,15 @@ def test_a_stage_only_advances() -> None:
 def test_the_more_restrictive_consent_wins_whatever_came_last() -> None:
     state = after(claim(1, "crm", consent="withdrawn"), claim(2, "mail", consent="granted"))
     assert state.values()["consent"] == "withdrawn"
+
+
+def test_a_critical_consent_tightens_at_once_and_loosens_only_by_a_person() -> None:
+    tightened = after(claim(1, "crm", optin="granted"), claim(2, "mail", optin="withdrawn"))
+    assert tightened.values()["optin"] == "withdrawn"
+    assert not open_cases(tightened)
+    loosened = after(claim(1, "crm", optin="withdrawn"), claim(2, "mail", optin="granted"))
+    assert loosened.values()["optin"] == "withdrawn"
+    assert "optin" in open_cases(loosened)
 
 
 def test_the_source_of_record_wins_and_others_win_over_others() -> None:
