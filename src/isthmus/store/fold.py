@@ -217,7 +217,7 @@ def _advances(rule: Rule, held: Json, value: Json) -> bool:
 
 
 def _tightens(rule: Rule, held: Json, value: Json) -> bool:
-    """Tell whether a value restricts more than what is held: that is taken at once, and only loosening is asked about."""
+    """Tell whether a value restricts more than what is held: that is taken at once, only loosening is asked about."""
     return rule.name == "most_restrictive" and _rank(rule, value) > _rank(rule, held)
 
 
