@@ -1,0 +1,312 @@
+"""The inbox: cases with both values and what is at stake, decided by a person, undone when that was wrong.
+
+A decision is an edit made here that settles the field; it is pushed to every system, and kept in the trail like any
+other word.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import LiteralString
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from isthmus.kernel.errors import Conflicting, Invalid, NotFound
+from isthmus.kernel.marks import Json
+from isthmus.store.database import Scope, Transaction
+from isthmus.store.fold import GONE, HERE, Claim, Place, fold
+from isthmus.store.trail import claims_of
+from isthmus.sync.connections import audit
+from isthmus.sync.edit import edit_in
+from isthmus.sync.ingest import Store
+from isthmus.sync.queue import tell_all
+
+PAGE_ROWS_MAX = 200
+DECIDED = "A case was decided."
+_COLUMNS: LiteralString = """
+select id, type, record_id, field, status, kept_hlc, kept_system, kept_external_id, claimed_hlc, claimed_system,
+       claimed_external_id, stake, stake_currency, opened_at, settled_at, settled_by, choice, note
+from inbox_case where workspace = current_workspace()
+"""
+_FILTER: LiteralString = """
+ and (%(status)s::text is null or status = %(status)s) and (%(type)s::text is null or type = %(type)s)
+ and (%(field)s::text is null or field = %(field)s) and (%(record)s::uuid is null or record_id = %(record)s)
+ and (%(system)s::text is null or claimed_system = %(system)s or kept_system = %(system)s)
+ and (%(after)s::uuid is null or id > %(after)s)
+ order by id limit %(limit)s
+"""
+_SETTLE: LiteralString = """
+update inbox_case set status = 'resolved', settled_at = %s, settled_by = %s, choice = %s, note = %s
+where workspace = current_workspace() and id = %s
+"""
+_REOPEN: LiteralString = """
+update inbox_case set status = 'open', settled_at = null, settled_by = null, choice = null, note = null
+where workspace = current_workspace() and id = %s
+"""
+_OTHER_OPEN: LiteralString = """
+select count(*) from inbox_case
+where workspace = current_workspace() and record_id = %s and field = %s and status = 'open'
+"""
+
+
+class CaseMissing(NotFound):
+    """There is no such case."""
+
+    code, title = "case-missing", "There is no such case"
+
+
+class CaseSettled(Conflicting):
+    """The case is not open any more, or not decided yet, or the field has moved on."""
+
+    code, title = "case-settled", "The case cannot be changed that way now"
+
+
+class ValueNeeded(Invalid):
+    """The choice `value` needs a value, and only that choice takes one."""
+
+    code, title = "value-needed", "The choice and the value do not fit together"
+
+
+class Choice(StrEnum):
+    """How to decide: what is held here, what the system claims, or another value."""
+
+    KEPT = "kept"
+    CLAIMED = "claimed"
+    VALUE = "value"
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """A question for a person.
+
+    `field` is `~deleted` when a system deleted what others hold; then the values tell whether the record is gone.
+    `age_s` counts from its opening. `stake` is the money at stake.
+    """
+
+    id: UUID
+    type: str
+    record_id: UUID
+    field: str
+    status: str
+    kept: Json
+    kept_system: str
+    claimed: Json
+    claimed_system: str
+    claimed_external_id: str
+    stake: dict[str, str] | None
+    opened_at: datetime
+    age_s: float
+    settled_at: datetime | None = None
+    settled_by: str | None = None
+    choice: str | None = None
+    note: str | None = None
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which cases; what is None does not matter. `system` is on either side."""
+
+    status: str | None = "open"
+    type: str | None = None
+    field: str | None = None
+    record_id: UUID | None = None
+    system: str | None = None
+
+
+EVERY_OPEN = Filter()
+
+
+async def cases(
+    tx: Transaction, store: Store, *, where: Filter = EVERY_OPEN, after: UUID | None = None, limit: int = 50
+) -> list[Case]:
+    """Return cases with their values opened, oldest first, starting after one."""
+    given: dict[str, object] = {"status": where.status, "type": where.type, "field": where.field}
+    given |= {"record": where.record_id, "system": where.system, "after": after, "limit": min(limit, PAGE_ROWS_MAX)}
+    cursor = await tx.connection.execute(_COLUMNS + _FILTER, given)
+    return await _opened(tx, store, await cursor.fetchall())
+
+
+async def case_of(tx: Transaction, store: Store, case_id: UUID) -> Case:
+    """Return a case; raises CaseMissing."""
+    cursor = await tx.connection.execute(_COLUMNS + " and id = %s for update", (case_id,))
+    found = await _opened(tx, store, await cursor.fetchall())
+    if not found:
+        raise CaseMissing("There is no case with this id.", fix="List them: isthmus conflicts ls")
+    return found[0]
+
+
+async def resolve(
+    store: Store, scope: Scope, case_id: UUID, choice: Choice, *, value: Json = None, note: str = ""
+) -> Case:
+    """Decide a case; `value` goes with the choice `value` only.
+
+    Raises CaseMissing, CaseSettled, ValueNeeded, and Rejected when a value does not fit the field.
+    """
+    async with store.database.transaction(scope) as tx:
+        case = await case_of(tx, store, case_id)
+        if case.status != "open":
+            raise CaseSettled(f"The case is {case.status}.", fix="Undo the decision first.")
+        await _decide(tx, store, case, choice, value)
+        await tx.connection.execute(_SETTLE, (scope.now, scope.actor, choice.value, note, case.id))
+        await tell_all(tx, type_name=case.type, record_id=case.record_id, reason=DECIDED)
+        details = {"case": str(case.id), "field": case.field, "choice": choice.value}
+        await audit(tx, action="resolve", resource=case.type, record_id=case.record_id, details=details)
+        return await case_of(tx, store, case.id)
+
+
+async def resolve_many(
+    store: Store,
+    scope: Scope,
+    where: Filter,
+    choice: Choice,
+    *,
+    note: str = "",
+    dry_run: bool = False,
+    limit: int = 1_000,
+) -> list[Case]:
+    """Decide all open cases that fit, each in a transaction of its own; a dry run only returns which.
+
+    Raises ValueNeeded for the choice `value`: one value does not fit many.
+    """
+    if choice == Choice.VALUE:
+        raise ValueNeeded("Many cases cannot take one value.", fix="Choose kept or claimed, or resolve one by one.")
+    fitting = [case async for case in _all(store, scope, msgspec.structs.replace(where, status="open"), limit)]
+    if dry_run:
+        return fitting
+    return [await resolve(store, scope, case.id, choice, note=note) for case in fitting]
+
+
+async def undo(store: Store, scope: Scope, case_id: UUID) -> Case:
+    """Take a decision back: the former value is held again, and the case is open and not pushed.
+
+    Raises CaseSettled when the case was not decided, or its field or record has moved on since.
+    """
+    async with store.database.transaction(scope) as tx:
+        case = await case_of(tx, store, case_id)
+        if case.status != "resolved":
+            raise CaseSettled(f"The case is {case.status}.", fix="Only a decided case can be undone.")
+        row = await (await tx.connection.execute(_OTHER_OPEN, (case.record_id, case.field))).fetchone()
+        if row is None or row[0]:
+            raise CaseSettled("A newer case is open on this field.", fix="Decide that one.")
+        await _take_back(tx, store, case)
+        await tx.connection.execute(_REOPEN, (case.id,))
+        await tell_all(tx, type_name=case.type, record_id=case.record_id, reason=DECIDED)
+        details = {"case": str(case.id), "field": case.field, "choice": case.choice}
+        await audit(tx, action="reopen", resource=case.type, record_id=case.record_id, details=details)
+        return await case_of(tx, store, case.id)
+
+
+async def _decide(tx: Transaction, store: Store, case: Case, choice: Choice, value: Json) -> None:
+    if (value is not None and choice != Choice.VALUE) or (choice == Choice.VALUE and case.field == GONE):
+        fix = "Choose kept or claimed for a deletion, and give a value only with the choice value."
+        raise ValueNeeded("The value does not fit the choice.", fix=fix)
+    if case.field == GONE:
+        deleted = choice == Choice.CLAIMED
+        await edit_in(tx, store, case.type, case.record_id, {}, settles=(GONE,), deleted=deleted)
+        return
+    chosen = {Choice.KEPT: case.kept, Choice.CLAIMED: case.claimed, Choice.VALUE: value}[choice]
+    await edit_in(tx, store, case.type, case.record_id, {case.field: chosen}, settles=(case.field,))
+
+
+async def _take_back(tx: Transaction, store: Store, case: Case) -> None:
+    """Put the value back that was held before the settling edit; the trail says which one that was."""
+    record_type = store.schema[case.type]
+    trail = (await claims_of(tx, store.vault, [case.record_id]))[case.record_id]
+    settling = [claim.place for claim in trail if claim.system == HERE and case.field in claim.settles]
+    state = fold(record_type, trail)
+    held = state.fields.get(case.field)
+    if not settling or held is None or held.place != max(settling):
+        raise CaseSettled(f"{case.field} has moved since the decision.", fix="Edit the record instead.")
+    before = fold(record_type, (claim for claim in trail if claim.place < max(settling)))
+    if case.field == GONE:
+        if state.deleted and not before.deleted:
+            await edit_in(tx, store, case.type, case.record_id, {}, settles=(GONE,), deleted=False)
+        return
+    former = before.fields.get(case.field)
+    if former is None or former.value != held.value:
+        value = former.value if former else None
+        await edit_in(tx, store, case.type, case.record_id, {case.field: value}, settles=(case.field,))
+
+
+async def _all(store: Store, scope: Scope, where: Filter, limit: int) -> AsyncGenerator[Case]:
+    after: UUID | None = None
+    found = 0
+    while found < limit:
+        async with store.database.transaction(scope) as tx:
+            page = await cases(tx, store, where=where, after=after, limit=min(PAGE_ROWS_MAX, limit - found))
+        for each in page:
+            yield each
+        if not page:
+            return
+        found, after = found + len(page), page[-1].id
+
+
+async def _opened(tx: Transaction, store: Store, rows: Sequence[tuple[object, ...]]) -> list[Case]:
+    """Return cases with the values that the claims hold; of an erased subject they are gone, and null."""
+    found: list[Case] = []
+    named = [msgspec.convert(dict(zip(_Row.__struct_fields__, row, strict=True)), _Row) for row in rows]
+    trails = await claims_of(tx, store.vault, list({row.record_id for row in named}))
+    for row in named:
+        kept, claimed = _values(store, row, trails[row.record_id])
+        stake = (
+            {"amount": format(row.stake, "f"), "currency": row.stake_currency or ""} if row.stake is not None else None
+        )
+        found.append(
+            Case(
+                id=row.id,
+                type=row.type,
+                record_id=row.record_id,
+                field=row.field,
+                status=row.status,
+                kept=kept,
+                kept_system=row.kept_system,
+                claimed=claimed,
+                claimed_system=row.claimed_system,
+                claimed_external_id=row.claimed_external_id,
+                stake=stake,
+                opened_at=row.opened_at,
+                age_s=((row.settled_at or tx.scope.now) - row.opened_at).total_seconds(),
+                settled_at=row.settled_at,
+                settled_by=row.settled_by,
+                choice=row.choice,
+                note=row.note,
+            )
+        )
+    return found
+
+
+class _Row(Struct):
+    id: UUID
+    type: str
+    record_id: UUID
+    field: str
+    status: str
+    kept_hlc: int
+    kept_system: str
+    kept_external_id: str
+    claimed_hlc: int
+    claimed_system: str
+    claimed_external_id: str
+    stake: Decimal | None
+    stake_currency: str | None
+    opened_at: datetime
+    settled_at: datetime | None
+    settled_by: str | None
+    choice: str | None
+    note: str | None
+
+
+def _values(store: Store, row: _Row, trail: Sequence[Claim]) -> tuple[Json, Json]:
+    """Return what is held and what the other claims: now for an open case, as it was for a closed one."""
+    if row.field == GONE:
+        return False, True
+    if row.status == "open":
+        state = fold(store.schema[row.type], trail)
+        held = state.fields.get(row.field)
+        theirs = state.shadows.get((row.claimed_system, row.claimed_external_id), {})
+        return held.value if held else None, theirs.get(row.field)
+    said = {claim.place: claim.said for claim in trail}
+    kept: Place = (row.kept_hlc, row.kept_system, row.kept_external_id)
+    claimed: Place = (row.claimed_hlc, row.claimed_system, row.claimed_external_id)
+    return said.get(kept, {}).get(row.field), said.get(claimed, {}).get(row.field)

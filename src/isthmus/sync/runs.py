@@ -1,0 +1,236 @@
+"""Runs: what happens on a connection, counted while it happens and readable from every other program."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from random import Random
+from typing import Literal, LiteralString
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from isthmus.kernel.clock import Clock, milliseconds
+from isthmus.kernel.errors import Conflicting
+from isthmus.kernel.ids import ENTROPY_BYTES, mint
+from isthmus.store.database import DatabaseAway, Scope, Transaction
+from isthmus.store.put import PutResult
+from isthmus.sync.connections import Status
+from isthmus.sync.connector import Connector
+from isthmus.sync.ingest import Store
+from isthmus.vault import entropy
+
+Kind = Literal["sync", "pull", "push", "sweep", "import"]
+BEAT_S = 0.5
+INTERRUPTED = "The program ended in the middle of this run; the next one goes on after the last page."
+_LOCK_PERSON = b"isthmus-run"
+_START: LiteralString = """
+insert into run (workspace, id, connection_id, about, kind, status, started_at, updated_at)
+values (current_workspace(), %s, %s, %s, %s, 'running', %s, %s)
+"""
+_SAVE: LiteralString = """
+update run set status = %(status)s, feed = %(feed)s, updated_at = %(now)s, finished_at = %(finished_at)s,
+       read = %(read)s, created = %(created)s, changed = %(changed)s, unchanged = %(unchanged)s,
+       rejected = %(rejected)s, written = %(written)s, conflicts = %(conflicts)s, total = %(total)s, error = %(error)s
+where workspace = current_workspace() and id = %(id)s
+"""
+_RUNS: LiteralString = """
+select id, connection_id, about, kind, status, feed, started_at, updated_at, finished_at, read, created, changed,
+       unchanged, rejected, written, conflicts, total, error
+from run where workspace = current_workspace()
+"""
+_ABANDONED: LiteralString = """
+update run set status = 'degraded', finished_at = %s, error = %s
+where workspace = current_workspace() and connection_id = %s and finished_at is null
+"""
+
+
+class RunOverlaps(Conflicting):
+    """Two runs of one connection never overlap."""
+
+    code, title = "run-overlaps", "The connection is running already"
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """One run; the counts are of rows, `total` how many are expected, if that is known."""
+
+    id: UUID
+    connection_id: UUID | None
+    about: str
+    kind: Kind
+    status: Status
+    feed: str | None
+    started_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    read: int
+    created: int
+    changed: int
+    unchanged: int
+    rejected: int
+    written: int
+    conflicts: int
+    total: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """How often and how long a system that does not answer is asked again; delays grow with full jitter, in seconds."""
+
+    tries_max: int = 6
+    base_s: float = 0.5
+    delay_s_max: float = 60.0
+
+    def delay_s(self, attempt: int, chance: Random) -> float:
+        """Return a random delay below base · 2^attempt (exponential back-off with full jitter)."""
+        return chance.uniform(0, min(self.delay_s_max, self.base_s * 2**attempt))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What running connections needs: the store, the time, a seeded generator for delays, the connectors by name."""
+
+    store: Store
+    clock: Clock
+    chance: Random
+    connectors: Mapping[str, Connector]
+    retry: Retry = Retry()
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def scope(self, *, workspace: int, actor: str, cause: str) -> Scope:
+        """Return a scope of this moment."""
+        return Scope(workspace=workspace, actor=actor, cause=cause, now=self.clock.now())
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """The counts of a run that is going on; saved every half second, so that others can watch."""
+
+    id: UUID
+    kind: Kind
+    status: Status = Status.RUNNING
+    feed: str | None = None
+    read: int = 0
+    created: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    written: int = 0
+    conflicts: int = 0
+    total: int | None = None
+    error: str | None = None
+    finished_at: datetime | None = None
+    troubles: list[str] = field(default_factory=list[str])
+
+    def add(self, result: PutResult) -> None:
+        """Count what a batch did."""
+        self.created += result.created
+        self.changed += result.changed
+        self.unchanged += result.unchanged + result.claimed
+        self.rejected += result.rejected + len(result.rejects)
+        self.conflicts += result.opened_cases
+
+    async def save(self, tx: Transaction) -> None:
+        """Write the counts down."""
+        names = ("id", "status", "feed", "read", "created", "changed", "unchanged", "rejected", "written", "conflicts")
+        row = {name: getattr(self, name) for name in (*names, "total", "error", "finished_at")}
+        await tx.connection.execute(_SAVE, {**row, "now": tx.scope.now})
+
+
+@asynccontextmanager
+async def recorded(
+    engine: Engine, *, workspace: int, actor: str, kind: Kind, about: str, connection_id: UUID | None = None
+) -> AsyncGenerator[Progress]:
+    """Write a run down, its progress while it goes on, and its end, whatever that is."""
+    now = engine.clock.now()
+    progress = Progress(id=mint(unix_ms=milliseconds(now), entropy=entropy(ENTROPY_BYTES)), kind=kind)
+
+    def scope() -> Scope:
+        return engine.scope(workspace=workspace, actor=actor, cause=str(progress.id))
+
+    async with engine.store.database.transaction(scope()) as tx:
+        if connection_id is not None:
+            await tx.connection.execute(_ABANDONED, (now, INTERRUPTED, connection_id))
+        await tx.connection.execute(_START, (progress.id, connection_id, about, kind, now, now))
+    beat = asyncio.create_task(_beat(engine, scope, progress))
+    try:
+        yield progress
+    except BaseException as error:
+        if progress.status in (Status.RUNNING, Status.RETRYING):
+            progress.status = Status.NEEDS_ATTENTION
+        progress.error = progress.error or words_of(error)
+        raise
+    finally:
+        beat.cancel()
+        await asyncio.wait([beat])
+        if progress.status == Status.RUNNING:
+            progress.status = Status.DEGRADED if progress.rejected or progress.troubles else Status.HEALTHY
+            progress.error = " ".join(progress.troubles) or None
+        progress.finished_at = engine.clock.now()
+        await _tell(engine, scope, progress)
+
+
+def words_of(error: BaseException) -> str:
+    """Return what went wrong in words; of an unforeseen error only its kind, because its text may hold values."""
+    from_us = getattr(error, "detail", None)
+    if isinstance(from_us, str):
+        return str(error)
+    return f"It ended with an unforeseen {type(error).__name__}."
+
+
+async def _beat(engine: Engine, scope: Callable[[], Scope], progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(BEAT_S)
+        with suppress(DatabaseAway):
+            await _tell(engine, scope, progress)
+
+
+async def _tell(engine: Engine, scope: Callable[[], Scope], progress: Progress) -> None:
+    async with engine.store.database.transaction(scope()) as tx:
+        await progress.save(tx)
+
+
+@asynccontextmanager
+async def alone(engine: Engine, *, workspace: int, name: str) -> AsyncGenerator[None]:
+    """Hold a connection for one run; raises RunOverlaps when another program or task has it.
+
+    The lock belongs to a session of the database, so that it goes when the program does.
+    """
+    digest = blake2b(f"{workspace}:{name}".encode(), digest_size=8, person=_LOCK_PERSON).digest()
+    key = int.from_bytes(digest, "big", signed=True)
+    async with engine.store.database.plain() as connection:
+        row = await (await connection.execute("select pg_try_advisory_lock(%s)", (key,))).fetchone()
+        if row is None or not row[0]:
+            raise RunOverlaps(
+                f"A run of {name!r} is going on.", fix=f"Wait for it, or watch it: isthmus sync watch {name}"
+            )
+        try:
+            yield
+        finally:
+            await connection.execute("select pg_advisory_unlock(%s)", (key,))
+
+
+async def runs(
+    tx: Transaction, *, connection_id: UUID | None = None, before: UUID | None = None, limit: int = 50
+) -> list[Run]:
+    """Return runs, newest first, of one connection or all, from before a run."""
+    cursor = await tx.connection.execute(
+        _RUNS + " and (%(connection)s::uuid is null or connection_id = %(connection)s)"
+        " and (%(before)s::uuid is null or id < %(before)s) order by id desc limit %(limit)s",
+        {"connection": connection_id, "before": before, "limit": limit},
+    )
+    return [_run(row) for row in await cursor.fetchall()]
+
+
+async def run_of(tx: Transaction, run_id: UUID) -> Run | None:
+    """Return a run, or nothing."""
+    row = await (await tx.connection.execute(_RUNS + " and id = %s", (run_id,))).fetchone()
+    return _run(row) if row else None
+
+
+def _run(row: tuple[object, ...]) -> Run:
+    return msgspec.convert(dict(zip(Run.__struct_fields__, row, strict=True)), Run)
