@@ -22,6 +22,7 @@ FIRST_UID, UIDS = 60600, 100
 """Between the ranges that distributions give to people and to services; a uid with a name is passed over."""
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 """All that engines get from the environment: no PG* variable, no secret."""
+LIBRARIES = nested.LIBRARIES
 WORKING_DIRECTORY = "/proc/self/cwd"
 
 
@@ -47,6 +48,11 @@ class Identity:
             return list(program)
         return [sys.executable, "-I", "-S", str(Path(nested.__file__).absolute()), str(self.uid), *program]
 
+    def _environment(self) -> dict[str, str]:
+        """Return the program's environment; an interpreter that enters a namespace may need its libraries named."""
+        libraries = os.environ.get(LIBRARIES)
+        return {**ENVIRONMENT, LIBRARIES: libraries} if self.kind == "nested" and libraries else ENVIRONMENT
+
     def start(self, program: Sequence[str], *, directory: Path, log: Path) -> subprocess.Popen[bytes]:
         """Start a program that stays, in a session of its own, with everything it says going to the log."""
         other = self.kind == "other"
@@ -54,7 +60,7 @@ class Identity:
             return subprocess.Popen(
                 self._arguments(program),
                 cwd=directory,
-                env=ENVIRONMENT,
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,

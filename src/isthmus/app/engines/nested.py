@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
+LIBRARIES = "LD_LIBRARY_PATH"
+"""Named for this interpreter only; the program gets none of it."""
 
 
 def main(arguments: list[str]) -> None:
@@ -23,6 +25,7 @@ def main(arguments: list[str]) -> None:
     Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
     Path("/proc/self/uid_map").write_text(f"{inner} {uid} 1", encoding="ascii")
     Path("/proc/self/gid_map").write_text(f"{inner} {gid} 1", encoding="ascii")
+    os.environ.pop(LIBRARIES, None)
     os.execv(program[0], program)  # noqa: S606  the program and its arguments come from the supervisor's own list
 
 
