@@ -1,11 +1,15 @@
 """What is there because its folder is there: domains and connectors."""
 
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from typing import cast
 
 import isthmus.connectors
+import isthmus.console
 import isthmus.domains
+from isthmus.gateway import Route
 from isthmus.kernel.marks import Domain
 from isthmus.store.schema import Schema
 from isthmus.sync.connector import Connector
@@ -43,3 +47,26 @@ def connectors() -> dict[str, Connector]:
 def schema() -> Schema:
     """Return all record types of all domains."""
     return Schema.of(each for domain in domains() for each in domain.records)
+
+
+@cache
+def routes() -> tuple[Route, ...]:
+    """Return `ROUTES` of every `routes.py` in domains and console; raises TypeError where it is no tuple of routes."""
+    found: list[Route] = []
+    for package in (isthmus.console, isthmus.domains):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if module.name.endswith(".routes"):
+                declared: object = getattr(import_module(module.name), "ROUTES", None)
+                if not isinstance(declared, tuple):
+                    message = f"{module.name} must define ROUTES: tuple[Route, ...]"
+                    raise TypeError(message)
+                found += _checked(module.name, cast("tuple[object, ...]", declared))
+    return tuple(found)
+
+
+def _checked(name: str, declared: tuple[object, ...]) -> Iterator[Route]:
+    for each in declared:
+        if not isinstance(each, Route):
+            message = f"{name}: ROUTES holds {each!r}, which is no Route"
+            raise TypeError(message)
+        yield each

@@ -65,7 +65,7 @@ def read_settings(given: Mapping[str, object] | None = None, *, environ: Mapping
                 raise BadSetting(
                     f"{source}: there is no setting {name!r}.", fix=f"Known settings: {', '.join(sorted(known))}."
                 )
-            values[name] = _typed(name, value, str(known[name].type))
+            values[name] = _typed(name, value, _kind(known[name].type))
     values |= {name: value for name, value in (given or {}).items() if value is not None}
     if "data_dir" not in values:
         values["data_dir"] = default_data_dir(environment)
@@ -98,6 +98,11 @@ def _from_file(environment: Mapping[str, str]) -> dict[str, object]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path} cannot be read: {error}.", fix="Correct the file, or remove it.") from error
+
+
+def _kind(annotation: object) -> str:
+    """Return the name of a field's type: `int`, `bool`, `str`, or something with `Path` in it."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _typed(name: str, value: object, kind: str) -> object:

@@ -8,7 +8,10 @@ from msgspec import Struct
 
 from isthmus.auth.principal import Principal
 from isthmus.gateway.decide import UNSAFE, check_csrf
+from isthmus.gateway.errors import AnswerShownOnce
 from isthmus.gateway.idempotency import Answer
+from isthmus.gateway.problems import MEDIA as PROBLEM
+from isthmus.gateway.problems import problem_json
 from isthmus.gateway.reading import read_json, read_parameters, without_parameter
 from isthmus.gateway.routes import Call, Response, Route
 from isthmus.gateway.sending import Outgoing
@@ -72,10 +75,13 @@ def unchanged(headers: Mapping[str, str], tag: str) -> bool:
     return tag in wanted or "*" in wanted
 
 
-def kept(answer: Outgoing) -> Answer | None:
+def kept(call: Call, answer: Outgoing) -> Answer | None:
     """Return an answer in the form in which it is kept for a repeated call, or None when it cannot be."""
     if answer.failed or not isinstance(answer.body, bytes):
         return None
+    if call.route.shown_once:
+        refusal = AnswerShownOnce("This was done, and its answer is not kept.", fix="Use a new key to do it again.")
+        return Answer(refusal.status, PROBLEM, [], problem_json(refusal, request_id=call.request_id))
     return Answer(answer.status, answer.media, answer.headers, answer.body)
 
 

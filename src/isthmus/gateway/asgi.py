@@ -148,7 +148,7 @@ class Gateway:
             return replayed(turn.answer)
         async with self._repeats.held(call.scope, asking, turn):
             answer = await run(replace(call, once=turn.once))
-            if (keeping := kept(answer)) is not None:
+            if (keeping := kept(call, answer)) is not None:
                 await self._repeats.keep(call.scope, asking, turn, keeping)
             else:
                 await self._repeats.release(call.scope, asking, turn)

@@ -54,3 +54,9 @@ class VersionUnknown(Malformed):
     """The header Isthmus-Version names no version of this interface."""
 
     code, title = "version-unknown", "This interface has no such version"
+
+
+class AnswerShownOnce(Conflicting):
+    """The first call with this Idempotency-Key succeeded, and its answer held a secret that is shown once."""
+
+    code, title = "answer-shown-once", "The answer was shown once"

@@ -194,8 +194,9 @@ class Route:
 
     `path` is a template: `/api/v1/x/{x_id}`, with custom verbs as `/api/v1/x/{x_id}:run` and `/api/v1/x:batch`.
     `permission` None lets everybody in, `ANY_CALLER` everybody who is known; `open_locally` lets callers on this
-    machine in without a credential. `media` is the type of the answer: JSON, `HTML` for a page (whose caller is sent to
-    the sign-in page instead of being refused), `text/event-stream`, ….
+    machine in without a credential. The answer of a route that is `shown_once` is not kept for repeated calls. `media`
+    is the type of the answer: JSON, `HTML` for a page (whose caller is sent to the sign-in page instead of being
+    refused), `text/event-stream`, ….
     `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
     `raw` for uploads (`Call.raw`). `errors` names what the handler raises beyond what the gateway itself raises.
     """
@@ -219,6 +220,7 @@ class Route:
     body_bytes_max: int = BODY_BYTES_MAX
     if_match: bool = False
     open_locally: bool = False
+    shown_once: bool = False
     listed: bool = True
     operation: str | None = None
 

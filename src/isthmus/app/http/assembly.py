@@ -1,0 +1,68 @@
+"""All routes put together, and the gateway that serves them."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from isthmus.app import discovery
+from isthmus.app.http import audit, keys, signing
+from isthmus.app.http.records import record_routes
+from isthmus.app.http.system import System
+from isthmus.app.program import Program
+from isthmus.auth.credentials import Credentials
+from isthmus.gateway import Route, Services
+from isthmus.gateway.asgi import Gateway, Parts
+from isthmus.gateway.metrics import RouteLabel, Traffic
+from isthmus.gateway.router import parameters
+from isthmus.store.schema import Schema
+from isthmus.sync.ingest import Store
+
+Block = tuple[memoryview, int]
+"""Shared memory for the counts of all workers, and which worker this is, from 0."""
+
+
+def all_routes(schema: Schema) -> tuple[Route, ...]:
+    """Return every route: what a domain or page declares goes before what is made for all records, and before ours."""
+    system = System(lambda: routes)
+    own = (*signing.ROUTES, *keys.ROUTES, *audit.ROUTES, *system.routes)
+    routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
+    return routes
+
+
+def services_of(program: Program, others: Mapping[type, object] | None = None) -> Services:
+    """Return what handlers work with; `others` adds services by their type."""
+    given = {Store: program.store, **(others or {})}
+    return Services(
+        schema=program.store.schema,
+        database=program.database,
+        vault=program.vault,
+        clock=program.clock,
+        others=given,
+    )
+
+
+def build(services: Services, routes: Sequence[Route] | None = None, *, block: Block | None = None) -> Gateway:
+    """Return the ASGI application of one worker. `routes` None is all there are."""
+    served = tuple(routes) if routes is not None else all_routes(services.schema)
+    domains = sorted({each.domain for each in services.schema})
+    credentials = Credentials(services.database, domains=domains)
+    labels = [RouteLabel(route.method, route.path) for route in served]
+    traffic = Traffic(labels, block[0], worker=block[1]) if block else Traffic(labels)
+    added = {Credentials: credentials, Traffic: traffic}
+    with_own = replace(services, others={**services.others, **added})
+    return Gateway(served, Parts(services=with_own, proof=credentials, traffic=traffic, ticks=time.perf_counter_ns))
+
+
+def _first_of_each(routes: Iterable[Route]) -> Iterator[Route]:
+    seen: set[tuple[str, str]] = set()
+    for route in routes:
+        place = (route.method, _shape(route.path))
+        if place not in seen:
+            seen.add(place)
+            yield route
+
+
+def _shape(path: str) -> str:
+    for name in parameters(path):
+        path = path.replace(f"{{{name}}}", "{}", 1)
+    return path

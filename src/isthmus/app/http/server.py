@@ -1,0 +1,172 @@
+"""Granian serving the gateway: a process with workers below it, which ends when whoever started it ends.
+
+The settings travel as `ISTHMUS_*` in the environment of the process, so that no secret stands on a command line.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from ipaddress import ip_address
+from typing import Self
+
+from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
+from granian.server.mp import MPServer
+
+from isthmus.app.discovery import schema
+from isthmus.app.http.assembly import all_routes
+from isthmus.app.http.worker import TOKEN, counts_file, is_ready, load
+from isthmus.app.settings import Settings
+from isthmus.gateway.metrics import block_bytes
+from isthmus.kernel.errors import IsthmusError, Unavailable
+from isthmus.vault import entropy
+
+START_S_MAX = 60.0
+STOP_S_MAX = 15.0
+GRACE_S = 5
+_POLL_S = 0.05
+_BACKLOG = 1024
+_HEADER_READ_MS = 10_000
+_HEADER_BYTES_MAX = 64 << 10
+LEASHED = "_ISTHMUS_HTTP_LEASHED"
+_TOKEN_BYTES = 16
+
+
+class AddressRefused(IsthmusError):
+    """Plain HTTP is served on loopback only."""
+
+    status, code, title = 422, "address-refused", "The address needs TLS"
+
+
+class ServerFailed(Unavailable):
+    """The server ended or did not answer in time."""
+
+    code, title = "server-failed", "The server does not answer"
+
+
+def check_address(settings: Settings) -> None:
+    """Raise AddressRefused for an address other than loopback without a certificate, and for half a certificate."""
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if (certificate is None) != (key is None):
+        raise AddressRefused("A certificate needs its key.", fix="Set both tls_certificate and tls_key.")
+    for path in (certificate, key):
+        if path is not None and not path.is_file():
+            raise AddressRefused(f"{path} is not there.", fix="Correct tls_certificate and tls_key.")
+    if certificate is None and not _is_loopback(settings.host):
+        raise AddressRefused(
+            f"{settings.host} can be reached from other machines, and no certificate is set.",
+            fix="Set tls_certificate and tls_key, or serve on 127.0.0.1.",
+        )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raises AddressRefused. Workers that die are replaced."""
+    check_address(settings)
+    size = block_bytes(routes=len(all_routes(schema())), workers=settings.workers)
+    counts = counts_file(settings)
+    counts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    counts.write_bytes(bytes(size))
+    server = MPServer(
+        "isthmus",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        backlog=_BACKLOG,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=_HEADER_READ_MS, max_buffer_size=_HEADER_BYTES_MAX, pipeline_flush=False
+        ),
+        log_enabled=False,
+        ssl_cert=settings.tls_certificate,
+        ssl_key=settings.tls_key,
+        ssl_protocol_min=SSLProtocols.tls12,
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACE_S,
+    )
+    server.serve(target_loader=load, wrap_loader=False)
+
+
+@dataclass(frozen=True)
+class HttpServer:
+    """A server in a process of its own, which ends when this program ends."""
+
+    child: "subprocess.Popen[bytes]"
+    settings: Settings
+
+    @classmethod
+    def start(cls, settings: Settings) -> Self:
+        """Start and wait until a worker is ready; raises AddressRefused and ServerFailed."""
+        check_address(settings)
+        token = entropy(_TOKEN_BYTES).hex()
+        environment = {**os.environ, **_environment(settings), LEASHED: "1", TOKEN: token}
+        command = [sys.executable, "-m", "isthmus.app.http"]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+        server = cls(child, settings)
+        over = time.monotonic() + START_S_MAX
+        while not is_ready(settings, token=token):
+            if not server.running or time.monotonic() > over:
+                server.stop()
+                raise ServerFailed(
+                    f"The server on {server.url} did not start.", fix="Is the port in use? Choose another --port."
+                )
+            time.sleep(_POLL_S)
+        return server
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        scheme = "http" if self.settings.tls_certificate is None else "https"
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"{scheme}://{host}:{self.settings.port}"
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the process lives."""
+        return self.child.poll() is None
+
+    def stop(self) -> None:
+        """Let it end what it began, then end it. A second call does nothing."""
+        if self.running:
+            self.child.terminate()
+            try:
+                self.child.wait(STOP_S_MAX)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.child.pid, signal.SIGKILL)
+                self.child.wait()
+        if self.child.stdin is not None:
+            self.child.stdin.close()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _environment(settings: Settings) -> Mapping[str, str]:
+    named = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    return {f"ISTHMUS_{name.upper()}": str(value) for name, value in named.items() if value is not None}
+
+
+def _end_with_the_pipe() -> None:
+    """Wait until whoever started us lets go of our standard input, however it ended, then end in order."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Serve with the settings of the environment."""
+    from isthmus.app.settings import read_settings
+
+    if os.environ.pop(LEASHED, None):
+        threading.Thread(target=_end_with_the_pipe, daemon=True).start()
+    serve(read_settings())

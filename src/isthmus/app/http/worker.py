@@ -1,0 +1,113 @@
+"""One worker: the application opened when the server starts it, closed when it stops, gone when the server is gone."""
+
+import asyncio
+import fcntl
+import mmap
+import os
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from isthmus.app.engines import running_engines
+from isthmus.app.http.assembly import Block, build, services_of
+from isthmus.app.program import opened
+from isthmus.app.settings import Settings, read_settings
+from isthmus.gateway.asgi import Gateway
+from isthmus.gateway.request import Message, Receive, Send
+from isthmus.kernel.errors import Unavailable
+
+TOKEN = "_ISTHMUS_HTTP_TOKEN"  # noqa: S105 - the name of a variable that tells one start from another.
+_WATCH_S = 0.5
+
+
+class EnginesAway(Unavailable):
+    """No engines run on the data directory."""
+
+    code, title = "engines-away", "The database is not running"
+
+
+class Application:
+    """The ASGI application of a worker: it answers between startup and shutdown."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened before startup."""
+        self._settings = settings
+        self._gateway: Gateway | None = None
+        self._open = AsyncExitStack()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Speak ASGI."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._gateway is not None:
+            await self._gateway(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    self._gateway = await self._open.enter_async_context(_opened(self._settings))
+                except Exception as error:  # noqa: BLE001 - the server is told, and ends.
+                    await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+                    return
+                _ready_file(self._settings).write_text(os.environ.get(TOKEN, ""), encoding="ascii")
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._open.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def load() -> Application:
+    """Return the application of this worker, made from the environment's settings."""
+    return Application(read_settings())
+
+
+def counts_file(settings: Settings) -> Path:
+    """Return the file in which workers count traffic together."""
+    return settings.data_dir / "http" / f"counts-{settings.port}"
+
+
+def is_ready(settings: Settings, *, token: str) -> bool:
+    """Tell whether a worker of the server that was started with this token is ready."""
+    path = _ready_file(settings)
+    return path.exists() and path.read_text(encoding="ascii") == token
+
+
+def _ready_file(settings: Settings) -> Path:
+    return settings.data_dir / "http" / f"ready-{settings.port}"
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
+    engines = await asyncio.to_thread(running_engines, settings=settings.engines)
+    if engines is None:
+        raise EnginesAway("No engines run on the data directory.", fix="Start them: isthmus up")
+    watching = asyncio.create_task(_end_with_the_server(os.getppid()))
+    try:
+        async with opened(settings, engines) as program:
+            yield build(services_of(program), block=_block(settings))
+    finally:
+        watching.cancel()
+
+
+async def _end_with_the_server(server: int) -> None:
+    """A worker whose server was killed is adopted by another parent; it ends."""
+    while os.getppid() == server:  # noqa: ASYNC110 - no event tells of the end of a parent.
+        await asyncio.sleep(_WATCH_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _block(settings: Settings) -> Block | None:
+    """Take the first free part of the shared counts; the lock on its byte is let go when this worker ends."""
+    handle = os.open(counts_file(settings), os.O_RDWR)
+    for part in range(settings.workers):
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, part)
+        except OSError:
+            continue
+        return memoryview(mmap.mmap(handle, 0)), part
+    os.close(handle)
+    return None

@@ -1,0 +1,28 @@
+"""Answers that sign a browser in and out."""
+
+from isthmus.auth.sessions import NewSession
+from isthmus.gateway.request import session_cookie
+from isthmus.gateway.routes import Call, Response
+
+
+def signed_in(call: Call, session: NewSession, *, to: str) -> Response:
+    """Give the browser its session, and send it to a page of ours (anything else becomes the first page)."""
+    age = max(0, int((session.expires_at - call.scope.now).total_seconds()))
+    return _sent(call, session.token, age_s=age, to=own_page(to))
+
+
+def signed_out(call: Call, *, to: str) -> Response:
+    """Take the session's cookie away."""
+    return _sent(call, "", age_s=0, to=to)
+
+
+def own_page(to: str) -> str:
+    """Return a path of this server; whatever could lead elsewhere becomes `/`."""
+    ours = to.startswith("/") and not to.startswith("//") and to.isprintable() and to.isascii() and "\\" not in to
+    return to if ours else "/"
+
+
+def _sent(call: Call, token: str, *, age_s: int, to: str) -> Response:
+    name = session_cookie(secure=call.secure)
+    cookie = f"{name}={token}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{'; Secure' if call.secure else ''}"
+    return Response(body=b"", status=303, headers=(("location", to), ("set-cookie", cookie)))
