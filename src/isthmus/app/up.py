@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from urllib.error import URLError
 
 from isthmus.app.engines import Engines
+from isthmus.app.http import check_address
 from isthmus.app.program import migrate_as_owner, start
+from isthmus.app.role import LEASH
 from isthmus.app.running import announce, found, withdraw
 from isthmus.app.settings import Settings
 from isthmus.kernel.errors import IsthmusError
@@ -102,6 +104,7 @@ class Up:
 
 def start_up(settings: Settings, *, roles: Sequence[str] = ROLES, say: Callable[[str], None]) -> Up:
     """Start engines, migrate, start the roles and wait until the API answers. Raises NotReady and engine errors."""
+    check_address(settings)
     say("starting PostgreSQL and Valkey")
     engines = start(settings)
     up = Up(settings, engines, address(settings))
@@ -156,10 +159,10 @@ def _child(settings: Settings, roles: tuple[str, ...]) -> _Child:
         with (logs / f"{'-'.join(roles)}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "isthmus.app.role", *roles],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **_as_environment(settings)},
+                env={**os.environ, **_as_environment(settings), LEASH: "1"},
                 start_new_session=True,
             )
 

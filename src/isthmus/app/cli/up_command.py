@@ -76,7 +76,7 @@ def command(  # noqa: PLR0913 - one parameter for each option.
 def _serve(settings: Settings, roles: tuple[str, ...], *, as_json: bool, with_demo: bool) -> None:
     up = start_up(settings, roles=roles, say=say)
     try:
-        _stop_on_signals(up)
+        stop_on_signals(up)
         link = asyncio.run(first_link(settings, up.engines, url=up.url))
         _tell(up.url, link, as_json=as_json)
         if with_demo:
@@ -90,7 +90,9 @@ def _serve(settings: Settings, roles: tuple[str, ...], *, as_json: bool, with_de
         up.stop()
 
 
-def _stop_on_signals(up: Up) -> None:
+def stop_on_signals(up: Up) -> None:
+    """End the program cleanly on Ctrl-C and SIGTERM."""
+
     def stop(*_: object) -> None:
         up.stopping.set()
 

@@ -1,0 +1,83 @@
+"""`isthmus demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from isthmus.app.cli.common import data_dir_option, json_option, settings_from
+from isthmus.app.cli.output import print_json, say
+from isthmus.app.cli.up_command import stop_on_signals
+from isthmus.app.demo import Found, load
+from isthmus.app.links import first_link
+from isthmus.app.up import start_up
+
+if TYPE_CHECKING:
+    from isthmus.app.settings import Settings
+    from isthmus.app.up import Up
+
+
+@click.command("demo")
+@data_dir_option
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on (default: 8080).")
+@click.option("--once", is_flag=True, help="End when the main job is done.")
+@click.option(
+    "--with", "others", type=click.Choice(["tryton"]), multiple=True, help="Also start and connect a real ERP."
+)
+@json_option
+def command(data_dir: str | None, port: int | None, others: tuple[str, ...], *, once: bool, as_json: bool) -> None:
+    """Start with a made-up company and watch five domains agree.
+
+    Connects five fake systems, pulls their records, matches who is who, finds conflicts, attributes what was won to
+    the channels that led to it, and pushes back what they lack. Everything in it is invented.
+    """
+    began = time.monotonic()
+    settings = settings_from(data_dir=data_dir, port=port, workspace="demo")
+    say("isthmus demo: a made-up company, nothing in it is real, nothing leaves this machine")
+    up = start_up(settings, say=say)
+    try:
+        ready = time.monotonic() - began
+        say(f"the API answers at {up.url} after {ready:.1f} s")
+        stop_on_signals(up)
+        link = asyncio.run(first_link(settings, up.engines, url=up.url))
+        found = asyncio.run(load(settings, up.engines, say=say))
+        found["seconds"] |= {"until_ready": round(ready, 2), "total": round(time.monotonic() - began, 2)}
+        _with_others(settings, up, others)
+        _show(found, up.url, link, as_json=as_json)
+        if not once:
+            say("Ctrl-C stops it")
+            up.wait()
+    finally:
+        up.stop()
+
+
+def _with_others(settings: Settings, up: Up, others: tuple[str, ...]) -> None:
+    if "tryton" in others:
+        from isthmus.app.demo_tryton import load_tryton
+
+        asyncio.run(load_tryton(settings, up.engines, say=say))
+
+
+def _show(found: Found, url: str, link: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**found, "url": url, "admin_link": link})
+        return
+    counts = found["counts"]
+    domains = [f"{name} {counts[name]:,}" for name in ("marketing", "sales", "product", "success", "finance")]
+    click.echo(f"records      {' · '.join(domains)}")
+    click.echo(f"matched      {found['people_matched']:,} people known to more than one system")
+    click.echo(f"conflicts    {found['conflicts']} wait for a person (isthmus conflicts ls)")
+    click.echo(f"rejected     {found['rejected']} rows, kept with their reasons (isthmus sync rejected)")
+    click.echo(f"pushed       {found['pushed']:,} changes back to the systems")
+    click.echo("attribution  by position, 90 days, until now")
+    for each in sorted(found["attribution"], key=lambda one: (str(one["currency"]), -float(str(one["share"])))):
+        share = float(str(each["share"]))
+        bar = "█" * round(share * 40)
+        click.echo(f"  {each['channel']!s:16} {each['revenue']!s:>14} {each['currency']}  {share:6.1%}  {bar}")
+    click.echo(
+        f"time         {found['seconds']['total']} s, of which {found['seconds']['until_ready']} s until the API answered"
+    )
+    click.echo(f"console      {link or url}")

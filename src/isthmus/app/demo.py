@@ -1,0 +1,145 @@
+"""The demonstration: five fake systems of one made-up company, pulled, matched, attributed and pushed back."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import LiteralString, TypedDict
+
+from isthmus.app.discovery import connectors
+from isthmus.app.engines import Engines
+from isthmus.app.http import services_of
+from isthmus.app.program import Program, opened
+from isthmus.app.settings import Settings
+from isthmus.app.syncing import watched
+from isthmus.domains.sales.metrics import attribution_by
+from isthmus.kernel.marks import Json
+from isthmus.store.records import count
+from isthmus.sync.connections import ConnectionMissing, Options, connect, connection_of
+from isthmus.sync.runs import Run
+
+SYSTEMS = ("crm", "marketing", "billing", "product", "desk")
+CONNECTOR = "demo"
+
+
+class Found(TypedDict):
+    """What the demonstration found, as JSON values; times in seconds."""
+
+    counts: dict[str, int]
+    people_matched: int
+    conflicts: int
+    rejected: int
+    pushed: int
+    attribution: list[dict[str, Json]]
+    seconds: dict[str, float]
+
+
+async def load(settings: Settings, engines: Engines, *, say: Callable[[str], None]) -> Found:
+    """Connect the five fake systems and run the main job, with words on the way."""
+    async with opened(settings, engines) as program:
+        return await main_job(program, say=say)
+
+
+async def main_job(program: Program, *, say: Callable[[str], None]) -> Found:
+    """Connect what is not connected, pull, match, attribute and push back; a second time changes nothing."""
+    seconds: dict[str, float] = {}
+    await _connect_all(program)
+    rejected = pushed = 0
+    for name in SYSTEMS:
+        began = time.monotonic()
+        run = await watched(program, name, parts=("pull",), show=_teller(name, say))
+        rejected += run.rejected
+        seconds[f"pull_{name}"] = round(time.monotonic() - began, 2)
+        say(f"{name}: {run.read:,} read, {run.created:,} new, {run.changed:,} changed, {run.rejected} rejected")
+    began = time.monotonic()
+    for name in SYSTEMS:
+        run = await watched(program, name, parts=("push",), show=_teller(name, say))
+        pushed += run.written
+    seconds["push"] = round(time.monotonic() - began, 2)
+    began = time.monotonic()
+    attribution = await _attribution(program)
+    seconds["attribute"] = round(time.monotonic() - began, 2)
+    return Found(
+        counts=await _counts(program),
+        people_matched=await _matched(program),
+        conflicts=await _conflicts(program),
+        rejected=rejected,
+        pushed=pushed,
+        attribution=attribution,
+        seconds=seconds,
+    )
+
+
+async def _connect_all(program: Program) -> None:
+    """Connect the five systems, all in one file of the data directory."""
+    path = program.settings.data_dir / "demo" / "company.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    today = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0)
+    connector = connectors()[CONNECTOR]
+    scope = program.scope(actor="system:demo", cause="demo")
+    async with program.database.transaction(scope) as tx:
+        for name in SYSTEMS:
+            try:
+                await connection_of(tx, name)
+            except ConnectionMissing:
+                given = {"system": name, "path": str(path), "now": today.isoformat().replace("+00:00", "Z")}
+                options = Options(create=("sales.lead",) if name == "crm" else ())
+                await connect(tx, program.vault, connector, name=name, settings=given, options=options, every_s=60)
+
+
+def _teller(name: str, say: Callable[[str], None]) -> Callable[[Run], None]:
+    """Return what shows the progress of a run, once a second at most."""
+    last = [time.monotonic()]
+
+    def show(run: Run) -> None:
+        now = time.monotonic()
+        if now - last[0] >= 1.0:
+            last[0] = now
+            say(f"{name}: {run.kind} {run.feed or ''} {run.read:,} read, {run.written:,} written")
+
+    return show
+
+
+async def _attribution(program: Program) -> list[dict[str, Json]]:
+    """Return credit by channel, by the position model in the default window."""
+    services = services_of(program)
+    scope = program.scope(actor="system:demo", cause="demo")
+    async with program.database.transaction(scope) as tx:
+        credit = await attribution_by(tx, services, by="channel", model="position", as_of=scope.now)
+    return [
+        {
+            "channel": each.bucket,
+            "revenue": str(each.revenue.amount),
+            "currency": each.revenue.currency,
+            "share": round(each.share, 4),
+        }
+        for each in credit.buckets
+    ]
+
+
+async def _counts(program: Program) -> dict[str, int]:
+    async with program.database.transaction(program.scope(actor="system:demo", cause="demo")) as tx:
+        found = {each.name: await count(tx, each) for each in program.store.schema}
+    totals: dict[str, int] = {}
+    for name, number in found.items():
+        domain = name.partition(".")[0]
+        totals[domain] = totals.get(domain, 0) + number
+    return totals | {name: number for name, number in found.items() if number}
+
+
+async def _matched(program: Program) -> int:
+    """Return how many people are known to more than one system."""
+    return await _number(
+        program,
+        "select count(*) from (select record_id from ref where type = 'sales.person' and system <> 'isthmus' "
+        "group by record_id having count(distinct system) > 1) as known",
+    )
+
+
+async def _conflicts(program: Program) -> int:
+    return await _number(program, "select count(*) from inbox_case where status = 'open'")
+
+
+async def _number(program: Program, query: LiteralString) -> int:
+    async with program.database.transaction(program.scope(actor="system:demo", cause="demo")) as tx:
+        row = await (await tx.connection.execute(query)).fetchone()
+    return int(row[0]) if row else 0

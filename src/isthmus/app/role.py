@@ -1,0 +1,103 @@
+"""One process of the program: `python -m isthmus.app.role api`, or any of worker, relay and scheduler together."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from valkey.asyncio import Valkey
+
+from isthmus.app.engines import RunningEngines, running_engines
+from isthmus.app.log import configure_log
+from isthmus.app.program import Program, opened
+from isthmus.app.reacting import consumers
+from isthmus.app.settings import Settings, read_settings
+from isthmus.app.syncing import keep_in_step
+from isthmus.app.ticking import keep_ticking
+from isthmus.kernel.errors import Unavailable
+from isthmus.stream.broker import Broker
+from isthmus.stream.consume import run_consumers
+from isthmus.stream.relay import Relay
+
+LEASH = "_ISTHMUS_LEASH"
+GRACE_S = 10.0
+
+
+class EnginesAway(Unavailable):
+    """No engines run on the data directory."""
+
+    code, title = "engines-away", "The engines do not run"
+
+
+def main(roles: Sequence[str]) -> None:
+    """Play roles until SIGTERM."""
+    settings = read_settings()
+    configure_log(settings.log_level)
+    _end_with_parent()
+    running = running_engines(settings=settings.engines)
+    if running is None:
+        raise EnginesAway("No engines run on this data directory.", fix="Start them with: isthmus up")
+    if "api" in roles:
+        from isthmus.app.http import serve
+
+        serve(settings)
+        return
+    asyncio.run(_background(settings, running, roles))
+
+
+def _end_with_parent() -> None:
+    """End when the other end of stdin is closed, which the kernel does when whoever started us is gone."""
+    if LEASH not in os.environ:
+        return
+
+    def wait() -> None:
+        # Not through sys.stdin, whose lock a waiting thread would hold when the interpreter ends.
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+async def _background(settings: Settings, running: RunningEngines, roles: Sequence[str]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    async with opened(settings, running, connections_max=10) as program:
+        tasks = [asyncio.create_task(_until_dead(program, role)) for role in roles]
+        ended = asyncio.create_task(stop.wait())
+        await asyncio.wait([*tasks, ended], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        ended.cancel()
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _until_dead(program: Program, role: str) -> None:
+    match role:
+        case "relay":
+            broker = Broker(Valkey(**program.valkey.arguments)) if program.valkey else None
+            relay = Relay(database=program.database, schema=program.store.schema, broker=broker)
+            await relay.run()
+        case "worker":
+            await asyncio.gather(
+                run_consumers(program.database, consumers(program), clock=program.clock), keep_ticking(program)
+            )
+        case "scheduler":
+            await keep_in_step(program)
+        case _:
+            message = f"there is no role {role!r}"
+            raise ValueError(message)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
