@@ -23,9 +23,11 @@ class TrytonFault(Unavailable):
         self.answer = answer
 
 
-def rpc(*, port: int, path: str, method: str, params: list[Json], token: str | None = None) -> Json:
+def rpc(
+    *, port: int, path: str, method: str, params: list[Json], token: str | None = None, timeout_s: float = TIMEOUT_S
+) -> Json:
     """Call one method of the server on this machine and return its result; raises TrytonFault."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    connection = HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     headers = {"Content-Type": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Session {token}"

@@ -14,6 +14,7 @@ from isthmus.kernel.errors import Unavailable
 
 LEASH = Path(__file__).with_name("leash.py")
 START_S_MAX, STOP_S_MAX = 90.0, 10.0
+PROBE_S = 2.0
 ATTEMPTS = 3
 # What another program's environment must not inherit from ours.
 ENVIRONMENT = re.compile(r"PYTHON|VIRTUAL_ENV$|UV_PROJECT|TRYTON|DB_NAME$")
@@ -79,7 +80,7 @@ def _answers(process: subprocess.Popen[bytes], *, port: int) -> bool:
     deadline = time.monotonic() + START_S_MAX
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            rpc(port=port, path="/rpc/", method="common.server.version", params=[])
+            rpc(port=port, path="/rpc/", method="common.server.version", params=[], timeout_s=PROBE_S)
         except TrytonFault:
             time.sleep(0.05)
         else:

@@ -348,7 +348,7 @@ def buttons(current: str, wanted: str) -> tuple[str, ...]:
 def _whole_name(wanted: dict[str, Json], *, current: dict[str, Json]) -> str | None:
     first, _, last = (text(current.get("name")) or "").partition(" ")
     halves = (wanted.get("name.first", first), wanted.get("name.last", last))
-    return " ".join(half for each in halves if (half := text(each))) or text(wanted.get("contact.email"))
+    return " ".join(half for each in halves if (half := text(each))) or None
 
 
 def _identifier(code: str | None, *, current: dict[str, Json]) -> Json:

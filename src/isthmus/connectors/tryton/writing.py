@@ -103,8 +103,8 @@ class Writer:
         Tryton takes no idempotency key, so a record of ours that says the same stands for it.
         """
         ours: list[Json] = [["create_uid", "=", self._transport.user_number], ["id", "not in", list(self._made)]]
-        same = [*ours, *telling(feed, wanted, written=written)]
-        found = await self._transport.search(feed, same, fields=("id",), limit=1)
+        same = telling(feed, wanted, written=written)
+        found = await self._transport.search(feed, [*ours, *same], fields=("id",), limit=1) if same else []
         if found:
             number = cast("int", found[0]["id"])
         else:
