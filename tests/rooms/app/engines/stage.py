@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self, cast
@@ -72,14 +72,27 @@ def engine_pids(data_dir: Path) -> set[int]:
 
 def inner_uids(data_dir: Path) -> set[int]:
     """Return the uids that the running engines see themselves under, by their namespace's map."""
-    maps = {Path(f"/proc/{pid}/uid_map").read_text().split()[0] for pid in engine_pids(data_dir)}
-    return {int(inner) for inner in maps}
+    found: set[int] = set()
+    for pid in engine_pids(data_dir):
+        with suppress(OSError):
+            found.add(int(Path(f"/proc/{pid}/uid_map").read_text().split()[0]))
+    return found
+
+
+def owners(data_dir: Path) -> set[int]:
+    """Return the uids that the running engines have, seen from outside."""
+    found: set[int] = set()
+    for pid in engine_pids(data_dir):
+        with suppress(psutil.NoSuchProcess):
+            found.add(psutil.Process(pid).uids().real)
+    return found
 
 
 def wipe(data_dir: Path) -> None:
     """Remove a data directory, and kill what a failed test left running in it."""
     for pid in engine_pids(data_dir):
-        psutil.Process(pid).kill()
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).kill()
     until(lambda: not engine_pids(data_dir))
     shutil.rmtree(data_dir, ignore_errors=True)
 

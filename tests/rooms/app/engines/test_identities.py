@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 import isthmus
@@ -61,11 +60,6 @@ def anyone() -> Iterator[tuple[str, str]]:
     shutil.rmtree(above)
 
 
-def owners(data_dir: Path) -> set[int]:
-    """Return the uids that the running engines have, seen from outside."""
-    return {psutil.Process(pid).uids().real for pid in stage.engine_pids(data_dir)}
-
-
 def run_as(uid: int, *, parent: Path, anyone: tuple[str, str]) -> set[int]:
     """Start engines cold, kill the program, start again, stop; return the uids that the engines had."""
     own = parent / f"of-{uid}"
@@ -76,7 +70,7 @@ def run_as(uid: int, *, parent: Path, anyone: tuple[str, str]) -> set[int]:
     python, site = anyone
     with stage.Program(data_dir, python=python, site=site, uid=user) as cold:
         assert cold.hear().get("supervised") is True
-        seen = owners(data_dir)
+        seen = stage.owners(data_dir)
         cold.kill()
     with stage.Program(data_dir, python=python, site=site, uid=user) as warm:
         assert warm.hear().get("supervised") is True
@@ -107,7 +101,7 @@ def test_root_runs_the_engines_under_a_uid_of_their_own_and_opens_no_parent(*, c
         data_dir = name.parent / "deeper" / "site"
         with stage.start(data_dir) as engines, stage.connect(engines.postgres.app) as connection:
             assert stage.column(connection, "SELECT 1") == [1]
-            seen = owners(data_dir)
+            seen = stage.owners(data_dir)
         assert name.parent.stat().st_mode & 0o777 == (0o700 if closed else 0o755)
     assert len(seen) == 1
     assert seen <= expected
@@ -123,7 +117,7 @@ def test_root_whose_programs_and_directory_nobody_else_can_reach_runs_them_in_a_
         programs.chmod(0o700)
         with stage.Program(data_dir, python=python, site=site) as program:
             assert program.hear().get("supervised") is True
-            assert owners(data_dir) == {os.geteuid()}
+            assert stage.owners(data_dir) == {os.geteuid()}
             if os.geteuid() == 0:
                 assert stage.inner_uids(data_dir) == {pwd.getpwnam("nobody").pw_uid}
             assert program.tell("stop") == {"stopped": True}
@@ -134,7 +128,7 @@ def test_root_of_a_namespace_that_holds_no_other_user_runs_them_in_a_nested_one(
     with stage.directory() as data_dir:
         with stage.Program(data_dir, before=("unshare", "--user", "--map-root-user", "--")) as program:
             assert program.hear().get("supervised") is True
-            assert owners(data_dir) == {os.geteuid()}
+            assert stage.owners(data_dir) == {os.geteuid()}
             assert stage.inner_uids(data_dir) == {pwd.getpwnam("nobody").pw_uid}
             assert program.tell("stop") == {"stopped": True}
         assert stage.engine_pids(data_dir) == set()
