@@ -19,6 +19,7 @@ from isthmus.sync.runs import Run
 
 SYSTEMS = ("crm", "marketing", "billing", "product", "desk")
 CONNECTOR = "demo"
+COMPANIES = 300
 
 
 class Found(TypedDict):
@@ -33,16 +34,18 @@ class Found(TypedDict):
     seconds: dict[str, float]
 
 
-async def load(settings: Settings, engines: Engines, *, say: Callable[[str], None]) -> Found:
+async def load(
+    settings: Settings, engines: Engines, *, companies: int = COMPANIES, say: Callable[[str], None]
+) -> Found:
     """Connect the five fake systems and run the main job, with words on the way."""
     async with opened(settings, engines) as program:
-        return await main_job(program, say=say)
+        return await main_job(program, companies=companies, say=say)
 
 
-async def main_job(program: Program, *, say: Callable[[str], None]) -> Found:
+async def main_job(program: Program, *, companies: int, say: Callable[[str], None]) -> Found:
     """Connect what is not connected, pull, match, attribute and push back; a second time changes nothing."""
     seconds: dict[str, float] = {}
-    await _connect_all(program)
+    await _connect_all(program, companies)
     rejected = pushed = 0
     for name in SYSTEMS:
         began = time.monotonic()
@@ -69,7 +72,7 @@ async def main_job(program: Program, *, say: Callable[[str], None]) -> Found:
     )
 
 
-async def _connect_all(program: Program) -> None:
+async def _connect_all(program: Program, companies: int) -> None:
     """Connect the five systems, all in one file of the data directory."""
     path = program.settings.data_dir / "demo" / "company.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -81,7 +84,12 @@ async def _connect_all(program: Program) -> None:
             try:
                 await connection_of(tx, name)
             except ConnectionMissing:
-                given = {"system": name, "path": str(path), "now": today.isoformat().replace("+00:00", "Z")}
+                given = {
+                    "system": name,
+                    "path": str(path),
+                    "now": today.isoformat().replace("+00:00", "Z"),
+                    "companies": str(companies),
+                }
                 options = Options(create=("sales.lead",) if name == "crm" else ())
                 await connect(tx, program.vault, connector, name=name, settings=given, options=options, every_s=60)
 

@@ -11,7 +11,7 @@ import click
 from isthmus.app.cli.common import data_dir_option, json_option, settings_from
 from isthmus.app.cli.output import print_json, say
 from isthmus.app.cli.up_command import stop_on_signals
-from isthmus.app.demo import Found, load
+from isthmus.app.demo import COMPANIES, Found, load
 from isthmus.app.links import first_link
 from isthmus.app.up import start_up
 
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 @click.option(
     "--with", "others", type=click.Choice(["tryton"]), multiple=True, help="Also start and connect a real ERP."
 )
+@click.option("--companies", type=click.IntRange(12, 600), default=COMPANIES, show_default=True, help="How many.")
 @json_option
-def command(data_dir: str | None, port: int | None, others: tuple[str, ...], *, once: bool, as_json: bool) -> None:
+def command(
+    data_dir: str | None, port: int | None, others: tuple[str, ...], companies: int, *, once: bool, as_json: bool
+) -> None:
     """Start with a made-up company and watch five domains agree.
 
     Connects five fake systems, pulls their records, matches who is who, finds conflicts, attributes what was won to
@@ -43,7 +46,7 @@ def command(data_dir: str | None, port: int | None, others: tuple[str, ...], *, 
         say(f"the API answers at {up.url} after {ready:.1f} s")
         stop_on_signals(up)
         link = asyncio.run(first_link(settings, up.engines, url=up.url))
-        found = asyncio.run(load(settings, up.engines, say=say))
+        found = asyncio.run(load(settings, up.engines, companies=companies, say=say))
         found["seconds"] |= {"until_ready": round(ready, 2), "total": round(time.monotonic() - began, 2)}
         _with_others(settings, up, others)
         _show(found, up.url, link, as_json=as_json)
@@ -77,7 +80,6 @@ def _show(found: Found, url: str, link: str | None, *, as_json: bool) -> None:
         share = float(str(each["share"]))
         bar = "█" * round(share * 40)
         click.echo(f"  {each['channel']!s:16} {each['revenue']!s:>14} {each['currency']}  {share:6.1%}  {bar}")
-    click.echo(
-        f"time         {found['seconds']['total']} s, of which {found['seconds']['until_ready']} s until the API answered"
-    )
+    took = found["seconds"]
+    click.echo(f"time         {took['total']} s, of which {took['until_ready']} s until the API answered")
     click.echo(f"console      {link or url}")
