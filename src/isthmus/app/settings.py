@@ -68,12 +68,12 @@ def read_settings(given: Mapping[str, object] | None = None, *, environ: Mapping
             values[name] = _typed(name, value, _kind(known[name].type))
     values |= {name: value for name, value in (given or {}).items() if value is not None}
     if "data_dir" not in values:
-        values["data_dir"] = default_data_dir(environment)
+        values["data_dir"] = default_directory(environment)
     settings = Settings(data_dir=Path(str(values.pop("data_dir"))).expanduser().absolute())
     return replace(settings, **values)
 
 
-def default_data_dir(environment: Mapping[str, str]) -> Path:
+def default_directory(environment: Mapping[str, str]) -> Path:
     """Return `./.isthmus` when it is there, else the user's data directory."""
     here = Path.cwd() / ".isthmus"
     if here.is_dir():

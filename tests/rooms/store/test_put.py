@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 from uuid import UUID
 
 import pytest
@@ -43,7 +44,7 @@ async def rows(store: Store, scope: Scope, table: str) -> int:
 
 
 async def _count(tx: Transaction, table: str) -> int:
-    queries = {
+    queries: dict[str, LiteralString] = {
         "claim": "select count(*) from claim",
         "event": "select count(*) from event",
         "audit": "select count(*) from audit",
@@ -194,7 +195,12 @@ async def test_links_name_records_by_their_ids_in_the_system(store: Store, scope
 async def test_personal_values_are_not_in_the_tables(store: Store, scope: Scope) -> None:
     await one(store, scope, lead(phone="+49 30 1234567", last_name="Lovelace"))
     async with store.database.transaction(scope) as tx:
-        for query in ("select l::text from sales_lead l", "select c::text from claim c", "select e::text from event e"):
+        queries: tuple[LiteralString, ...] = (
+            "select l::text from sales_lead l",
+            "select c::text from claim c",
+            "select e::text from event e",
+        )
+        for query in queries:
             text = str(await (await tx.connection.execute(query)).fetchall())
             assert "lovelace" not in text.lower()
             assert "1234567" not in text
