@@ -1,12 +1,14 @@
 """Deterministic matching: an observation with a new external id means the record that holds the same handle.
 
-The strongest handle that is given decides. Writers that carry the same handle wait for each other, so that two
-observations of one human at the same moment become one record.
+Handles are tried from the strongest to the weakest, and the first that hits decides; but a record that holds another
+value of a stronger handle than the one that hit is somebody else. Writers that carry the same handle wait for each
+other, so that two observations of one human at the same moment become one record.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import LiteralString, cast
+from typing import LiteralString, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -20,8 +22,13 @@ from isthmus.store.schema import index_column
 
 _BUCKETS = 256
 _LOCK_SPACE = 7_021
+_Indexes: TypeAlias = Sequence[bytes | None]
+_Link: TypeAlias = tuple[Row, UUID, UUID, str]
 _LOCK: LiteralString = """
-select pg_advisory_xact_lock(%s, bucket) from (select unnest(%s::integer[]) as bucket order by 1) as ordered
+select pg_advisory_xact_lock(%s, bucket)
+from (
+    select (current_workspace() & 8388607) * 256 + get_byte(%s, n) as bucket from generate_series(0, %s) as n order by 1
+) as given
 """
 _LINK: LiteralString = """
 insert into merge (workspace, id, type, winner, loser, refs, evidence, actor, at)
@@ -38,68 +45,119 @@ async def match(tx: Transaction, prepared: Prepared, *, entropy: Callable[[int],
     strangers = [row for row in prepared.rows if row.record_id is None]
     if not strangers:
         return
-    keyed = [(row, _strongest(row)) for row in strangers]
-    found = await _find(tx, prepared.type, [key for _, key in keyed if key])
-    links: list[tuple[Row, UUID, UUID, str]] = []
-    for row, key in keyed:
+    await _lock(tx, {index[0] for row in strangers for index in row.indexes if index is not None})
+    holders = _Holders()
+    await _look_up(tx, prepared.type, strangers, holders)
+    named: dict[tuple[str, str], UUID] = {}
+    links: list[_Link] = []
+    for row in strangers:
         own = row.candidate
         if own is None:
             message = "a row without a candidate reached match(): anticipate it first"
             raise AssertionError(message)
-        holder = found.get(key) if key else None
-        if key and holder:
-            row.record_id = holder
-            links.append((row, holder, own, prepared.type.handles[key[0]].name))
+        place = (row.observation.system, row.observation.external_id)
+        hit = holders.holder(row.indexes)
+        if place in named:
+            row.record_id = named[place]
+        elif hit is not None:
+            position, row.record_id = hit
+            links.append((row, row.record_id, own, prepared.type.handles[position].name))
         else:
             row.record_id, row.fresh = own, True
-            if key:
-                found[key] = own
+        named[place] = row.record_id
+        holders.note(row.record_id, row.indexes)
     prepared.merged = [row for row, *_ in links]
     await _write_links(tx, prepared.type, links, entropy)
 
 
-def _strongest(row: Row) -> tuple[int, bytes] | None:
-    return next(((n, index) for n, index in enumerate(row.indexes) if index is not None), None)
+class _Holders:
+    """Who holds which handles: what the look-ups found and what the rows of this batch add to it."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[int, bytes], list[UUID]] = defaultdict(list)
+        self._held: dict[UUID, list[bytes | None]] = {}
+
+    def note(self, record: UUID, indexes: _Indexes) -> None:
+        """Take in the handles of a record; one that it has keeps its value."""
+        held = self._held.setdefault(record, [None] * len(indexes))
+        for position, index in enumerate(indexes):
+            if index is not None and held[position] is None:
+                held[position] = index
+                self._records[position, index].append(record)
+
+    def holder(self, indexes: _Indexes) -> tuple[int, UUID] | None:
+        """Return the position of the first handle that hits, and the record that holds it."""
+        for position, index in enumerate(indexes):
+            if index is not None:
+                for record in self._records.get((position, index), ()):
+                    if self._agrees(record, indexes[:position]):
+                        return position, record
+        return None
+
+    def _agrees(self, record: UUID, stronger: _Indexes) -> bool:
+        held = self._held[record]
+        return all(mine is None or held[n] is None or held[n] == mine for n, mine in enumerate(stronger))
 
 
-async def _find(
-    tx: Transaction, record_type: RecordType, keys: Sequence[tuple[int, bytes]]
-) -> dict[tuple[int, bytes], UUID]:
-    if not keys:
-        return {}
-    buckets = {index[0] % _BUCKETS for _, index in keys}
-    await tx.connection.execute(_LOCK, (_LOCK_SPACE, sorted(buckets)))
-    found: dict[tuple[int, bytes], UUID] = {}
-    for position in sorted({position for position, _ in keys}):
-        wanted = [index for at, index in keys if at == position]
-        cursor = await tx.connection.execute(_lookup(record_type, position), (wanted,))
-        found.update({(position, bytes(index)): record for index, record in await cursor.fetchall()})
-    return found
+async def _lock(tx: Transaction, buckets: Iterable[int]) -> None:
+    """Wait for other writers of the same handles in this workspace, always in one order."""
+    wanted = bytes(sorted(buckets))
+    if wanted:
+        await tx.connection.execute(_LOCK, (_LOCK_SPACE, wanted, len(wanted) - 1))
+
+
+async def _look_up(tx: Transaction, record_type: RecordType, rows: Sequence[Row], holders: _Holders) -> None:
+    """Find the records that hold the rows' handles, strongest handles first.
+
+    A weaker handle is looked up only among records without the stronger handles that the row gives: those with the
+    same are found already, those with another are somebody else. Where every record has the stronger one, no look-up
+    is needed.
+    """
+    open_rows = [row for row in rows if any(index is not None for index in row.indexes)]
+    for position, declared in enumerate(record_type.handles):
+        wanted: dict[tuple[int, ...], dict[bytes, None]] = defaultdict(dict)
+        for row in open_rows:
+            index = row.indexes[position]
+            if index is not None and holders.holder(row.indexes[: position + 1]) is None:
+                stronger = tuple(n for n in range(position) if row.indexes[n] is not None)
+                wanted[stronger][index] = None
+        for stronger, indexes in wanted.items():
+            statement = _lookup(record_type, position, stronger)
+            cursor = await tx.connection.execute(statement, (b"".join(indexes), len(indexes) - 1))
+            for record, *held in await cursor.fetchall():
+                holders.note(record, held)
+        if declared.required:
+            open_rows = [row for row in open_rows if row.indexes[position] is None]
 
 
 @lru_cache(maxsize=256)
-def _lookup(record_type: RecordType, position: int) -> LiteralString:
-    """Return the look-up by one handle, oldest record first to win; the names come from declarations."""
-    column = cast("LiteralString", index_column(record_type.handles[position]))
-    table = cast("LiteralString", record_type.table)
-    return f"""select distinct on ({column}) {column}, id from {table}
-        where workspace = current_workspace() and {column} = any(%s) and merged_into is null and deleted_at is null
-        order by {column}, id"""  # noqa: S608 - see above.
+def _lookup(record_type: RecordType, position: int, stronger: tuple[int, ...]) -> LiteralString:
+    """Return the look-up by one handle, oldest record first to win; the names come from declarations.
+
+    The wanted indexes come as one string of 16 bytes each: an array costs a call for each of its elements.
+    """
+    columns = [index_column(each) for each in record_type.handles]
+    column = columns[position]
+    without = "".join(f" and {columns[n]} is null" for n in stronger)
+    return cast(
+        "LiteralString",
+        f"""select distinct on ({column}) id, {", ".join(columns)} from {record_type.table}
+        where workspace = current_workspace() and merged_into is null and deleted_at is null{without}
+          and {column} = any(array(select substring(%s::bytea from 16 * n + 1 for 16)
+                                   from generate_series(0, %s) as n))
+        order by {column}, id""",  # noqa: S608 - see above.
+    )
 
 
 async def _write_links(
-    tx: Transaction,
-    record_type: RecordType,
-    links: Iterable[tuple[Row, UUID, UUID, str]],
-    entropy: Callable[[int], bytes],
+    tx: Transaction, record_type: RecordType, links: Sequence[_Link], entropy: Callable[[int], bytes]
 ) -> None:
-    rows = list(links)
-    if not rows:
+    if not links:
         return
-    ids = mint_many(unix_ms=milliseconds(tx.scope.now), count=len(rows), entropy=entropy(len(rows) * ENTROPY_BYTES))
-    refs = [msgspec.json.encode([[row.observation.system, row.observation.external_id]]).decode() for row, *_ in rows]
-    winners, losers = [winner for _, winner, _, _ in rows], [loser for _, _, loser, _ in rows]
-    evidence = [f"same {handle}" for *_, handle in rows]
+    ids = mint_many(unix_ms=milliseconds(tx.scope.now), count=len(links), entropy=entropy(len(links) * ENTROPY_BYTES))
+    refs = [msgspec.json.encode([[row.observation.system, row.observation.external_id]]).decode() for row, *_ in links]
+    winners, losers = [winner for _, winner, _, _ in links], [loser for _, _, loser, _ in links]
+    evidence = [f"same {handle}" for *_, handle in links]
     await tx.connection.execute(
         _LINK, (record_type.name, tx.scope.actor, tx.scope.now, ids, winners, losers, refs, evidence)
     )
