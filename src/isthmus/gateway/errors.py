@@ -60,3 +60,9 @@ class AnswerShownOnce(Conflicting):
     """The first call with this Idempotency-Key succeeded, and its answer held a secret that is shown once."""
 
     code, title = "answer-shown-once", "The answer was shown once"
+
+
+class BodyLate(Malformed):
+    """The body did not arrive in time."""
+
+    status, code, title = 408, "body-late", "The body did not arrive in time"

@@ -17,7 +17,8 @@ from isthmus.kernel.errors import Fault, IsthmusError
 from isthmus.kernel.marks import Json
 
 FAULTS_MAX = 50
-_PLACE = re.compile(r" - at `[^`]*`$")
+_PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
 _REGEX = re.compile(r"matching regex (?P<pattern>.*)$")
 _CODES = (
     ("matching regex", "wrong-form"),
@@ -46,6 +47,17 @@ def find_faults(value: Json, kind: object, *, at: str = "", strict: bool = True)
 def pointer_to(at: str, name: str) -> str:
     """Return the JSON pointer of a member."""
     return f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+
+
+def fault_of(error: Exception, *, at: str) -> Fault:
+    """Return the one fault that an error tells of, with as much of its place as it says."""
+    if isinstance(error, IsthmusError):
+        return Fault(pointer=at, code=error.code, detail=sentence(error))
+    place = _PLACE.search(str(error))
+    pointer = at
+    for step in _STEP.finditer(place["path"] if place else ""):
+        pointer = pointer_to(pointer, step["name"] or step["index"])
+    return Fault(pointer=pointer, code=_code(str(error)), detail=sentence(error))
 
 
 def sentence(error: Exception) -> str:
@@ -88,9 +100,11 @@ def _whole(value: Json, kind: object, at: str, *, strict: bool) -> Iterator[Faul
     except IsthmusError as error:
         yield Fault(pointer=at, code=error.code, detail=sentence(error))
     except msgspec.ValidationError as error:
-        said = str(error)
-        code = next((code for part, code in _CODES if part in said), "invalid")
-        yield Fault(pointer=at, code=code, detail=_described(kind) or sentence(error))
+        yield Fault(pointer=at, code=_code(str(error)), detail=_described(kind) or sentence(error))
+
+
+def _code(said: str) -> str:
+    return next((code for part, code in _CODES if part in said), "invalid")
 
 
 def _names(value: dict[str, Json], kind: type[Struct], at: str) -> Iterator[Fault]:

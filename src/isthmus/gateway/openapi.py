@@ -25,6 +25,7 @@ _TITLES = {
     401: "A valid credential is required",
     403: "Not permitted",
     404: "Not found, or not to be seen by the caller",
+    408: "The body did not arrive in time",
     409: "In conflict with the present state",
     412: "The record has changed meanwhile",
     413: "The body is too large",
@@ -198,7 +199,7 @@ def _statuses(route: Route) -> set[int]:
     found |= {404} if "{" in route.path else set()
     found |= {409} if route.method == "POST" and route.permission is not None else set()
     found |= {412, 428} if route.if_match else set()
-    return found | ({413, 415} if route.method in UNSAFE else set())
+    return found | ({408, 413, 415} if route.method in UNSAFE else set())
 
 
 def _own_problem(raised: Sequence[type[IsthmusError]]) -> _Map:

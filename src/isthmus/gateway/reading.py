@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from msgspec import Struct
 
-from isthmus.gateway.faults import find_faults, pointer_to, sentence
+from isthmus.gateway.faults import fault_of, find_faults, pointer_to
 from isthmus.kernel.errors import Fault, Invalid, Malformed
 from isthmus.kernel.marks import Json
 
@@ -20,6 +20,7 @@ _STRINGS = re.compile(rb'"(?:[^"\\]+|\\.)*"', re.DOTALL)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _PLACE = re.compile(r" \(byte (\d+)\)")
+_TRAILING = "trailing characters"
 _NOT_JSON = re.compile(rb"-?(?:NaN|Infinity)")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 T = TypeVar("T")
@@ -150,6 +151,8 @@ def _malformed(raw: bytes, message: str) -> Malformed:
     if _NOT_JSON.match(raw, at) or _NOT_JSON.match(raw, max(at - 1, 0)):
         return Malformed(f"NaN and Infinity are not JSON: byte {at}.", fix="Send a number, or null.")
     said = _PLACE.sub("", message).removeprefix("JSON is malformed: ")
+    if said == _TRAILING:
+        at -= 1  # The reader names the byte after the one it stumbled over.
     return Malformed(f"The body is not JSON: {said} at byte {at}.", fix="Send JSON as of RFC 8259.")
 
 
@@ -163,7 +166,7 @@ def _invalid(raw: bytes, kind: type, error: Exception) -> Invalid:
 
 def _refusal(faults: list[Fault], error: Exception, *, at: str) -> Invalid:
     """Return the refusal; what only the whole shows (a rule across fields) is told by the error that was raised."""
-    shown = faults or [Fault(pointer=at, code=getattr(error, "code", "invalid"), detail=sentence(error))]
+    shown = faults or [fault_of(error, at=at)]
     noun = "One value is" if len(shown) == 1 else f"{len(shown)} values are"
     return Invalid(f"{noun} not valid.", fix="Mend what `errors` names, and send it again.", faults=tuple(shown))
 

@@ -1,5 +1,6 @@
 """A request as the server hands it over (ASGI 3), read once and frozen."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from ipaddress import ip_address
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
+from isthmus.gateway.errors import BodyLate
 from isthmus.gateway.routes import Route
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Malformed, TooLarge, UnsupportedMedia
@@ -19,7 +21,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 SESSION_COOKIE, SECURE_SESSION_COOKIE = "isthmus_session", "__Host-isthmus_session"
-HEADERS_MAX = 100
+BODY_S_MAX = 60
+DRAINED_BYTES_MAX, DRAINED_S_MAX = 64 << 20, 5
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ONCE_ONLY = frozenset({"authorization", "content-length", "content-type", "host", "idempotency-key", "x-csrf-token"})
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
@@ -101,20 +104,30 @@ def new_request_id(now: datetime) -> str:
 async def read_body(request: Request, route: Route, receive: Receive) -> bytes:
     """Return the body once its type and size are fit for the route.
 
-    Raises UnsupportedMedia, and TooLarge as soon as more than the route's limit came, without keeping what is over it.
+    Raises UnsupportedMedia and BodyLate, and TooLarge without keeping what is over the route's limit: a moderate rest is
+    read and thrown away, because most callers look at the answer only after they have sent everything.
     """
     length = request.headers.get("content-length", "0")
     if not length.isdecimal():
         raise Malformed("Content-Length is not a number.", fix="Send the number of bytes.")
-    if int(length) > route.body_bytes_max:
+    declared = int(length)
+    if declared > DRAINED_BYTES_MAX:
         raise _too_large(route)
     parts: list[bytes] = []
     size = 0
-    async for part in _parts(receive):
-        size += len(part)
-        if size > route.body_bytes_max:
-            raise _too_large(route)
-        parts.append(part)
+    try:
+        async with asyncio.timeout(BODY_S_MAX if declared <= route.body_bytes_max else DRAINED_S_MAX):
+            async for part in _parts(receive):
+                size += len(part)
+                if size <= route.body_bytes_max:
+                    parts.append(part)
+                elif size > DRAINED_BYTES_MAX:
+                    break
+    except TimeoutError as error:
+        if size <= route.body_bytes_max:
+            raise BodyLate(f"The body did not arrive within {BODY_S_MAX} s.", fix="Send it faster.") from error
+    if size > route.body_bytes_max:
+        raise _too_large(route)
     body = b"".join(parts)
     if route.body is not None or body:
         _check_media(request, route)

@@ -4,11 +4,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
 from isthmus.app.http import audit, keys, signing
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
 from isthmus.app.program import Program
+from isthmus.app.syncing import sync_engine
 from isthmus.auth.credentials import Credentials
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
@@ -16,6 +18,7 @@ from isthmus.gateway.metrics import RouteLabel, Traffic
 from isthmus.gateway.router import parameters
 from isthmus.store.schema import Schema
 from isthmus.sync.ingest import Store
+from isthmus.sync.runs import Engine
 
 Block = tuple[memoryview, int]
 """Shared memory for the counts of all workers, and which worker this is, from 0."""
@@ -31,7 +34,13 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
 
 def services_of(program: Program, others: Mapping[type, object] | None = None) -> Services:
     """Return what handlers work with; `others` adds services by their type."""
-    given = {Store: program.store, **(others or {})}
+    given = {
+        Store: program.store,
+        Engine: sync_engine(program),
+        Catalog: discovery.catalog(),
+        Ledgers: discovery.ledgers(),
+        **(others or {}),
+    }
     return Services(
         schema=program.store.schema,
         database=program.database,

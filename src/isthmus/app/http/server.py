@@ -21,7 +21,8 @@ from granian.server.mp import MPServer
 from isthmus.app.discovery import schema
 from isthmus.app.http.assembly import all_routes
 from isthmus.app.http.worker import TOKEN, counts_file, is_ready, load
-from isthmus.app.settings import Settings
+from isthmus.app.log import configure_log
+from isthmus.app.settings import Settings, read_settings
 from isthmus.gateway.metrics import block_bytes
 from isthmus.kernel.errors import IsthmusError, Unavailable
 from isthmus.vault import entropy
@@ -165,8 +166,8 @@ def _end_with_the_pipe() -> None:
 
 def main() -> None:
     """Serve with the settings of the environment."""
-    from isthmus.app.settings import read_settings
-
+    settings = read_settings()
+    configure_log(settings.log_level)
     if os.environ.pop(LEASHED, None):
         threading.Thread(target=_end_with_the_pipe, daemon=True).start()
-    serve(read_settings())
+    serve(settings)
