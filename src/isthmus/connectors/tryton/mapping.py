@@ -326,11 +326,18 @@ def values(wanted: dict[str, Json], *, current: dict[str, Json]) -> dict[str, Js
 
 
 def telling(feed: str, wanted: dict[str, Json], *, written: dict[str, Json]) -> list[Json]:
-    """Return the conditions by which a record that we made is known again, when it is uncertain whether we did."""
-    names = ("name",) if feed == PARTIES else ("description", "party", "amount", "currency", "start_date", "end_date")
-    clauses: list[Json] = [[name, "=", written[name]] for name in names if name in written]
-    contacts = (text(wanted.get(f"contact.{kind}")) for kind in ("email", "website"))
-    return clauses + [["contact_mechanisms.value", "=", value] for value in contacts if value]
+    """Return the conditions by which a record that we made is known again, when it is uncertain whether we did.
+
+    Nothing is returned where too little is known to tell it from another: a name alone, a deal without customer.
+    """
+    if feed != PARTIES:
+        names = ("description", "party", "amount", "currency", "start_date", "end_date")
+        clauses: list[Json] = [[name, "=", written[name]] for name in names if name in written]
+        return clauses if written.get("description") and written.get("party") else []
+    paths = [(f"contact.{kind}", "contact_mechanisms.value") for kind in ("email", "website", "phone")]
+    paths += [(f"address.{name}", f"addresses.{name}") for name in ("city", "postal_code")]
+    parts: list[Json] = [[name, "=", value] for path, name in paths if (value := text(wanted.get(path)))]
+    return [["name", "=", written.get("name")], *parts] if parts else []
 
 
 def buttons(current: str, wanted: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from isthmus.connectors.tryton.mapping import (
     Refusal,
     buttons,
     host,
+    telling,
     values,
 )
 from isthmus.connectors.tryton.wire import day, day_form, decimal_form, last_change, moment, moment_form
@@ -251,6 +252,18 @@ def test_a_tax_id_of_unknown_kind_is_refused_with_the_way_out() -> None:
         values(wanted("sales.account", {"tax_id": "12-3456789"}), current={})
     known = values(wanted("sales.account", {"tax_id": "DE136695976"}), current={})
     assert known["identifiers"] == [["create", [{"type": "eu_vat", "code": "DE136695976"}]]]
+
+
+def test_a_record_of_ours_is_known_again_only_by_more_than_its_name() -> None:
+    company = wanted("sales.account", {"name": "Acme", "website": "https://acme.example"}, of=None)
+    assert telling(PARTIES, company, written=values(company, current={})) == [
+        ["name", "=", "Acme"],
+        ["contact_mechanisms.value", "=", "https://acme.example"],
+    ]
+    assert telling(PARTIES, {"name": "Acme"}, written={"name": "Acme"}) == []
+    deal: Row = {"description": "Renewal", "amount": decimal_form("5.00")}
+    assert telling(OPPORTUNITIES, deal, written=deal) == []
+    assert len(telling(OPPORTUNITIES, deal, written=deal | {"party": 3})) == 3
 
 
 def test_a_won_deal_is_left_to_the_sale_in_tryton() -> None:
