@@ -1,1 +1,1 @@
-"""The pages people look at: one folder per page."""
+"""The people's pages, one folder each, drawn on the server; without script they work, with it they are live."""

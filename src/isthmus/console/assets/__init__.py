@@ -1,0 +1,1 @@
+"""The style, the script and the icon of all pages."""

@@ -1,0 +1,112 @@
+// Keeps an open page live, and adds keys. Everything on the page also works without it.
+
+const page = document.documentElement;
+const at = (id) => document.getElementById(id);
+
+/* Colours: the choice is a cookie, so that the server draws the next page in it. */
+const schemes = ["light", "auto", "dark"];
+const choose = (name) => {
+  page.dataset.theme = name;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `isthmus_theme=${name}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  for (const link of document.querySelectorAll("[data-theme-choice]")) {
+    link.toggleAttribute("aria-current", false);
+    if (link.dataset.themeChoice === name) link.setAttribute("aria-current", "true");
+  }
+};
+for (const link of document.querySelectorAll("[data-theme-choice]")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    choose(link.dataset.themeChoice);
+  });
+}
+
+/* Live panels: the server sends those that changed; what is open stays open and what has focus keeps it. */
+const live = at("live");
+const panels = () => [...document.querySelectorAll("[data-panel]")];
+
+const place = (panel, [digest, html]) => {
+  const open = [...panel.querySelectorAll("details")].map((each) => each.open);
+  const scrolled = [...panel.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
+  const focusable = "a, button, summary, [tabindex]";
+  const focused = [...panel.querySelectorAll(focusable)].indexOf(document.activeElement);
+  panel.innerHTML = html;
+  panel.dataset.digest = digest;
+  panel.querySelectorAll("details").forEach((each, index) => { each.open = Boolean(open[index]); });
+  panel.querySelectorAll(".scroll").forEach((each, index) => { each.scrollLeft = scrolled[index] ?? 0; });
+  if (focused >= 0) panel.querySelectorAll(focusable)[focused]?.focus({ preventScroll: true });
+};
+
+let stream = null;
+const say = (word, on) => {
+  at("stamp-word").textContent = word;
+  at("lamp").classList.toggle("on", on);
+};
+const connect = () => {
+  const have = panels().map((each) => `${each.dataset.panel}.${each.dataset.digest}`).join(",");
+  const asked = new URLSearchParams({ model: live.dataset.model, have });
+  stream = new EventSource(`/overview/live?${asked}`);
+  stream.onmessage = (event) => {
+    const told = JSON.parse(event.data);
+    for (const [name, drawn] of Object.entries(told.panels)) {
+      const panel = at(name);
+      if (panel) place(panel, drawn);
+    }
+    at("stamp-time").textContent = told.now;
+    say("Live", true);
+  };
+  stream.onerror = () => {
+    say("Last seen", false);
+    if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 3000 + Math.random() * 4000);
+  };
+};
+const close = () => {
+  stream?.close();
+  stream = null;
+};
+if (live) {
+  connect();
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close();
+    else if (!stream) connect();
+  });
+  window.addEventListener("pagehide", close);
+}
+
+/* Keys. */
+const help = at("help");
+const opener = at("help-open");
+if (opener && help) {
+  opener.hidden = false;
+  opener.addEventListener("click", () => help.showModal());
+}
+const go = (id) => {
+  const panel = at(id);
+  if (!panel) return;
+  panel.tabIndex = -1;
+  panel.focus({ preventScroll: true });
+  panel.scrollIntoView({ block: "start" });
+};
+const keys = {
+  1: () => go("credit"),
+  2: () => go("cases"),
+  3: () => go("systems"),
+  4: () => go("domains"),
+  5: () => go("changes"),
+  m: () => {
+    const models = [...document.querySelectorAll(".models a")];
+    const now = models.findIndex((each) => each.hasAttribute("aria-current"));
+    models[(now + 1) % models.length]?.click();
+  },
+  t: () => choose(schemes[(schemes.indexOf(page.dataset.theme) + 1) % schemes.length]),
+  r: () => location.reload(),
+  "?": () => help?.showModal(),
+};
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea, select, dialog");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const act = keys[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});

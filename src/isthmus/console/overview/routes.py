@@ -1,0 +1,74 @@
+"""The overview at `/` and its live stream."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from isthmus.analytics.questions import ModelName
+from isthmus.console.overview.board import board_of, draw
+from isthmus.console.overview.loading import Viewer, load_overview
+from isthmus.console.pages import page
+from isthmus.gateway import ANY_CALLER, HTML, Call, Response, Route
+
+HAVE_CHARACTERS_MAX = 400
+
+
+class Choice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What can be chosen on the page."""
+
+    model: ModelName = "linear"
+
+
+class Watching(Choice, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a page shows that wants to stay live: `have` lists its panels as `name.digest`, joined by commas."""
+
+    have: Annotated[str, Meta(max_length=HAVE_CHARACTERS_MAX)] = ""
+
+
+async def show(call: Call) -> Response:
+    """Show the overview."""
+    viewer = _viewer(call, call.query(Choice).model)
+    overview = await load_overview(call.services, board_of(call.services).shelf, viewer, call.scope)
+    panels = draw(overview, origin=_origin(call))
+    return page(call, "overview.html", {"it": overview, "panels": panels, "model": viewer.model})
+
+
+async def watch(call: Call) -> Response:
+    """Keep an open page up to date."""
+    asked = call.query(Watching)
+    have = dict(each.split(".", 1) for each in asked.have.split(",") if "." in each)
+    frames = board_of(call.services).frames(call.services, _viewer(call, asked.model), origin=_origin(call), have=have)
+    return Response(body=frames)
+
+
+def _viewer(call: Call, model: str) -> Viewer:
+    return Viewer(call.principal.workspace, call.principal.permissions, model)
+
+
+def _origin(call: Call) -> str:
+    scheme = "https" if call.secure else "http"
+    return f"{scheme}://{call.headers.get('host', 'localhost')}"
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/",
+        permission=ANY_CALLER,
+        handler=show,
+        summary="Overview",
+        query=Choice,
+        media=HTML,
+        listed=False,
+    ),
+    Route(
+        method="GET",
+        path="/overview/live",
+        permission=ANY_CALLER,
+        handler=watch,
+        summary="Live overview",
+        query=Watching,
+        media="text/event-stream",
+        listed=False,
+    ),
+)
