@@ -6,14 +6,11 @@ Data goes to stdout, talk to stderr. Exit codes: 0 ok, 1 failed, 2 usage, 3 not 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from isthmus.kernel.errors import IsthmusError
 
 COMMANDS = {
     "up": "Start everything on this machine.",
@@ -72,7 +69,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with the code of what happened."""
     try:
-        code = cli.main(standalone_mode=False)
+        # NO_COLOR (no-color.org) is for every program; nothing else of it is a setting of ours.
+        code = cli.main(standalone_mode=False, color=False if os.environ.get("NO_COLOR") else None)
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
         sys.exit(INTERRUPTED)
@@ -95,13 +93,12 @@ def _tell(error: Exception) -> int:
 
     if not isinstance(error, IsthmusError):
         raise error
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {error.detail}", err=True)
-    _faults(error)
+    told = [fault for fault in error.faults if fault.detail not in error.detail]
+    many = len(error.faults) > 1
+    said = error.title if many and not told else error.detail
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {said}", err=True)
+    for fault in error.faults if many else told:
+        click.echo(f"  {fault.pointer}: {fault.detail}", err=True)
     if error.fix:
         click.echo(f"  fix: {error.fix}", err=True)
     return _EXIT_OF_STATUS.get(error.status, 1)
-
-
-def _faults(error: IsthmusError) -> None:
-    for fault in error.faults:
-        click.echo(f"  {fault.pointer}: {fault.detail}", err=True)

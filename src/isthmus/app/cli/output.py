@@ -27,17 +27,25 @@ def print_json(value: object) -> None:
 
 
 def table(rows: Sequence[Mapping[str, object]], *, columns: Sequence[str], empty: str) -> None:
-    """Print rows as an aligned table; `empty` says the next step when there are none."""
+    """Print rows as an aligned table, numbers to the right; `empty` says the next step when there are none."""
     if not rows:
         say(empty)
         return
-    cells = [[str("" if row.get(each) is None else row[each]) for each in columns] for row in rows]
+    cells = [[_cell(row.get(each)) for each in columns] for row in rows]
+    counts = [all(isinstance(row.get(each), int | float | None) for row in rows) for each in columns]
     widths = [max(len(head), *(len(row[n]) for row in cells)) for n, head in enumerate(columns)]
-    click.echo(
-        "  ".join(click.style(head.ljust(width), bold=True) for head, width in zip(columns, widths, strict=True))
-    )
+    places = [(">" if right else "<") + str(width) for right, width in zip(counts, widths, strict=True)]
+    heads = [f"{head:{place}}" for head, place in zip(columns, places, strict=True)]
+    click.echo(click.style("  ".join(heads).rstrip(), bold=True))
     for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo("  ".join(f"{cell:{place}}" for cell, place in zip(row, places, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    """Return what stands in a cell; whole numbers have commas between thousands."""
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def show(value: Json, *, as_json: bool, lines: Callable[[], None]) -> None:

@@ -1,0 +1,279 @@
+"""`isthmus connect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+from isthmus.app.cli.common import operator
+from isthmus.app.cli.connect_given import Given, every_option, given_options
+from isthmus.app.cli.connect_views import (
+    ConnectionView,
+    connection_view,
+    connector_view,
+    show_connection,
+    show_connections,
+    show_connectors,
+)
+from isthmus.app.cli.groups import Group
+from isthmus.app.cli.output import say
+from isthmus.app.cli.terminal import Terminal, at_terminal
+from isthmus.app.clock import SystemClock
+from isthmus.app.discovery import connectors, schema
+from isthmus.kernel.errors import NotFound
+from isthmus.sync.connections import (
+    Connection,
+    Options,
+    all_settings,
+    change_connection,
+    connect,
+    connection_of,
+    connections,
+    pause,
+    remove,
+    resume,
+)
+from isthmus.sync.feeds import feed_states
+from isthmus.sync.runs import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
+    from isthmus.sync.connector import Connector
+
+
+class NoConnector(NotFound):
+    """There is no connector of that name."""
+
+    code, title = "no-connector", "There is no such connector"
+
+
+class _Connect(Group):
+    default = "ls"
+    shortcuts: ClassVar[Mapping[str, str]] = {"--list": "connectors"}
+
+
+@click.group("connect", cls=_Connect)
+def command() -> None:
+    """Connect systems of record, and see how they are.
+
+    A connector is code for a vendor's system; a connection is your authorised use of one. Without a command the
+    connections are listed; `isthmus connect --list` lists the connectors.
+
+    Example: isthmus connect add tryton --name erp --set url=https://erp.example --set database=main --secret key=@key
+    """
+
+
+@command.command("connectors")
+@at_terminal
+def list_connectors(terminal: Terminal) -> None:
+    """List the connectors, what each is proven against, and its settings.
+
+    Example: isthmus connect --list
+    """
+    found = [connector_view(each) for each in connectors().values()]
+    terminal.answer(found, lambda: show_connectors(found))
+
+
+@command.command("ls")
+@at_terminal
+def list_connections(terminal: Terminal) -> None:
+    """List the connections with their status.
+
+    Example: isthmus connect ls
+    """
+
+    async def ask(program: Program) -> list[ConnectionView]:
+        async with program.database.transaction(operator(program, "connect")) as tx:
+            return [await _view(tx, each) for each in await connections(tx)]
+
+    found = terminal.run(ask)
+    terminal.answer(found, lambda: show_connections(found, now=SystemClock().now()))
+
+
+@command.command("add")
+@click.argument("connector")
+@click.option("--name", required=True, help="The name of the system, as it stands in every claim: crm, erp, billing.")
+@given_options
+@every_option
+@click.option("--create", multiple=True, metavar="TYPE", help="Make missing records of this type there; repeatable.")
+@click.option("--no-push", is_flag=True, help="Only read: never write to this system.")
+@click.option("--no-delete", is_flag=True, help="Never delete there.")
+@click.option("--no-check", is_flag=True, help="Do not try first whether it answers.")
+@at_terminal
+def add(  # noqa: PLR0913 - one parameter for each option.
+    terminal: Terminal,
+    connector: str,
+    name: str,
+    given: Given,
+    every_s: int | None,
+    create: tuple[str, ...],
+    *,
+    no_push: bool,
+    no_delete: bool,
+    no_check: bool,
+) -> None:
+    """Connect a system. It is asked first whether it answers; if it does not, nothing is kept.
+
+    Secrets come from a file (--secret key=@FILE), from the environment (--secret key=env:VARIABLE), or are asked for
+    without showing them.
+
+    Example: isthmus connect add tryton --name erp --set url=https://erp.example --set database=main --secret key=@key
+    """
+    known = _connector(connector)
+    settings = given.settings(known, ask=terminal.asks, complete=True)
+    options = Options(push=not no_push, create=tuple(schema()[each].name for each in create), delete=not no_delete)
+
+    async def work(program: Program) -> tuple[str, ConnectionView]:
+        async with program.database.transaction(operator(program, "connect-add")) as tx:
+            made = await connect(
+                tx, program.vault, known, name=name, settings=settings, options=options, every_s=every_s
+            )
+            answer = "" if no_check else await _answer(tx, program, made)
+            return answer, await _view(tx, made)
+
+    answer, document = terminal.run(work)
+    terminal.answer(
+        document, lambda: click.echo(f"connected {name}" + (f", which answers as {answer}" if answer else ""))
+    )
+    if not terminal.as_json:
+        say(f"next: isthmus sync run {name}")
+
+
+@command.command("set")
+@click.argument("name")
+@given_options
+@every_option
+@at_terminal
+def change(terminal: Terminal, name: str, given: Given, every_s: int | None) -> None:
+    """Change settings, secrets or the schedule. What is not given stays; the system is asked whether it answers.
+
+    Example: isthmus connect set erp --secret key=@new-key.txt
+    """
+
+    async def work(program: Program) -> tuple[str, ConnectionView]:
+        async with program.database.transaction(operator(program, "connect-set")) as tx:
+            found = await connection_of(tx, name)
+            known = _connector(found.connector)
+            settings = given.settings(known, ask=terminal.asks, complete=False) or None
+            changed = await change_connection(tx, program.vault, known, found, settings=settings, every_s=every_s)
+            answer = await _answer(tx, program, changed) if settings else ""
+            return answer, await _view(tx, changed)
+
+    answer, document = terminal.run(work)
+    terminal.answer(
+        document, lambda: click.echo(f"changed {name}" + (f", which answers as {answer}" if answer else ""))
+    )
+
+
+@command.command("show")
+@click.argument("name")
+@at_terminal
+def show_one(terminal: Terminal, name: str) -> None:
+    """Show one connection: settings without secrets, feeds, status, last run.
+
+    Example: isthmus connect show erp
+    """
+
+    async def ask(program: Program) -> ConnectionView:
+        async with program.database.transaction(operator(program, "connect")) as tx:
+            return await _view(tx, await connection_of(tx, name))
+
+    document = terminal.run(ask)
+    terminal.answer(document, lambda: show_connection(document, now=SystemClock().now()))
+
+
+@command.command("check")
+@click.argument("name")
+@at_terminal
+def check(terminal: Terminal, name: str) -> None:
+    """Ask a system whether it answers and who we are there.
+
+    Example: isthmus connect check erp
+    """
+
+    async def ask(program: Program) -> str:
+        async with program.database.transaction(operator(program, "connect-check")) as tx:
+            return await _answer(tx, program, await connection_of(tx, name))
+
+    answer = terminal.run(ask)
+    terminal.answer({"name": name, "answers_as": answer}, lambda: click.echo(f"{name} answers as {answer}"))
+
+
+@command.command("pause")
+@click.argument("name")
+@click.option("--reason", default="", help="Why, for those who see it.")
+@at_terminal
+def pause_one(terminal: Terminal, name: str, reason: str) -> None:
+    """Let a connection rest until it is resumed: nothing is pulled or pushed.
+
+    Example: isthmus connect pause erp --reason "upgrade until Monday"
+    """
+    document = _changed(terminal, name, lambda tx, found: pause(tx, found, reason=reason or "Paused by a person."))
+    terminal.answer(document, lambda: click.echo(f"paused {name}"))
+
+
+@command.command("resume")
+@click.argument("name")
+@at_terminal
+def resume_one(terminal: Terminal, name: str) -> None:
+    """Let a paused connection run again.
+
+    Example: isthmus connect resume erp
+    """
+    document = _changed(terminal, name, resume)
+    terminal.answer(document, lambda: click.echo(f"resumed {name}"))
+
+
+@command.command("rm")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@at_terminal
+def remove_one(terminal: Terminal, name: str, *, yes: bool) -> None:
+    """Take a connection away and destroy its secrets. What it told us stays.
+
+    Example: isthmus connect rm erp --yes
+    """
+    if not yes:
+        terminal.confirm(f"Remove the connection {name} and destroy its secrets?")
+
+    async def work(program: Program) -> None:
+        async with program.database.transaction(operator(program, "connect-rm")) as tx:
+            await remove(tx, program.vault, await connection_of(tx, name))
+
+    terminal.run(work)
+    terminal.answer({"name": name, "removed": True}, lambda: click.echo(f"removed {name}"))
+
+
+def _changed(
+    terminal: Terminal, name: str, act: Callable[[Transaction, Connection], Awaitable[None]]
+) -> ConnectionView:
+    async def work(program: Program) -> ConnectionView:
+        async with program.database.transaction(operator(program, "connect")) as tx:
+            await act(tx, await connection_of(tx, name))
+            return await _view(tx, await connection_of(tx, name))
+
+    return terminal.run(work)
+
+
+def _connector(name: str) -> Connector:
+    found = connectors().get(name)
+    if found is None:
+        raise NoConnector(f"There is no connector {name!r}.", fix=f"There are: {', '.join(connectors())}.")
+    return found
+
+
+async def _answer(tx: Transaction, program: Program, connection: Connection) -> str:
+    """Open a session and return who we are there; raises ConnectorError."""
+    settings = await all_settings(tx, program.vault, connection)
+    async with _connector(connection.connector).open(settings) as session:
+        return await session.check()
+
+
+async def _view(tx: Transaction, connection: Connection) -> ConnectionView:
+    last = next(iter(await runs(tx, connection_id=connection.id, limit=1)), None)
+    states = await feed_states(tx, connection.id)
+    return connection_view(connection, connector=connectors().get(connection.connector), states=states, last=last)
