@@ -15,11 +15,12 @@ from isthmus.analytics.credits import (
     credited,
     dated_credit,
     journeys_with,
-    total_interval,
+    revenue_intervals,
 )
 from isthmus.analytics.files import FilesAnswer, Question, attribute_files
 from isthmus.analytics.intervals import Interval, bootstrap_shares, bootstrap_total
 from isthmus.analytics.ledger import ROLES, UNATTRIBUTED
+from isthmus.analytics.questions import CreditQuery
 from isthmus.analytics.roi import (
     DatedCredit,
     Figure,
@@ -40,6 +41,7 @@ __all__ = [
     "Attribution",
     "BucketCredit",
     "Catalog",
+    "CreditQuery",
     "Credits",
     "DatedCredit",
     "Edge",
@@ -76,8 +78,8 @@ __all__ = [
     "payback",
     "relation_of",
     "return_on_investment",
+    "revenue_intervals",
     "roi_interval",
     "split",
     "split_many",
-    "total_interval",
 ]

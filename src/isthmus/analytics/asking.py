@@ -6,6 +6,8 @@
 A query is SQL over relations by their quoted names, `from "<domain>.<kind>"`. In front of it stand common table
 expressions with exactly the declared columns of living records of the workspace, and `id`. So the declaration in
 `reads` is what the question can see, not what somebody wrote about it: a column that is not declared does not exist.
+A reference `x_id` is there as it is stored, to look up by, and as `x_id_now`, which leads from a merged record to its
+winner, to count by.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -101,10 +103,11 @@ class Catalog:
 
 @lru_cache(maxsize=1024)
 def _visible(record_type: RecordType, columns: tuple[str, ...]) -> str:
-    """Return the expression that shows columns of living records; references to merged ones lead to their winners."""
+    """Return the expression that shows columns of living records."""
     chosen: list[str] = []
     joins: list[str] = []
     for name in dict.fromkeys(("id", *columns)):
+        chosen.append(f"own.{name}")
         declared = record_type.field(name)
         if declared is not None and declared.to is not None:
             joined = f"to_{name}"
@@ -113,9 +116,7 @@ def _visible(record_type: RecordType, columns: tuple[str, ...]) -> str:
                 f"left join {table} {joined} on {joined}.workspace = own.workspace and {joined}.id = own.{name}"
                 f" and {joined}.merged_into is not null"
             )
-            chosen.append(f"coalesce({joined}.merged_into, own.{name}) as {name}")
-        else:
-            chosen.append(f"own.{name}")
+            chosen.append(f"coalesce({joined}.merged_into, own.{name}) as {name}_now")
     return (
         f'"{record_type.name}" as not materialized (select {", ".join(chosen)} from {record_type.table} own'  # noqa: S608 - names come from declarations.
         f" {' '.join(joins)} where own.workspace = current_workspace() and own.deleted_at is null"

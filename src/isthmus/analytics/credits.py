@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,8 +14,8 @@ from isthmus.analytics import _arrow
 from isthmus.analytics._arrow import F64, I64, Table
 from isthmus.analytics.asking import Catalog, Kind
 from isthmus.analytics.attribution import HALF_LIFE_DAYS, WINDOW_DAYS, Attribution, credit
-from isthmus.analytics.catalog import Metric
-from isthmus.analytics.intervals import Interval, bootstrap_total
+from isthmus.analytics.catalog import Metric, Relation, UnknownRelation
+from isthmus.analytics.intervals import Interval
 from isthmus.analytics.journeys import cut
 from isthmus.analytics.ledger import UNATTRIBUTED, Ledger
 from isthmus.analytics.outcomes import Outcomes
@@ -23,7 +23,7 @@ from isthmus.store.database import Transaction
 
 KEPT_MAX = 8
 _DRAWS_MAX = 4_000_000
-_ROUNDS_MIN, _ROUNDS_MAX = 200, 2_000
+_ROUNDS_MIN, _ROUNDS_MAX = 200, 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING_NEW = 2**62
 _MARK: LiteralString = """
@@ -49,13 +49,15 @@ class Credits:
     """How a domain's rows become steps and outcomes.
 
     `steps` selects step, unit, at, direct and one column for each of `buckets`; `outcomes` selects outcome, unit, at,
-    committed_at, value, currency of what was won. Both see what `metric` declares.
+    committed_at, value, currency of what was won. Both see what `metric` declares. `publishes` names the credit rows
+    for other domains, which ask for them through `Ledgers.published`.
     """
 
     metric: Metric
     buckets: tuple[str, ...]
     steps: LiteralString
     outcomes: LiteralString
+    publishes: Relation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +90,9 @@ class _Kept:
 class Ledgers:
     """Packed steps and outcomes by workspace, read again when an event says that one of their rows has changed."""
 
-    def __init__(self, *, kept_max: int = KEPT_MAX) -> None:
-        """Keep the rows of at most `kept_max` workspaces and questions."""
+    def __init__(self, published: Mapping[str, Credits] | None = None, *, kept_max: int = KEPT_MAX) -> None:
+        """Keep the rows of at most `kept_max` workspaces and questions; `published` are asked for by name."""
+        self._published = dict(published or {})
         self._kept: OrderedDict[tuple[int, str], _Kept] = OrderedDict()
         self._kept_max = kept_max
         self._lock = asyncio.Lock()
@@ -98,6 +101,18 @@ class Ledgers:
         """Return the credit that a question gives; raises what `cut` and `credit` raise."""
         kept = await self._current(tx, catalog, credits_)
         return await asyncio.to_thread(_credited, kept, asked)
+
+    async def published(self, tx: Transaction, catalog: Catalog, name: str, asked: Asked) -> Attribution:
+        """Return the credit of a domain's question to another domain, which declares in its metric that it reads it.
+
+        Raises UnknownRelation.
+        """
+        found = self._published.get(name)
+        if found is None:
+            raise UnknownRelation(
+                f"Nobody publishes {name}.", fix=f"Published: {', '.join(self._published) or 'none'}."
+            )
+        return await self.credit(tx, catalog, found, asked)
 
     async def _current(self, tx: Transaction, catalog: Catalog, credits_: Credits) -> _Kept:
         types = [name for name in credits_.metric.reads if name in catalog.schema.types]
@@ -206,12 +221,31 @@ def dated_credit(attribution: Attribution, *, bucket: str, currency: str) -> Ite
         yield at, Decimal(int(rows.minor[k])).scaleb(-attribution.digits[currency])
 
 
-def total_interval(values: F64, *, seed: int) -> Interval | None:
-    """Return the bootstrap interval of a sum, with as many rounds as a question may take; None without outcomes."""
-    if not values.size:
-        return None
-    rounds = max(_ROUNDS_MIN, min(_ROUNDS_MAX, _DRAWS_MAX // values.size))
-    return bootstrap_total(values=values, generator=np.random.default_rng(seed), rounds=rounds)
+def revenue_intervals(attribution: Attribution, *, currency: str, seed: int) -> dict[str, Interval]:
+    """Return the 95 % bootstrap interval of what each bucket received in one currency, when outcomes are drawn anew.
+
+    The number of rounds shrinks with the number of credit rows, from 1000 to 200 at least, so that asking stays quick.
+    """
+    rows, outcomes = attribution.rows, attribution.rows.journeys.outcomes
+    if currency not in outcomes.currencies:
+        return {}
+    names = [*_arrow.strings(rows.journeys.ledger.buckets), UNATTRIBUTED]
+    own = outcomes.currency[rows.outcome] == outcomes.currencies.index(currency)
+    pair, place = np.unique(rows.outcome[own] * len(names) + rows.bucket[own], return_inverse=True)
+    amount = np.bincount(place, weights=rows.minor[own], minlength=pair.size)
+    drawn_from, owner = np.unique(pair // len(names), return_inverse=True)
+    present, bucket = np.unique(pair % len(names), return_inverse=True)
+    rounds = max(_ROUNDS_MIN, min(_ROUNDS_MAX, _DRAWS_MAX // max(pair.size, 1)))
+    generator = np.random.default_rng(seed)
+    sums = np.empty((rounds, present.size))
+    for k in range(rounds):
+        times = np.bincount(generator.integers(drawn_from.size, size=drawn_from.size), minlength=drawn_from.size)
+        sums[k] = np.bincount(bucket, weights=amount * times[owner], minlength=present.size)
+    low, high = np.quantile(sums, (0.025, 0.975), axis=0) / 10.0 ** attribution.digits[currency]
+    return {
+        names[code]: Interval(low=float(low[k]), high=float(high[k]), level=0.95, rounds=rounds)
+        for k, code in enumerate(present)
+    }
 
 
 def _code(attribution: Attribution, bucket: str) -> int:

@@ -4,15 +4,19 @@ import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from typing import cast
+from importlib.util import find_spec
+from typing import TypeVar, cast
 
 import isthmus.connectors
 import isthmus.console
 import isthmus.domains
+from isthmus.analytics import Catalog, Credits, Ledgers, Metric
 from isthmus.gateway import Route
 from isthmus.kernel.marks import Domain
 from isthmus.store.schema import Schema
 from isthmus.sync.connector import Connector
+
+T = TypeVar("T")
 
 
 @cache
@@ -70,3 +74,29 @@ def _checked(name: str, declared: tuple[object, ...]) -> Iterator[Route]:
             message = f"{name}: ROUTES holds {each!r}, which is no Route"
             raise TypeError(message)
         yield each
+
+
+def _declared(name: str, kind: type[T]) -> Iterator[T]:
+    """Yield what stands under a name in `metrics.py` of all domains; raises TypeError for what is of another kind."""
+    for domain in domains():
+        path = f"isthmus.domains.{domain.name}.metrics"
+        if find_spec(path) is None:
+            continue
+        for each in cast("tuple[object, ...]", getattr(import_module(path), name, ())):
+            if not isinstance(each, kind):
+                message = f"{path}: {name} holds {each!r}, which is no {kind.__name__}"
+                raise TypeError(message)
+            yield each
+
+
+@cache
+def catalog() -> Catalog:
+    """Return what all domains publish and ask; raises UnknownRelation or UnknownColumn when these do not fit."""
+    metrics = (*_declared("METRICS", Metric), *(each.metric for each in _declared("CREDITS", Credits)))
+    published = tuple(each.publishes for each in _declared("CREDITS", Credits) if each.publishes)
+    return Catalog(schema(), metrics, published)
+
+
+def ledgers() -> Ledgers:
+    """Return where credit is kept, for one program; what a domain publishes others ask for by its name."""
+    return Ledgers({each.publishes.name: each for each in _declared("CREDITS", Credits) if each.publishes})

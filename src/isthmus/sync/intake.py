@@ -45,6 +45,15 @@ select refs->0->>1, id, evidence from merge
 where workspace = current_workspace() and type = %s and winner = any(%s) and undone_at is null
   and refs->0->>0 = %s and refs->0->>1 = any(%s)
 """
+_ALIASES: LiteralString = """
+with recursive own(id) as (
+    select %s::uuid
+    union
+    select m.loser from own join merge m on m.workspace = current_workspace() and m.winner = own.id
+                                         and m.type = %s and m.undone_at is null
+)
+select id from own
+"""
 _SETTINGS: LiteralString = "select settings->%s from workspace where id = current_workspace()"
 T = TypeVar("T")
 
@@ -244,6 +253,12 @@ def _unknown(reference: Reference) -> Fault:
     kind = reference.type.partition(".")[2]
     detail = f"There is no {kind.replace('_', ' ')} {reference.text}."
     return Fault(pointer=reference.pointer, code=f"unknown-{kind.replace('_', '-')}", detail=detail)
+
+
+async def aliases(tx: Transaction, type_name: str, record_id: UUID) -> list[UUID]:
+    """Return the ids under which others may point to a record: its own, and those of what was merged into it."""
+    cursor = await tx.connection.execute(_ALIASES, (record_id, type_name))
+    return [own for (own,) in await cursor.fetchall()]
 
 
 async def _living(tx: Transaction, schema: Schema, name: str, ids: list[UUID]) -> dict[UUID, UUID]:

@@ -124,12 +124,13 @@ class ScoreReason(Struct, frozen=True, kw_only=True):
 
 
 class LeadStep(Struct, frozen=True, kw_only=True):
-    """One step of the pipeline as it went for a lead; `reason` names no person."""
+    """One step of the pipeline as it went for a lead; `reason` names no person, `link` is where it can be undone."""
 
     kind: LeadStepKind
     state: LeadStepState
     at: Moment
     reason: str = ""
+    link: str = ""
 
 
 class Account(Struct, frozen=True, kw_only=True):

@@ -156,13 +156,14 @@ def assign(
     territories: Sequence[Territory],
     loads: Mapping[str, int],
     load_max: int,
-    turn: int,
+    turns: Mapping[str, int],
     fallback_owner_id: str,
 ) -> Assignment:
     """Give a lead to the first territory that fits and has somebody below `load_max` open leads.
 
-    Within a territory owners take turns: `turn` is a counter that the caller advances. When every fitting territory is
-    full, or none fits, the fallback owner gets it, whatever their load: a lead is never left without an owner.
+    Within a territory owners take turns: `turns` counts the leads it was given, which the caller keeps. When every
+    fitting territory is full, or none fits, the fallback owner gets it, whatever their load: a lead is never left
+    without an owner.
     """
     full: list[str] = []
     for territory in territories:
@@ -170,7 +171,7 @@ def assign(
             continue
         owners = territory.owners
         for offset in range(len(owners)):
-            owner = owners[(turn + offset) % len(owners)]
+            owner = owners[(turns.get(territory.name, 0) + offset) % len(owners)]
             if loads.get(owner, 0) < load_max:
                 return Assignment(owner_id=owner, reason=f"Territory {territory.name}", territory=territory.name)
         full.append(territory.name)
@@ -228,3 +229,12 @@ def _money_faults(value: Json) -> tuple[Fault, ...]:
     if amount < 0:
         return (Fault(pointer=pointer, code="negative-money", detail="A value cannot be below zero. Leave it out."),)
     return ()
+
+
+def name_key(*, first_name: Json, last_name: Json, company: Json) -> tuple[str, str] | None:
+    """Return what two captures of one human have in common beside the address; None without a full name.
+
+    A first name alone would make one lead of every Anna in a company.
+    """
+    parts = [" ".join(str(each or "").casefold().split()) for each in (first_name, last_name, company)]
+    return (f"{parts[0]} {parts[1]}", parts[2]) if all(parts) else None

@@ -83,7 +83,9 @@ LARGE = Territory(name="large", owners=("kim",), size_min=1000)
 
 
 def _assign(lead: Lead, *, loads: dict[str, int], turn: int = 0) -> tuple[str, str | None]:
-    found = assign(lead, territories=(DACH, LARGE), loads=loads, load_max=2, turn=turn, fallback_owner_id="desk")
+    found = assign(
+        lead, territories=(DACH, LARGE), loads=loads, load_max=2, turns={DACH.name: turn}, fallback_owner_id="desk"
+    )
     return found.owner_id, found.territory
 
 
@@ -109,7 +111,7 @@ def test_a_lead_is_never_left_without_an_owner() -> None:
 
 def test_an_unknown_size_fits_no_territory_that_asks_for_one() -> None:
     small = Territory(name="small", owners=("jo",), size_max=50)
-    found = assign(ADA, territories=(small,), loads={}, load_max=9, turn=0, fallback_owner_id="desk")
+    found = assign(ADA, territories=(small,), loads={}, load_max=9, turns={}, fallback_owner_id="desk")
     assert (found.owner_id, found.reason) == ("desk", "No territory fits")
 
 
