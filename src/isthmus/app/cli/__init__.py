@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from isthmus.kernel.errors import IsthmusError
 
 COMMANDS = {
     "up": "Start everything on this machine.",
@@ -101,4 +105,9 @@ def _tell(error: Exception) -> int:
         click.echo(f"  {fault.pointer}: {fault.detail}", err=True)
     if error.fix:
         click.echo(f"  fix: {error.fix}", err=True)
+    return exit_code(error)
+
+
+def exit_code(error: IsthmusError) -> int:
+    """Return the code with which a command ends that met the error."""
     return _EXIT_OF_STATUS.get(error.status, 1)

@@ -60,8 +60,8 @@ class Progress:
     """One line on stderr that is written over on a terminal, and written at each step elsewhere."""
 
     def __init__(self) -> None:
-        """Find out where we write."""
-        self._live = sys.stderr.isatty()
+        """Find out where we write; `live` tells whether it is a terminal."""
+        self.live = sys.stderr.isatty()
         self._last = ""
 
     def step(self, text: str, *, done: int | None = None, total: int | None = None) -> None:
@@ -71,7 +71,7 @@ class Progress:
             text = f"{text} [{'█' * filled}{'·' * (_BAR_CELLS - filled)}] {done:,}/{total:,}"
         elif done is not None:
             text = f"{text} {done:,}"
-        if self._live:
+        if self.live:
             click.echo(f"\r\x1b[2K{text}", err=True, nl=False)
         elif text != self._last:
             click.echo(text, err=True)
@@ -79,4 +79,4 @@ class Progress:
 
     def end(self, text: str) -> None:
         """Write the last word and go on with a new line."""
-        click.echo(f"\r\x1b[2K{text}" if self._live else text, err=True)
+        click.echo(f"\r\x1b[2K{text}" if self.live else text, err=True)
