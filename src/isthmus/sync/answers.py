@@ -17,7 +17,7 @@ from isthmus.sync.ingest import Interval
 from isthmus.sync.landing import land_observations, observe
 from isthmus.sync.ledger import Entry, Fingerprints, Pairs, adopt, settle, unsend
 from isthmus.sync.merges import merge_in
-from isthmus.sync.planning import Planned
+from isthmus.sync.planning import Planned, refusal
 from isthmus.sync.pull import Work, transacted
 
 Answered = tuple[Planned, Written]
@@ -29,7 +29,7 @@ values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 _UNANSWERED: LiteralString = """
 select record_id from write_ledger
 where workspace = current_workspace() and connection_id = %s and type = any(%s) and record_id = any(%s)
-  and external_id = '' and state = 'sent' and (%s::timestamptz is null or at > %s)
+  and external_id = '' and state = 'sent' and (%s::timestamptz is null or at >= %s)
 """
 _HOLDER: LiteralString = """
 select record_id from ref where workspace = current_workspace() and type = %s and system = %s and external_id = %s
@@ -66,9 +66,10 @@ async def take_in(work: Work, feed: Feed, name: str, answered: Sequence[Answered
         prints = Fingerprints.of(work.engine.store.vault, tx.scope.workspace)
         await _outcomes(tx, work, name, answered)
         for planned, answer in answered:
-            if answer.outcome != Outcome.WRITTEN and planned.kind != "delete":
+            if answer.outcome != Outcome.WRITTEN:
                 entry = entry_of(planned, prints=prints, at=tx.scope.now)
-                await unsend(tx, connection_id=work.connection.id, type_name=name, sent=entry)
+                refused = refusal(planned, prints) if answer.outcome == Outcome.REFUSED else None
+                await unsend(tx, connection_id=work.connection.id, type_name=name, sent=entry, refused=refused)
         written = [each for each in answered if each[1].outcome == Outcome.WRITTEN]
         return await _claims(tx, work, feed, name, written, since=since, prints=prints)
 

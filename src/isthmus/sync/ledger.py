@@ -2,7 +2,8 @@
 
 Values are kept as keyed hashes only. A write is noted before it is made; when the answer never came, the next pull
 recognises it by its values. A field that a system holds in another form than ours stays noted as a pair (sent,
-returned): as long as both stand, it is neither written again nor taken for a change there.
+returned): as long as both stand, it is neither written again nor taken for a change there. What a system refuses is
+noted too, so that it is not asked the same again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from isthmus.store.records import find
 from isthmus.vault import Vault
 
 _FINGERPRINT_BYTES = 16
+REFUSED = "~refused"
 Pairs = dict[str, tuple[str, str | None]]
 _Map = dict[str, Json]
 _ENTRIES: LiteralString = """
@@ -97,23 +99,30 @@ async def settle(
     noted = await entries_of(tx, connection_id=connection_id, type_name=type_name, records=[sent.record_id])
     before = noted.get((sent.record_id, external_id))
     whole = (before.fields if before else {}) | pairs
+    whole.pop(REFUSED, None)
     await forget(tx, connection_id=connection_id, type_name=type_name, entry=sent)
     await _keep(tx, sent, external_id=external_id, pairs=whole, connection_id=connection_id, type_name=type_name)
 
 
-async def unsend(tx: Transaction, *, connection_id: UUID, type_name: str, sent: Entry) -> None:
-    """Close what was sent and not taken: the ledger says again what it said before."""
+async def unsend(
+    tx: Transaction, *, connection_id: UUID, type_name: str, sent: Entry, refused: str | None = None
+) -> None:
+    """Close what was sent and not taken: the ledger says again what it said before, and what was refused for good."""
     noted = await entries_of(tx, connection_id=connection_id, type_name=type_name, records=[sent.record_id])
     before = noted.get((sent.record_id, sent.external_id))
     await forget(tx, connection_id=connection_id, type_name=type_name, entry=sent)
-    pairs = before.fields if before else {}
+    pairs = dict(before.fields) if before else {}
+    if refused is not None:
+        pairs[REFUSED] = (refused, None)
     await _keep(tx, sent, external_id=sent.external_id, pairs=pairs, connection_id=connection_id, type_name=type_name)
 
 
 async def _keep(
     tx: Transaction, sent: Entry, *, external_id: str, pairs: Pairs, connection_id: UUID, type_name: str
 ) -> None:
-    kept = {name: pair for name, pair in pairs.items() if pair[1] is not None and pair[0] != pair[1]}
+    kept = {
+        name: pair for name, pair in pairs.items() if name == REFUSED or (pair[1] is not None and pair[0] != pair[1])
+    }
     entry = Entry(
         external_id=external_id, record_id=sent.record_id, key=sent.key, state="settled", fields=kept, at=sent.at
     )

@@ -21,7 +21,7 @@ from isthmus.store.trail import claims_of
 from isthmus.sync.connections import Connection
 from isthmus.sync.connector import Change, Connector, Feed
 from isthmus.sync.ingest import Store
-from isthmus.sync.ledger import Entry, Fingerprints, entries_of
+from isthmus.sync.ledger import REFUSED, Entry, Fingerprints, entries_of
 
 WriteKind = Literal["create", "update", "delete"]
 _OPEN_CASES: LiteralString = """
@@ -108,7 +108,7 @@ class Planner:
                 found += self._updates(feed, record_type, record, page, prints)
             elif type_name in self.connection.options.create:
                 found += self._creation(feed, record_type, record, page)
-        return found
+        return [each for each in found if not _refused(each, page, prints)]
 
     async def _read(self, tx: Transaction, record_type: RecordType, records: Sequence[UUID]) -> _Page:
         trails = await claims_of(tx, self.store.vault, records)
@@ -296,6 +296,18 @@ class Planner:
         if ref is not None:
             said += [ref.version, wanted]
         return blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=16).hexdigest()
+
+
+def refusal(planned: Planned, prints: Fingerprints) -> str:
+    """Return what the ledger notes of a write that was refused: the same write is not tried again."""
+    change = planned.change
+    return prints([change.version, change.deleted, change.fields, dict(change.links)])
+
+
+def _refused(planned: Planned, page: _Page, prints: Fingerprints) -> bool:
+    entry = page.entries.get((planned.change.record_id, planned.change.external_id or ""))
+    noted = entry.fields.get(REFUSED) if entry is not None else None
+    return noted is not None and noted[0] == refusal(planned, prints)
 
 
 def _same(there: Mapping[str, Json], name: str, value: Json) -> bool:

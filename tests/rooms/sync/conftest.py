@@ -100,10 +100,10 @@ class Bench:
         (record,) = await self.records(name)
         return record
 
-    async def edit(self, name: str, record_id: UUID, **fields: Json) -> None:
+    async def edit(self, kind: str, record_id: UUID, /, **fields: Json) -> None:
         """Edit a record here."""
         self.tick()
-        await edit(self.store, self.scope(), name, record_id, fields)
+        await edit(self.store, self.scope(), kind, record_id, fields)
 
     async def read(self, act: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do something in a transaction."""
