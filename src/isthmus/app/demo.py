@@ -14,12 +14,13 @@ from isthmus.app.syncing import watched
 from isthmus.domains.sales.metrics import attribution_by
 from isthmus.kernel.marks import Json
 from isthmus.store.records import count
-from isthmus.sync.connections import ConnectionMissing, Options, connect, connection_of
+from isthmus.sync.connections import ConnectionMissing, Options, change_connection, connect, connection_of
 from isthmus.sync.runs import Run
 
 SYSTEMS = ("crm", "marketing", "billing", "product", "desk")
 CONNECTOR = "demo"
 COMPANIES = 300
+SCHEDULED_EVERY_S = 60
 
 
 class Found(TypedDict):
@@ -46,11 +47,10 @@ async def main_job(program: Program, *, companies: int, say: Callable[[str], Non
     """Connect what is not connected, pull, match, attribute and push back; a second time changes nothing."""
     seconds: dict[str, float] = {}
     await _connect_all(program, companies)
-    rejected = pushed = 0
+    pushed = 0
     for name in SYSTEMS:
         began = time.monotonic()
         run = await watched(program, name, parts=("pull",), show=_teller(name, say))
-        rejected += run.rejected
         seconds[f"pull_{name}"] = round(time.monotonic() - began, 2)
         say(f"{name}: {run.read:,} read, {run.created:,} new, {run.changed:,} changed, {run.rejected} rejected")
     began = time.monotonic()
@@ -61,11 +61,12 @@ async def main_job(program: Program, *, companies: int, say: Callable[[str], Non
     began = time.monotonic()
     attribution = await _attribution(program)
     seconds["attribute"] = round(time.monotonic() - began, 2)
+    await _schedule(program)
     return Found(
         counts=await _counts(program),
         people_matched=await _matched(program),
         conflicts=await _conflicts(program),
-        rejected=rejected,
+        rejected=await _number(program, "select count(*) from rejected where settled_at is null"),
         pushed=pushed,
         attribution=attribution,
         seconds=seconds,
@@ -91,7 +92,17 @@ async def _connect_all(program: Program, companies: int) -> None:
                     "companies": str(companies),
                 }
                 options = Options(create=("sales.lead",) if name == "crm" else ())
-                await connect(tx, program.vault, connector, name=name, settings=given, options=options, every_s=60)
+                await connect(tx, program.vault, connector, name=name, settings=given, options=options)
+
+
+async def _schedule(program: Program) -> None:
+    """Let the scheduler run the connections from now on; before, it would run them beside the main job."""
+    connector = connectors()[CONNECTOR]
+    async with program.database.transaction(program.scope(actor="system:demo", cause="demo")) as tx:
+        for name in SYSTEMS:
+            connection = await connection_of(tx, name)
+            if connection.every_s is None:
+                await change_connection(tx, program.vault, connector, connection, every_s=SCHEDULED_EVERY_S)
 
 
 def _teller(name: str, say: Callable[[str], None]) -> Callable[[Run], None]:
