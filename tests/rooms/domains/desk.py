@@ -47,13 +47,12 @@ class Answer:
 
     def at(self, path: str) -> Json:
         """The value at a path such as `lead.pipeline.0.state`."""
-        value: Json = self.json
+        value: object = self.json
         for step in path.split("."):
-            if isinstance(value, list):
-                value = value[int(step)]
-            else:
-                value = cast("dict[str, Json]", value)[step]
-        return value
+            value = (
+                cast("list[object]", value)[int(step)] if step.isdecimal() else cast("dict[str, object]", value)[step]
+            )
+        return cast("Json", value)
 
     def rows(self, path: str) -> list[dict[str, Json]]:
         """The list of objects at a path."""

@@ -16,7 +16,7 @@ from isthmus.domains.sales.duplicates import NAME_EVIDENCE, known_addresses, kno
 from isthmus.domains.sales.follow_up import start
 from isthmus.domains.sales.metrics import touches_by_lead
 from isthmus.domains.sales.records import CaptureKind, Lead, LeadStatus, LeadStep, LeadStepKind, LeadStepState
-from isthmus.domains.sales.rules import Score, lead_faults, name_key, score, status_after
+from isthmus.domains.sales.rules import CLOSED_LEADS, Score, lead_faults, name_key, score, status_after
 from isthmus.domains.sales.settings import SalesSettings
 from isthmus.kernel.errors import Fault
 from isthmus.kernel.ids import text_of
@@ -29,7 +29,6 @@ from isthmus.sync.ingest import Store
 from isthmus.sync.intake import Arrival, Arrived, arrive, edit_many, refusal, settings_of
 
 LEAD = "sales.lead"
-CLOSED = (LeadStatus.CONVERTED, LeadStatus.DISQUALIFIED)
 EVIDENCE = {"same email": "the same e-mail", NAME_EVIDENCE: "the same name and company"}
 
 
@@ -169,7 +168,7 @@ class Pipeline:
     def _follow(self, lead: Stored, settings: SalesSettings) -> LeadStep:
         kind, definition = LeadStepKind.FOLLOW_UP, settings.follow_up
         status = lead.values.get("status")
-        if status in CLOSED:
+        if status in CLOSED_LEADS:
             reason = f"The lead is {status}."
             return LeadStep(kind=kind, state=LeadStepState.SKIPPED, at=self.now, reason=reason)
         if not definition.enabled:

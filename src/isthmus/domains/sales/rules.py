@@ -15,6 +15,7 @@ MQL_THRESHOLD = 60
 REASONS_MAX = 5
 LEAD_REQUIRED = ("email", "first_name", "company")
 STAGES = tuple(DealStage)
+CLOSED_LEADS = (LeadStatus.CONVERTED, LeadStatus.DISQUALIFIED)
 CLOSED_STAGES = (DealStage.CLOSED_WON, DealStage.CLOSED_LOST)
 STAGE_PROBABILITY = dict(zip(STAGES, (0.10, 0.25, 0.50, 0.75, 1.0, 0.0), strict=True))
 

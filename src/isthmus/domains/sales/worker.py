@@ -13,6 +13,10 @@ async def tick(store: Store, *, now: datetime) -> int:
     done = 0
     for workspace in await workspaces_with_work(store, now=now):
         scope = Scope(workspace=workspace, actor="worker:sales", cause="worker:sales", now=now)
-        done += await settle(store, scope)
-        done += await advance_due(store, scope)
+        done += await turn(store, scope)
     return done
+
+
+async def turn(store: Store, scope: Scope) -> int:
+    """Do what is due in one workspace."""
+    return await settle(store, scope) + await advance_due(store, scope)

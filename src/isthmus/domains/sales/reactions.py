@@ -1,0 +1,78 @@
+"""What sales does when something happened: a follow-up ends when the lead converts, replies or takes consent back."""
+
+from collections.abc import Sequence
+from typing import LiteralString
+from uuid import UUID
+
+from isthmus.domains.sales.follow_up import cancel
+from isthmus.domains.sales.rules import CLOSED_LEADS
+from isthmus.store.records import Stored, find
+from isthmus.stream.event import Event
+from isthmus.stream.reactions import Reaction
+from isthmus.sync.intake import Acting
+
+PURPOSES = ("sales", "marketing")
+_OF_PERSON: LiteralString = """
+select f.lead_id from follow_up f join sales_lead l on l.workspace = f.workspace and l.id = f.lead_id
+where f.workspace = current_workspace() and f.state in ('running', 'paused') and l.person_id = %s
+"""
+_OF_ADDRESS: LiteralString = """
+select f.lead_id from follow_up f join sales_lead l on l.workspace = f.workspace and l.id = f.lead_id
+where f.workspace = current_workspace() and f.state in ('running', 'paused') and l.email_index = %s
+"""
+
+
+async def lead_moved(acting: Acting, event: Event) -> None:
+    """End the follow-up of a lead that is converted or disqualified."""
+    lead = await _record(acting, event)
+    if lead is not None and lead.values.get("status") in CLOSED_LEADS:
+        await cancel(acting.tx, [event.record_id], reason=f"The lead is {lead.values['status']}.")
+
+
+async def lead_gone(acting: Acting, event: Event) -> None:
+    """End the follow-up of a lead that was deleted."""
+    await cancel(acting.tx, [event.record_id], reason="The lead was deleted.")
+
+
+async def activity_came(acting: Acting, event: Event) -> None:
+    """End the follow-ups of whoever got in touch with us."""
+    activity = await _record(acting, event)
+    if activity is None or activity.values.get("outbound") is not False:
+        return
+    leads = [] if activity.values.get("lead_id") is None else [UUID(str(activity.values["lead_id"]))]
+    leads += await _leads_of(acting, _OF_PERSON, activity.values.get("person_id"))
+    await cancel(acting.tx, leads, reason=f"The lead replied ({activity.values.get('kind')}).")
+
+
+async def consent_moved(acting: Acting, event: Event) -> None:
+    """End the follow-ups of whoever took consent to sales or marketing back."""
+    consent = await _record(acting, event)
+    if consent is None or consent.values.get("state") != "withdrawn" or consent.values.get("purpose") not in PURPOSES:
+        return
+    leads = await _leads_of(acting, _OF_PERSON, consent.values.get("person_id"))
+    email = str(consent.values.get("key") or "").partition("|")[0]
+    preparer = acting.store.preparer("sales.lead", acting.tx.scope.workspace)
+    leads += await _leads_of(acting, _OF_ADDRESS, preparer.index("email", email))
+    await cancel(acting.tx, leads, reason=f"Consent to {consent.values['purpose']} was withdrawn.")
+
+
+async def _record(acting: Acting, event: Event) -> Stored | None:
+    record_type = acting.store.schema[event.record_type]
+    return (await find(acting.tx, acting.store.vault, record_type, [event.record_id])).get(event.record_id)
+
+
+async def _leads_of(acting: Acting, query: LiteralString, value: object) -> list[UUID]:
+    if value is None:
+        return []
+    rows: Sequence[tuple[UUID]] = await (await acting.tx.connection.execute(query, (value,))).fetchall()
+    return [lead for (lead,) in rows]
+
+
+REACTIONS = (
+    Reaction(on="isthmus.sales.lead.changed.v1", do=lead_moved),
+    Reaction(on="isthmus.sales.lead.deleted.v1", do=lead_gone),
+    Reaction(on="isthmus.sales.activity.created.v1", do=activity_came),
+    Reaction(on="isthmus.sales.activity.changed.v1", do=activity_came),
+    Reaction(on="isthmus.marketing.consent.created.v1", do=consent_moved),
+    Reaction(on="isthmus.marketing.consent.changed.v1", do=consent_moved),
+)
