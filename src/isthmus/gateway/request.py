@@ -104,7 +104,7 @@ def new_request_id(now: datetime) -> str:
 async def read_body(request: Request, route: Route, receive: Receive) -> bytes:
     """Return the body once its type and size are fit for the route.
 
-    Raises UnsupportedMedia and BodyLate, and TooLarge without keeping what is over the route's limit: a moderate rest is
+    Raises UnsupportedMedia, BodyLate, and TooLarge without keeping what is over the route's limit: a moderate rest is
     read and thrown away, because most callers look at the answer only after they have sent everything.
     """
     length = request.headers.get("content-length", "0")
