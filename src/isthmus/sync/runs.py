@@ -156,7 +156,8 @@ async def recorded(
         if connection_id is not None:
             await tx.connection.execute(_ABANDONED, (now, INTERRUPTED, connection_id))
         await tx.connection.execute(_START, (progress.id, connection_id, about, kind, now, now))
-    beat = asyncio.create_task(_beat(engine, scope, progress))
+    ended = asyncio.Event()
+    beat = asyncio.create_task(_beat(engine, scope, progress, ended))
     try:
         yield progress
     except BaseException as error:
@@ -165,8 +166,8 @@ async def recorded(
         progress.error = progress.error or words_of(error)
         raise
     finally:
-        beat.cancel()
-        await asyncio.wait([beat])
+        ended.set()
+        await asyncio.gather(beat, return_exceptions=True)
         if progress.status == Status.RUNNING:
             progress.status = Status.DEGRADED if progress.rejected or progress.troubles else Status.HEALTHY
             progress.error = " ".join(progress.troubles) or None
@@ -182,11 +183,15 @@ def words_of(error: BaseException) -> str:
     return f"It ended with an unforeseen {type(error).__name__}."
 
 
-async def _beat(engine: Engine, scope: Callable[[], Scope], progress: Progress) -> None:
-    while True:
-        await asyncio.sleep(BEAT_S)
-        with suppress(DatabaseAway):
-            await _tell(engine, scope, progress)
+async def _beat(engine: Engine, scope: Callable[[], Scope], progress: Progress, ended: asyncio.Event) -> None:
+    """Save the progress until the run has ended; it is told so and not cancelled, so that no query breaks off."""
+    while not ended.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_S):
+                await ended.wait()
+        if not ended.is_set():
+            with suppress(DatabaseAway):
+                await _tell(engine, scope, progress)
 
 
 async def _tell(engine: Engine, scope: Callable[[], Scope], progress: Progress) -> None:
