@@ -14,6 +14,6 @@ def command(shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"there is no completion for {shell}")
-    from isthmus.app.cli import cli
+    from isthmus.app.cli.group import cli
 
     click.echo(kind(cli, {}, "isthmus", "_ISTHMUS_COMPLETE").source())
