@@ -25,10 +25,14 @@ _META = "isthmus.terminal"
 
 @dataclass(frozen=True, kw_only=True)
 class Terminal:
-    """The settings after the options of the command, and whether the answer is JSON."""
+    """The settings after the options of the command, and whether the answer is JSON.
+
+    `workspace_named` tells whether --workspace was given.
+    """
 
     settings: Settings
     as_json: bool
+    workspace_named: bool = False
 
     @property
     def asks(self) -> bool:
@@ -59,8 +63,13 @@ def at_terminal(command: Callable[Concatenate[Terminal, P], T]) -> Callable[P, T
     @functools.wraps(command)
     def inside(*args: P.args, **kwargs: P.kwargs) -> T:
         given = click.get_current_context().meta
-        settings = settings_from(data_dir=given.get(f"{_META}.data_dir"), workspace=given.get(f"{_META}.workspace"))
-        return command(Terminal(settings=settings, as_json=bool(given.get(f"{_META}.as_json"))), *args, **kwargs)
+        workspace = given.get(f"{_META}.workspace")
+        terminal = Terminal(
+            settings=settings_from(data_dir=given.get(f"{_META}.data_dir"), workspace=workspace),
+            as_json=bool(given.get(f"{_META}.as_json")),
+            workspace_named=workspace is not None,
+        )
+        return command(terminal, *args, **kwargs)
 
     data_dir = click.option(
         "--data-dir",

@@ -15,6 +15,7 @@ import msgspec
 from isthmus.console import words
 from isthmus.kernel.errors import NotFound
 from isthmus.kernel.ids import InvalidId, text_of, uuid_of
+from isthmus.store.prepare import canonical_amount
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,7 +76,8 @@ def value_text(value: Json) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict) and isinstance(amount := value.get("amount"), str):
-        return f"{Decimal(amount):,} {value.get('currency')}"
+        currency = str(value.get("currency"))
+        return f"{Decimal(canonical_amount(Decimal(amount), currency)):,} {currency}"
     if isinstance(value, str):
         return " ".join(value.split())
     return msgspec.json.encode(value).decode()
