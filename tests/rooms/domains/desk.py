@@ -142,12 +142,12 @@ class Desk:
             await tx.connection.execute(query, (msgspec.json.encode({section: settings}).decode(),))
 
 
-def said(type_name: str, external_id: str, *, system: str = "crm", **fields: Json) -> Observation:
-    """What a system says; a field that ends in `_id` is a link by the other's external id."""
+def said(type_name: str, external_id: str, /, **fields: Json) -> Observation:
+    """What the CRM says; a field that ends in `_id` is a link by the other's external id."""
     target = {name for name in fields if name.endswith("_id") and name != "owner_id"}
     links = {name: Link(external_id=str(fields[name])) for name in target}
     own = {name: value for name, value in fields.items() if name not in target}
-    return Observation(type=type_name, system=system, external_id=external_id, fields=own, links=links)
+    return Observation(type=type_name, system="crm", external_id=external_id, fields=own, links=links)
 
 
 async def ask(gateway: Gateway, method: str, path: str, content: bytes, *, headers: Mapping[str, str]) -> Answer:
