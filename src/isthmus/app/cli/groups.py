@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, ClassVar
 
 import click
@@ -48,4 +49,4 @@ class Group(click.Group):
 
 
 def _unwrapped(text: str | None) -> str | None:
-    return text.replace(_EXAMPLE, _AS_IT_STANDS) if text else text
+    return inspect.cleandoc(text).replace(_EXAMPLE, _AS_IT_STANDS) if text else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
@@ -32,7 +33,7 @@ def table(rows: Sequence[Mapping[str, object]], *, columns: Sequence[str], empty
         say(empty)
         return
     cells = [[_cell(row.get(each)) for each in columns] for row in rows]
-    counts = [all(isinstance(row.get(each), int | float | None) for row in rows) for each in columns]
+    counts = [all(isinstance(row.get(each), int | float | Decimal | None) for row in rows) for each in columns]
     widths = [max(len(head), *(len(row[n]) for row in cells)) for n, head in enumerate(columns)]
     places = [(">" if right else "<") + str(width) for right, width in zip(counts, widths, strict=True)]
     heads = [f"{head:{place}}" for head, place in zip(columns, places, strict=True)]
@@ -42,10 +43,11 @@ def table(rows: Sequence[Mapping[str, object]], *, columns: Sequence[str], empty
 
 
 def _cell(value: object) -> str:
-    """Return what stands in a cell; whole numbers have commas between thousands."""
+    """Return what stands in a cell; whole numbers and decimals have commas between thousands."""
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    exact = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return f"{value:,}" if exact else str(value)
 
 
 def show(value: Json, *, as_json: bool, lines: Callable[[], None]) -> None:
