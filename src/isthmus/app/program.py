@@ -12,6 +12,7 @@ import psycopg
 from isthmus.app.clock import SystemClock
 from isthmus.app.discovery import schema
 from isthmus.app.engines import Engines, PostgresAccess, RunningEngines, ValkeyAccess, running_engines, start_engines
+from isthmus.app.running import found
 from isthmus.app.settings import Settings
 from isthmus.kernel.errors import IsthmusError, NotFound
 from isthmus.store.database import Database, Scope
@@ -19,6 +20,7 @@ from isthmus.store.migrate import migrate, pending
 from isthmus.sync.ingest import Store
 from isthmus.vault import KeyStore, Vault, entropy
 
+MAIN = "main"
 _KEK_BYTES = 32
 
 
@@ -44,6 +46,7 @@ class Program:
     postgres: PostgresAccess
     valkey: ValkeyAccess | None
     workspace: int
+    slug: str
 
     @property
     def database(self) -> Database:
@@ -123,7 +126,8 @@ async def opened(
     await database.open()
     keys = KeyStore(settings.data_dir / "keys" / "keys.sqlite", kek=key_encryption_key(settings))
     try:
-        workspace = await workspace_id(database, settings.workspace, create=create_workspace)
+        slug = settings.workspace or await _meant(database, settings)
+        workspace = await workspace_id(database, slug, create=create_workspace)
         yield Program(
             settings=settings,
             clock=SystemClock(),
@@ -131,6 +135,7 @@ async def opened(
             postgres=postgres,
             valkey=engines.valkey,
             workspace=workspace,
+            slug=slug,
         )
     finally:
         await database.close()
@@ -153,6 +158,16 @@ async def command(settings: Settings, *, progress: Callable[[str], None]) -> Asy
             yield program
     finally:
         await asyncio.to_thread(engines.stop)
+
+
+async def _meant(database: Database, settings: Settings) -> str:
+    """Return the workspace that is meant when none is named."""
+    running = found(settings.data_dir)
+    if running is not None:
+        return running.workspace
+    async with database.plain() as connection:
+        rows = await (await connection.execute("select slug from workspace order by id limit 2")).fetchall()
+    return str(rows[0][0]) if len(rows) == 1 else MAIN
 
 
 async def workspace_id(database: Database, slug: str, *, create: bool, kind: str = "live") -> int:

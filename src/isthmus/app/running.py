@@ -11,22 +11,27 @@ from isthmus.app.engines.liveness import seen
 
 @dataclass(frozen=True, kw_only=True)
 class RunningProgram:
-    """A program that runs on a data directory: its process, when that started (Unix seconds), its address."""
+    """A program that runs on a data directory: its process, when that started (Unix seconds), its address
+    and the workspace it was started for.
+    """
 
     pid: int
     started: float
     url: str
+    workspace: str
 
 
 def _path(data_dir: Path) -> Path:
     return data_dir / "program.json"
 
 
-def announce(data_dir: Path, *, url: str) -> None:
+def announce(data_dir: Path, *, url: str, workspace: str) -> None:
     """Say that this process runs the program here."""
     pid = os.getpid()
     own = seen(pid)
-    text = json.dumps(asdict(RunningProgram(pid=pid, started=own.started if own else 0.0, url=url)))
+    text = json.dumps(
+        asdict(RunningProgram(pid=pid, started=own.started if own else 0.0, url=url, workspace=workspace))
+    )
     temporary = _path(data_dir).with_suffix(f".{pid}")
     temporary.touch(mode=0o600)
     temporary.write_text(text, encoding="utf-8")

@@ -26,7 +26,10 @@ class BadSetting(IsthmusError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How this program runs. `kek_file` holds the key-encryption key (64 hexadecimal digits)."""
+    """How this program runs. `kek_file` holds the key-encryption key (64 hexadecimal digits).
+
+    Without `workspace`, commands act in the one that the running program was started for, or in the only one there is.
+    """
 
     data_dir: Path
     host: str = "127.0.0.1"
@@ -39,7 +42,7 @@ class Settings:
     kek_file: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    workspace: str = "main"
+    workspace: str | None = None
     log_level: str = "info"
 
     @property

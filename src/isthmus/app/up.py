@@ -14,7 +14,7 @@ from urllib.error import URLError
 
 from isthmus.app.engines import Engines
 from isthmus.app.http import check_address
-from isthmus.app.program import migrate_as_owner, start
+from isthmus.app.program import MAIN, migrate_as_owner, start
 from isthmus.app.role import LEASH
 from isthmus.app.running import announce, found, withdraw
 from isthmus.app.settings import Settings
@@ -117,7 +117,7 @@ def start_up(settings: Settings, *, roles: Sequence[str] = ROLES, say: Callable[
         groups += [others] if others else []
         for group in groups:
             up.children.append(_child(settings, group))
-        announce(settings.data_dir, url=up.url)
+        announce(settings.data_dir, url=up.url, workspace=settings.workspace or MAIN)
         if "api" in roles:
             wait_ready(up.url, check=lambda: None)
     except BaseException:
@@ -223,11 +223,3 @@ def stop_running(settings: Settings) -> bool:
             raise NotReady(f"Process {program.pid} does not end.", fix=f"End it yourself: kill -9 {program.pid}")
         time.sleep(_POLL_S)
     return True
-
-
-def status(settings: Settings) -> dict[str, object]:
-    """Return what is known of the program on this data directory, as JSON values."""
-    program = found(settings.data_dir)
-    return {"running": program is not None, "url": program.url if program else None} | (
-        {"pid": program.pid, "ready": is_ready(program.url)} if program else {}
-    )

@@ -189,7 +189,7 @@ def revoke(terminal: Terminal, key_id: str) -> None:
 async def _where(program: Program, *, sandboxed: bool, named: bool) -> tuple[Scope, str]:
     """Return the scope in which the key is made, and its workspace; a sandbox that is missing is made."""
     scope = operator(program, "keys-create")
-    slug = program.settings.workspace
+    slug = program.slug
     if not sandboxed:
         return scope, slug
     slug = slug if named else SANDBOX

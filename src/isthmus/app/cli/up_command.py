@@ -12,6 +12,7 @@ import click
 from isthmus.app.cli.common import data_dir_option, json_option, settings_from, workspace_option
 from isthmus.app.cli.output import print_json, say
 from isthmus.app.links import first_link
+from isthmus.app.program import MAIN
 from isthmus.app.running import found
 from isthmus.app.up import ROLES, Up, detach, start_up
 
@@ -53,7 +54,7 @@ def command(  # noqa: PLR0913 - one parameter for each option.
     """
     settings = settings_from(
         data_dir=data_dir,
-        workspace=workspace or ("demo" if with_demo else None),
+        workspace=workspace or ("demo" if with_demo else MAIN),
         host=host,
         port=port,
         workers=workers,

@@ -34,11 +34,11 @@ def link(terminal: Terminal, url: str | None) -> None:
     running = found(terminal.settings.data_dir)
     base = (url or (running.url if running else address(terminal.settings))).rstrip("/")
 
-    async def work(program: Program) -> str:
-        return await new_link(program, url=base, actor=operator(program, "users-link").actor)
+    async def work(program: Program) -> tuple[str, str]:
+        return await new_link(program, url=base, actor=operator(program, "users-link").actor), program.slug
 
-    made = terminal.run(work)
-    terminal.answer({"link": made, "workspace": terminal.settings.workspace}, lambda: click.echo(made))
+    made, slug = terminal.run(work)
+    terminal.answer({"link": made, "workspace": slug}, lambda: click.echo(made))
     say("it opens once, within 24 hours; whoever has it is administrator, so pass it on with care")
     if running is None and url is None:
         say("nothing answers there now; start it: isthmus up")
