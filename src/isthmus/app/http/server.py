@@ -3,6 +3,7 @@
 The settings travel as `ISTHMUS_*` in the environment of the process, so that no secret stands on a command line.
 """
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from granian.server.mp import MPServer
 
 from isthmus.app.discovery import schema
 from isthmus.app.http.assembly import all_routes
-from isthmus.app.http.worker import TOKEN, counts_file, is_ready, load
+from isthmus.app.http.worker import ENDING, TOKEN, counts_file, is_ready, load
 from isthmus.app.log import configure_log
 from isthmus.app.settings import Settings, read_settings
 from isthmus.gateway.metrics import block_bytes
@@ -65,6 +66,17 @@ def check_address(settings: Settings) -> None:
         )
 
 
+class _Server(MPServer):
+    """Granian, whose workers end their streams before they are asked to end."""
+
+    def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
+        """Hear SIGTERM or SIGINT."""
+        for worker in multiprocessing.active_children():
+            if worker.pid is not None:
+                os.kill(worker.pid, ENDING)
+        super().signal_handler_interrupt(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType] - untyped there.
+
+
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises AddressRefused. Workers that die are replaced."""
     check_address(settings)
@@ -72,7 +84,7 @@ def serve(settings: Settings) -> None:
     counts = counts_file(settings)
     counts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     counts.write_bytes(bytes(size))
-    server = MPServer(
+    server = _Server(
         "isthmus",
         address=settings.host,
         port=settings.port,
