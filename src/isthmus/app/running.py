@@ -11,9 +11,7 @@ from isthmus.app.engines.liveness import seen
 
 @dataclass(frozen=True, kw_only=True)
 class RunningProgram:
-    """A program that runs on a data directory: its process, when that started (Unix seconds), its address
-    and the workspace it was started for.
-    """
+    """A program on a data directory: its process, when that started (Unix seconds), its address, its workspace."""
 
     pid: int
     started: float

@@ -26,9 +26,7 @@ data_dir_option = click.option(
     help="Where everything is kept (default: ./.isthmus if present, else the user's data directory).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-workspace_option = click.option(
-    "--workspace", help="The workspace to act in (default: the running one, or the only one)."
-)
+workspace_option = click.option("--workspace", help="The workspace to act in (default: the running or only one).")
 
 
 def settings_from(**given: object) -> Settings:

@@ -59,4 +59,7 @@ def command(sql: str, limit: int, data_dir: str | None, workspace: str | None, *
 
 
 def _plain(value: object) -> object:
-    return value if isinstance(value, str | int | float | bool | dict | list | None) else str(value)
+    """Return a value that JSON has, as it is, and any other as text."""
+    if isinstance(value, str | int | float | bool | dict | list | None):
+        return cast("object", value)
+    return str(value)
