@@ -1,5 +1,6 @@
 """The way of a call: route → decision → reading → idempotency → handler → answer. Nothing a handler does leaks out."""
 
+import asyncio
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -56,6 +57,11 @@ class Gateway:
         self._places = {id(route): index for index, route in enumerate(self.router.routes)}
         services = parts.services
         self._repeats = Repeats(services.database, services.vault, services.clock)
+        self._closing = asyncio.Event()
+
+    def close_streams(self) -> None:
+        """End the streams that are open, because the program ends; their callers come again elsewhere."""
+        self._closing.set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -77,7 +83,7 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
             answer = self._refusal(request, route, error)
         try:
-            await send_answer(request, answer, receive=receive, send=send)
+            await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
         except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
             self._unexpected(request, route, error)
         place = None if route is None else self._places[id(route)]

@@ -39,8 +39,10 @@ class Outgoing:
         return self.status >= _FIRST_ERROR
 
 
-async def send_answer(request: Request, answer: Outgoing, *, receive: Receive, send: Send) -> None:
-    """Send an answer; a stream ends when the caller goes away."""
+async def send_answer(
+    request: Request, answer: Outgoing, *, receive: Receive, send: Send, closing: asyncio.Event
+) -> None:
+    """Send an answer; a stream ends when the caller goes away, or when `closing` is set."""
     headers = _headers(request, answer)
     body = answer.body
     if isinstance(body, bytes):
@@ -52,7 +54,7 @@ async def send_answer(request: Request, answer: Outgoing, *, receive: Receive, s
         return
     await send(_start(answer.status, [*headers, ("x-accel-buffering", "no")]))
     if request.method != "HEAD":
-        await _stream(body, receive, send)
+        await _stream(body, receive, send, closing)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -73,15 +75,15 @@ def _start(status: int, headers: list[tuple[str, str]]) -> dict[str, object]:
     return {"type": "http.response.start", "status": status, "headers": encoded}
 
 
-async def _stream(body: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
+async def _stream(body: AsyncIterator[bytes], receive: Receive, send: Send, closing: asyncio.Event) -> None:
     sending = asyncio.ensure_future(_send_parts(body, send))
-    leaving = asyncio.ensure_future(_gone(receive))
+    ends = [asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(closing.wait())]
     try:
-        await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((sending, *ends), return_when=asyncio.FIRST_COMPLETED)
         if sending.done():
             await sending
     finally:
-        for task in (sending, leaving):
+        for task in (sending, *ends):
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await task

@@ -112,6 +112,26 @@ def test_a_stopped_server_leaves_no_process_and_no_listener(site: Site) -> None:
         assert probe.connect_ex(("127.0.0.1", settings.port)) != 0
 
 
+def test_an_open_stream_does_not_hold_up_the_end(site: Site) -> None:
+    settings = replace(site.settings, port=free_port(), workers=1)
+    server = HttpServer.start(settings)
+    connection = http.client.HTTPConnection("127.0.0.1", settings.port, timeout=10)
+    path = f"/enter/{site.link(site.workspace())}"
+    connection.request("POST", path, b"", {"content-type": "application/x-www-form-urlencoded"})
+    answer = connection.getresponse()
+    answer.read()
+    cookie = (answer.getheader("set-cookie") or "").partition(";")[0]
+    connection.request("GET", "/overview/live", headers={"cookie": cookie})
+    stream = connection.getresponse()
+    assert stream.getheader("content-type", "").startswith("text/event-stream")
+    assert stream.read(1)
+    processes, began = tree(server), time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 4
+    assert gone(processes)
+    connection.close()
+
+
 def test_a_dead_worker_is_replaced(site: Site) -> None:
     settings = replace(site.settings, port=free_port(), workers=1)
     server = HttpServer.start(settings)
