@@ -23,7 +23,7 @@ class InvalidMoney(Invalid):
     code = "invalid-money"
 
 
-class Money(Struct, frozen=True, order=True):
+class Money(Struct, frozen=True, order=True, forbid_unknown_fields=True):
     """An amount in one currency; in JSON `{"amount": "123.45", "currency": "EUR"}`."""
 
     amount: Decimal

@@ -1,9 +1,12 @@
 """Connections to PostgreSQL, and transactions in the name of a workspace."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString, cast
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection, errors
@@ -14,6 +17,8 @@ from isthmus.kernel.errors import Unavailable
 
 POOL_CONNECTIONS_MAX = 12
 WAIT_S_MAX = 10.0
+TRUSTED_S = 1.0
+_checked: WeakKeyDictionary[AsyncConnection[TupleRow], float] = WeakKeyDictionary()
 
 
 class DatabaseAway(Unavailable):
@@ -40,6 +45,14 @@ class Transaction:
     scope: Scope
 
 
+async def _check(connection: AsyncConnection[TupleRow]) -> None:
+    """Check a connection that has rested: one that answered a moment ago is not asked again before every use."""
+    now = asyncio.get_running_loop().time()
+    if now - _checked.get(connection, 0.0) > TRUSTED_S:
+        await AsyncConnectionPool.check_connection(connection)
+        _checked[connection] = now
+
+
 class Database:
     """A pool of connections as the unprivileged application role."""
 
@@ -53,7 +66,7 @@ class Database:
             max_size=connections_max,
             timeout=WAIT_S_MAX,
             open=False,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             kwargs={"autocommit": True, "password": password, "options": "-c timezone=UTC"},
         )
 
@@ -74,11 +87,17 @@ class Database:
     async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
         """Open a transaction that commits at the end of the block, or rolls back when it raises."""
         try:
-            async with self._pool.connection() as connection, connection.transaction():
-                await connection.execute(
-                    "select set_config('isthmus.workspace', %s, true)", (str(scope.workspace),), prepare=True
-                )
-                yield Transaction(connection, scope)
+            async with self._pool.connection() as connection:
+                # One round trip for both; the workspace is a number, so that nothing can be bound into the text.
+                begin = f"begin; select set_config('isthmus.workspace', '{scope.workspace:d}', true)"
+                await connection.execute(cast("LiteralString", begin))
+                try:
+                    yield Transaction(connection, scope)
+                except BaseException:
+                    with suppress(psycopg.Error):
+                        await connection.rollback()
+                    raise
+                await connection.commit()
         except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
             if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected):
                 raise
