@@ -13,8 +13,7 @@ from isthmus.app.cli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from isthmus.analytics import FilesAnswer, Mark, Question
 

@@ -247,8 +247,7 @@ def _known(program: Program, type_name: str | None) -> None:
 
 
 def _weight(each: CaseView) -> tuple[Decimal, float]:
-    stake = each.stake["amount"] if isinstance(each.stake, dict) else None
-    return (Decimal(stake) if isinstance(stake, str) else Decimal(-1), each.age_s)
+    return (Decimal(each.stake["amount"]) if each.stake else Decimal(-1), each.age_s)
 
 
 def _nothing(status: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, LiteralString
 
 import click
@@ -16,7 +15,6 @@ from isthmus.console.overview.titles import titles
 from isthmus.kernel.hlc import moment_of
 from isthmus.kernel.marks import Json
 from isthmus.store.fold import GONE, Place
-from isthmus.store.prepare import canonical_amount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +54,7 @@ class CaseView(Struct, frozen=True, kw_only=True):
     kept: Side
     claimed: Side
     last_write_wins: str
-    stake: Json
+    stake: dict[str, str] | None
     opened_at: datetime
     age_s: float
     settled_at: datetime | None
@@ -97,7 +95,7 @@ def _view(case: Case, record_type: RecordType, *, title: str, places: tuple[Plac
         kept=side(kept, case.kept),
         claimed=side(claimed, case.claimed),
         last_write_wins="claimed" if claimed > kept else "kept",
-        stake=_stake(case.stake),
+        stake=case.stake,
         opened_at=case.opened_at,
         age_s=case.age_s,
         settled_at=case.settled_at,
@@ -116,7 +114,7 @@ def show_cases(found: Sequence[CaseView], *, empty: str) -> None:
             "field": _field(each),
             "kept": f"{_cut(_value(each, each.kept))} ({each.kept.system})",
             "claimed": f"{_cut(_value(each, each.claimed))} ({each.claimed.system})",
-            "at stake": value_text(each.stake),
+            "at stake": _stake(each),
             "age": words.duration(each.age_s),
             "status": each.status if each.choice is None else f"{each.status}: {each.choice}",
         }
@@ -134,7 +132,7 @@ def show_case(each: CaseView) -> None:
         ("status", f"{each.status}, {'since' if each.status == 'open' else 'after'} {words.duration(each.age_s)}"),
         ("record", f"{words.kind(each.type)} {each.title}  {each.record}"),
         ("field", _field(each)),
-        ("at stake", value_text(each.stake)),
+        ("at stake", _stake(each)),
     ]
     if each.settled_at:
         lines.append(
@@ -170,15 +168,12 @@ def show_decision(each: CaseView, *, typed: str | None = None) -> None:
     click.echo(f"{each.id} is resolved: {what} is {value if typed is None else typed}")
 
 
-def _stake(stake: dict[str, str] | None) -> Json:
-    if stake is None:
-        return None
-    currency = stake["currency"]
-    return {"amount": canonical_amount(Decimal(stake["amount"]), currency), "currency": currency}
-
-
 def _at(side: Side) -> str:
     return f"{moment(side.at)} UTC"
+
+
+def _stake(each: CaseView) -> str:
+    return value_text({**each.stake}) if each.stake else "–"
 
 
 def _field(each: CaseView) -> str:

@@ -79,6 +79,12 @@ class Progress:
             click.echo(text, err=True)
         self._last = text
 
+    def clear(self) -> None:
+        """Take the line away, on a terminal."""
+        if self.live and self._last:
+            click.echo("\r\x1b[2K", err=True, nl=False)
+            self._last = ""
+
     def end(self, text: str) -> None:
         """Write the last word and go on with a new line."""
         click.echo(f"\r\x1b[2K{text}" if self.live else text, err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +10,7 @@ import click
 from isthmus.app.cli import exit_code
 from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
-from isthmus.app.cli.output import Progress, say
+from isthmus.app.cli.output import say
 from isthmus.app.cli.sync_mending import plan, rejected, retry
 from isthmus.app.cli.sync_views import (
     RunView,
@@ -22,8 +21,8 @@ from isthmus.app.cli.sync_views import (
     show_runs,
     show_streams,
     streams,
-    while_running,
 )
+from isthmus.app.cli.telling import Teller
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.clock import SystemClock
 from isthmus.app.syncing import WATCH_S, watched
@@ -34,8 +33,6 @@ from isthmus.sync.runs import Run, runs
 
 if TYPE_CHECKING:
     from isthmus.app.program import Program
-
-SILENT_S = 5.0
 
 
 class _Sync(Group):
@@ -133,7 +130,7 @@ def watch(context: click.Context, terminal: Terminal, name: str) -> None:
     """
 
     async def ask(program: Program) -> Run | None:
-        progress = _Teller(name)
+        progress = Teller(name)
         while True:
             async with program.database.transaction(operator(program, "sync-watch")) as tx:
                 connection = await connection_of(tx, name)
@@ -171,28 +168,6 @@ command.add_command(retry)
 command.add_command(rejected)
 
 
-class _Teller:
-    """Shows a run: on a terminal as often as it moves, elsewhere each time a feed begins and every few seconds."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._progress = name, Progress()
-        self._said_at, self._feed = 0.0, ""
-
-    def show(self, going_on: Run) -> None:
-        """Show how far it is."""
-        now = time.monotonic()
-        feed = f"{going_on.kind} {going_on.feed or ''}"
-        if not self._progress.live and feed == self._feed and now - self._said_at < SILENT_S:
-            return
-        self._said_at, self._feed = now, feed
-        text, done, total = while_running(self._name, going_on)
-        self._progress.step(text, done=done, total=total)
-
-    def end(self, text: str) -> None:
-        """Say the last word."""
-        self._progress.end(f"{self._name}: {text}")
-
-
 async def _run(
     program: Program, name: str, *, parts: tuple[Part, ...], confirmed: bool, alone: bool
 ) -> tuple[RunView, int]:
@@ -200,7 +175,7 @@ async def _run(
 
     Among several what keeps one of them from running is told, and the others run; alone it is raised.
     """
-    teller = _Teller(name)
+    teller = Teller(name)
     try:
         ended = await watched(program, name, parts=parts, confirmed=confirmed, show=teller.show)
     except IsthmusError as error:

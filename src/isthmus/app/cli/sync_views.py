@@ -106,24 +106,6 @@ def code_of(run: RunView) -> int:
     return _CODES.get(Status(run.status), 0)
 
 
-def while_running(name: str, run: Run) -> tuple[str, int | None, int | None]:
-    """Return what to say of a run that goes on, and how much of how much is read."""
-    lasted = (run.updated_at - run.started_at).total_seconds()
-    rate = run.read / lasted if lasted > 0 else 0.0
-    parts = [f"{name}: {words.plain(run.feed or run.kind)}"]
-    if run.read and not run.total:
-        parts.append(f"{run.read:,} read")
-    if rate >= 1:
-        parts.append(f"{rate:,.0f}/s")
-    if run.total and rate >= 1 and run.total > run.read:
-        parts.append(f"{words.duration((run.total - run.read) / rate)} left")
-    if run.rejected:
-        parts.append(f"{run.rejected:,} rejected")
-    if run.written:
-        parts.append(f"{run.written:,} written there")
-    return " · ".join(parts), run.read if run.total else None, run.total
-
-
 def show_runs(found: Sequence[RunView]) -> None:
     """Print runs as a table, and what to do next."""
     rows = [
