@@ -123,7 +123,8 @@ async def _look_up(tx: Transaction, record_type: RecordType, rows: Sequence[Row]
                 wanted[stronger][index] = None
         for stronger, indexes in wanted.items():
             statement = _lookup(record_type, position, stronger)
-            cursor = await tx.connection.execute(statement, (b"".join(indexes), len(indexes) - 1))
+            # Planned anew each time: a plan made while the table was small would read all of it later.
+            cursor = await tx.connection.execute(statement, (b"".join(indexes), len(indexes) - 1), prepare=False)
             for record, *held in await cursor.fetchall():
                 holders.note(record, held)
         if declared.required:
@@ -134,17 +135,23 @@ async def _look_up(tx: Transaction, record_type: RecordType, rows: Sequence[Row]
 def _lookup(record_type: RecordType, position: int, stronger: tuple[int, ...]) -> LiteralString:
     """Return the look-up by one handle, oldest record first to win; the names come from declarations.
 
-    The wanted indexes come as one string of 16 bytes each: an array costs a call for each of its elements.
+    The wanted indexes come as one string of 16 bytes each: an array costs a call for each of its elements. The
+    lateral select names the handle alone: with less to go by the planner, while it has no statistics, takes an index
+    that fits another condition and reads all of the workspace for each handle.
     """
     columns = [index_column(each) for each in record_type.handles]
     column = columns[position]
     without = "".join(f" and {columns[n]} is null" for n in stronger)
     return cast(
         "LiteralString",
-        f"""select distinct on ({column}) id, {", ".join(columns)} from {record_type.table}
-        where workspace = current_workspace() and merged_into is null and deleted_at is null{without}
-          and {column} = any(array(select substring(%s::bytea from 16 * n + 1 for 16)
-                                   from generate_series(0, %s) as n))
+        f"""select distinct on ({column}) id, {", ".join(columns)} from (
+            select substring(%s::bytea from 16 * n + 1 for 16) as index from generate_series(0, %s) as n
+        ) as wanted cross join lateral (
+            select id, merged_into, deleted_at, {", ".join(columns)} from {record_type.table}
+            where workspace = (select current_workspace()) and {column} = wanted.index
+            offset 0
+        ) as held
+        where merged_into is null and deleted_at is null{without}
         order by {column}, id""",  # noqa: S608 - see above.
     )
 

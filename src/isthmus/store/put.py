@@ -31,8 +31,11 @@ from isthmus.vault import Vault, entropy
 _REFS: LiteralString = """
 select r.system, r.external_id, r.record_id, r.digest, r.hlc, r.seen
 from unnest(%s::text[], %s::text[]) as wanted(system, external_id)
-join ref r on r.workspace = current_workspace() and r.type = %s
-          and r.system = wanted.system and r.external_id = wanted.external_id
+cross join lateral (
+    select * from ref where workspace = (select current_workspace()) and type = %s and system = wanted.system
+       and external_id = wanted.external_id
+    offset 0
+) as r
 """
 _SEEN: LiteralString = """
 update ref set seen = wanted.hlc
@@ -400,6 +403,7 @@ async def run_staged(tx: Transaction, staged: Sequence[Staged], statement: Liter
     cursor = await connection.execute(
         statement,
         {"workspace": scope.workspace, "now": scope.now, "actor": scope.actor, "cause": scope.cause},
+        prepare=False,
     )
     counted = await cursor.fetchone()
     await connection.execute("truncate stage")

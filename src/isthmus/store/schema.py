@@ -93,7 +93,7 @@ def create_table(record_type: RecordType) -> str:
     ]
     statements += [
         f"alter table {table} enable row level security;",
-        f"create policy workspace on {table} using (workspace = current_workspace());",
+        f"create policy workspace on {table} using (workspace = (select current_workspace()));",
         f"grant select, insert, update, delete on {table} to isthmus_app;",
     ]
     return "\n".join(statements)

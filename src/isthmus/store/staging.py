@@ -122,6 +122,8 @@ def merge_statement(record_type: RecordType) -> LiteralString:
     """Return the statement that merges the stage; it gives one row: how many references were written.
 
     What is new goes by plain inserts: a second writer of the same breaks a key, and its transaction is tried again.
+    What is known goes by inserts that always conflict: there is no join, whose plan would depend on what the planner
+    believes of tables that a long import fills.
     Parameters: workspace, now, actor, cause. All names in it come from declarations, none from data.
     """
     return _statement(record_type, _GIVEN + _REFS + _RECORDS + _CLAIMS + _TOLD + _COUNTED)
@@ -142,7 +144,7 @@ def _statement(record_type: RecordType, template: str) -> LiteralString:
         "event": f"isthmus.{record_type.name}",
         "columns": ", ".join(name for name, _ in own),
         "values": ", ".join(expression for _, expression in own),
-        "updates": ", ".join(f"{name} = {expression}" for name, expression in own),
+        "updates": ", ".join(f"{name} = excluded.{name}" for name, _ in own),
         "account": "(s.spoken->>'account_id')::uuid" if record_type.field("account_id") else "null::uuid",
     }
     return cast("LiteralString", template.format_map(parts))
@@ -179,15 +181,16 @@ _REFS = """), new_ref as (
     from s where new_ref order by system, external_id, hlc desc
     returning 1
 ), moved_ref as (
-    update ref as r
-    set digest = case when l.hlc >= r.hlc then l.digest else r.digest end,
-        version = case when l.hlc >= r.hlc then coalesce(l.version, r.version) else r.version end,
-        deleted = case when l.hlc >= r.hlc then l.claim_deleted else r.deleted end,
-        seen = greatest(r.seen, l.hlc), hlc = greatest(r.hlc, l.hlc)
-    from (select distinct on (system, external_id) * from s where not new_ref
-          order by system, external_id, hlc desc) as l
-    where r.workspace = l.workspace and r.type = '{type}' and r.system = l.system and r.external_id = l.external_id
-      and r.record_id = l.record_id
+    insert into ref as r (workspace, type, system, external_id, record_id, digest, hlc, seen, version, deleted)
+    select distinct on (system, external_id)
+           workspace, '{type}', system, external_id, record_id, digest, hlc, hlc, version, claim_deleted
+    from s where not new_ref order by system, external_id, hlc desc
+    on conflict (workspace, type, system, external_id) do update
+    set digest = case when excluded.hlc >= r.hlc then excluded.digest else r.digest end,
+        version = case when excluded.hlc >= r.hlc then coalesce(excluded.version, r.version) else r.version end,
+        deleted = case when excluded.hlc >= r.hlc then excluded.deleted else r.deleted end,
+        seen = greatest(r.seen, excluded.hlc), hlc = greatest(r.hlc, excluded.hlc)
+    where r.record_id = excluded.record_id
     returning 1
 """
 _RECORDS = """), new_record as (
@@ -195,11 +198,14 @@ _RECORDS = """), new_record as (
     select workspace, record_id, spoken_sealed, hlc, system, at, at, case when gone then at end, {values}
     from s where writes_record and fresh
 ), moved_record as (
-    update {table} as t
-    set sealed = s.spoken_sealed, version = t.version + 1, hlc = greatest(t.hlc, s.hlc), system = s.system,
-        updated_at = s.at, deleted_at = case when gone then coalesce(t.deleted_at, s.at) end, {updates}
-    from s
-    where s.writes_record and not s.fresh and t.workspace = s.workspace and t.id = s.record_id
+    insert into {table} as t (workspace, id, sealed, hlc, system, created_at, updated_at, deleted_at, {columns})
+    select workspace, record_id, spoken_sealed, hlc, system, at, at, case when gone then at end, {values}
+    from s where writes_record and not fresh
+    on conflict (workspace, id) do update
+    set sealed = excluded.sealed, version = t.version + 1, hlc = greatest(t.hlc, excluded.hlc),
+        system = excluded.system, updated_at = excluded.updated_at,
+        deleted_at = case when excluded.deleted_at is not null then coalesce(t.deleted_at, excluded.deleted_at) end,
+        {updates}
 """
 _CLAIMS = """), written_claim as (
     insert into claim (workspace, record_id, hlc, system, external_id, type, fields, sealed, subject, basis, deleted,

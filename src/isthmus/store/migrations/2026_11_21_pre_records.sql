@@ -31,7 +31,7 @@ create table finance_vendor (
 create index finance_vendor_tax_id_index on finance_vendor (workspace, tax_id_index) where tax_id_index is not null;
 create index finance_vendor_domain_index on finance_vendor (workspace, domain_index) where domain_index is not null;
 alter table finance_vendor enable row level security;
-create policy workspace on finance_vendor using (workspace = current_workspace());
+create policy workspace on finance_vendor using (workspace = (select current_workspace()));
 grant select, insert, update, delete on finance_vendor to isthmus_app;
 
 create table finance_budget (
@@ -58,7 +58,7 @@ create table finance_budget (
 );
 create index finance_budget_campaign_id on finance_budget (workspace, campaign_id) where campaign_id is not null;
 alter table finance_budget enable row level security;
-create policy workspace on finance_budget using (workspace = current_workspace());
+create policy workspace on finance_budget using (workspace = (select current_workspace()));
 grant select, insert, update, delete on finance_budget to isthmus_app;
 
 create table finance_spend (
@@ -88,7 +88,7 @@ create table finance_spend (
 create index finance_spend_campaign_id on finance_spend (workspace, campaign_id) where campaign_id is not null;
 create index finance_spend_vendor_id on finance_spend (workspace, vendor_id) where vendor_id is not null;
 alter table finance_spend enable row level security;
-create policy workspace on finance_spend using (workspace = current_workspace());
+create policy workspace on finance_spend using (workspace = (select current_workspace()));
 grant select, insert, update, delete on finance_spend to isthmus_app;
 
 create table finance_subscription (
@@ -121,7 +121,7 @@ create table finance_subscription (
 create index finance_subscription_account_id on finance_subscription (workspace, account_id) where account_id is not null;
 create index finance_subscription_deal_id on finance_subscription (workspace, deal_id) where deal_id is not null;
 alter table finance_subscription enable row level security;
-create policy workspace on finance_subscription using (workspace = current_workspace());
+create policy workspace on finance_subscription using (workspace = (select current_workspace()));
 grant select, insert, update, delete on finance_subscription to isthmus_app;
 
 create table finance_invoice (
@@ -158,7 +158,7 @@ create index finance_invoice_account_id on finance_invoice (workspace, account_i
 create index finance_invoice_deal_id on finance_invoice (workspace, deal_id) where deal_id is not null;
 create index finance_invoice_subscription_id on finance_invoice (workspace, subscription_id) where subscription_id is not null;
 alter table finance_invoice enable row level security;
-create policy workspace on finance_invoice using (workspace = current_workspace());
+create policy workspace on finance_invoice using (workspace = (select current_workspace()));
 grant select, insert, update, delete on finance_invoice to isthmus_app;
 
 create table finance_payment (
@@ -189,7 +189,7 @@ create index finance_payment_reference_index on finance_payment (workspace, refe
 create index finance_payment_account_id on finance_payment (workspace, account_id) where account_id is not null;
 create index finance_payment_invoice_id on finance_payment (workspace, invoice_id) where invoice_id is not null;
 alter table finance_payment enable row level security;
-create policy workspace on finance_payment using (workspace = current_workspace());
+create policy workspace on finance_payment using (workspace = (select current_workspace()));
 grant select, insert, update, delete on finance_payment to isthmus_app;
 
 create table marketing_campaign (
@@ -227,7 +227,7 @@ create index marketing_campaign_code_index on marketing_campaign (workspace, cod
 create index marketing_campaign_audience_id on marketing_campaign (workspace, audience_id) where audience_id is not null;
 create index marketing_campaign_parent_id on marketing_campaign (workspace, parent_id) where parent_id is not null;
 alter table marketing_campaign enable row level security;
-create policy workspace on marketing_campaign using (workspace = current_workspace());
+create policy workspace on marketing_campaign using (workspace = (select current_workspace()));
 grant select, insert, update, delete on marketing_campaign to isthmus_app;
 
 create table marketing_campaign_member (
@@ -254,7 +254,7 @@ create index marketing_campaign_member_campaign_id on marketing_campaign_member 
 create index marketing_campaign_member_person_id on marketing_campaign_member (workspace, person_id) where person_id is not null;
 create index marketing_campaign_member_lead_id on marketing_campaign_member (workspace, lead_id) where lead_id is not null;
 alter table marketing_campaign_member enable row level security;
-create policy workspace on marketing_campaign_member using (workspace = current_workspace());
+create policy workspace on marketing_campaign_member using (workspace = (select current_workspace()));
 grant select, insert, update, delete on marketing_campaign_member to isthmus_app;
 
 create table marketing_touch (
@@ -286,7 +286,7 @@ create index marketing_touch_person_id on marketing_touch (workspace, person_id)
 create index marketing_touch_lead_id on marketing_touch (workspace, lead_id) where lead_id is not null;
 create index marketing_touch_campaign_id on marketing_touch (workspace, campaign_id) where campaign_id is not null;
 alter table marketing_touch enable row level security;
-create policy workspace on marketing_touch using (workspace = current_workspace());
+create policy workspace on marketing_touch using (workspace = (select current_workspace()));
 grant select, insert, update, delete on marketing_touch to isthmus_app;
 
 create table marketing_audience (
@@ -312,7 +312,7 @@ create table marketing_audience (
     primary key (workspace, id)
 );
 alter table marketing_audience enable row level security;
-create policy workspace on marketing_audience using (workspace = current_workspace());
+create policy workspace on marketing_audience using (workspace = (select current_workspace()));
 grant select, insert, update, delete on marketing_audience to isthmus_app;
 
 create table marketing_consent (
@@ -341,7 +341,7 @@ create table marketing_consent (
 create index marketing_consent_key_index on marketing_consent (workspace, key_index) where key_index is not null;
 create index marketing_consent_person_id on marketing_consent (workspace, person_id) where person_id is not null;
 alter table marketing_consent enable row level security;
-create policy workspace on marketing_consent using (workspace = current_workspace());
+create policy workspace on marketing_consent using (workspace = (select current_workspace()));
 grant select, insert, update, delete on marketing_consent to isthmus_app;
 
 create table product_feature (
@@ -369,7 +369,7 @@ create table product_feature (
 );
 create index product_feature_key_index on product_feature (workspace, key_index) where key_index is not null;
 alter table product_feature enable row level security;
-create policy workspace on product_feature using (workspace = current_workspace());
+create policy workspace on product_feature using (workspace = (select current_workspace()));
 grant select, insert, update, delete on product_feature to isthmus_app;
 
 create table product_event (
@@ -399,7 +399,7 @@ create index product_event_account_id on product_event (workspace, account_id) w
 create index product_event_person_id on product_event (workspace, person_id) where person_id is not null;
 create index product_event_feature_id on product_event (workspace, feature_id) where feature_id is not null;
 alter table product_event enable row level security;
-create policy workspace on product_event using (workspace = current_workspace());
+create policy workspace on product_event using (workspace = (select current_workspace()));
 grant select, insert, update, delete on product_event to isthmus_app;
 
 create table product_feedback (
@@ -431,7 +431,7 @@ create index product_feedback_person_id on product_feedback (workspace, person_i
 create index product_feedback_feature_id on product_feedback (workspace, feature_id) where feature_id is not null;
 create index product_feedback_campaign_id on product_feedback (workspace, campaign_id) where campaign_id is not null;
 alter table product_feedback enable row level security;
-create policy workspace on product_feedback using (workspace = current_workspace());
+create policy workspace on product_feedback using (workspace = (select current_workspace()));
 grant select, insert, update, delete on product_feedback to isthmus_app;
 
 create table product_launch (
@@ -461,7 +461,7 @@ create table product_launch (
 create index product_launch_feature_id on product_launch (workspace, feature_id) where feature_id is not null;
 create index product_launch_campaign_id on product_launch (workspace, campaign_id) where campaign_id is not null;
 alter table product_launch enable row level security;
-create policy workspace on product_launch using (workspace = current_workspace());
+create policy workspace on product_launch using (workspace = (select current_workspace()));
 grant select, insert, update, delete on product_launch to isthmus_app;
 
 create table sales_account (
@@ -505,7 +505,7 @@ create index sales_account_tax_id_index on sales_account (workspace, tax_id_inde
 create index sales_account_domain_index on sales_account (workspace, domain_index) where domain_index is not null;
 create index sales_account_parent_id on sales_account (workspace, parent_id) where parent_id is not null;
 alter table sales_account enable row level security;
-create policy workspace on sales_account using (workspace = current_workspace());
+create policy workspace on sales_account using (workspace = (select current_workspace()));
 grant select, insert, update, delete on sales_account to isthmus_app;
 
 create table sales_person (
@@ -537,7 +537,7 @@ create index sales_person_email_index on sales_person (workspace, email_index) w
 create index sales_person_phone_index on sales_person (workspace, phone_index) where phone_index is not null;
 create index sales_person_account_id on sales_person (workspace, account_id) where account_id is not null;
 alter table sales_person enable row level security;
-create policy workspace on sales_person using (workspace = current_workspace());
+create policy workspace on sales_person using (workspace = (select current_workspace()));
 grant select, insert, update, delete on sales_person to isthmus_app;
 
 create table sales_lead (
@@ -584,7 +584,7 @@ create index sales_lead_account_id on sales_lead (workspace, account_id) where a
 create index sales_lead_deal_id on sales_lead (workspace, deal_id) where deal_id is not null;
 create index sales_lead_campaign_id on sales_lead (workspace, campaign_id) where campaign_id is not null;
 alter table sales_lead enable row level security;
-create policy workspace on sales_lead using (workspace = current_workspace());
+create policy workspace on sales_lead using (workspace = (select current_workspace()));
 grant select, insert, update, delete on sales_lead to isthmus_app;
 
 create table sales_deal (
@@ -628,7 +628,7 @@ create index sales_deal_person_id on sales_deal (workspace, person_id) where per
 create index sales_deal_lead_id on sales_deal (workspace, lead_id) where lead_id is not null;
 create index sales_deal_campaign_id on sales_deal (workspace, campaign_id) where campaign_id is not null;
 alter table sales_deal enable row level security;
-create policy workspace on sales_deal using (workspace = current_workspace());
+create policy workspace on sales_deal using (workspace = (select current_workspace()));
 grant select, insert, update, delete on sales_deal to isthmus_app;
 
 create table sales_stage_change (
@@ -654,7 +654,7 @@ create table sales_stage_change (
 );
 create index sales_stage_change_deal_id on sales_stage_change (workspace, deal_id) where deal_id is not null;
 alter table sales_stage_change enable row level security;
-create policy workspace on sales_stage_change using (workspace = current_workspace());
+create policy workspace on sales_stage_change using (workspace = (select current_workspace()));
 grant select, insert, update, delete on sales_stage_change to isthmus_app;
 
 create table sales_activity (
@@ -688,7 +688,7 @@ create index sales_activity_person_id on sales_activity (workspace, person_id) w
 create index sales_activity_lead_id on sales_activity (workspace, lead_id) where lead_id is not null;
 create index sales_activity_deal_id on sales_activity (workspace, deal_id) where deal_id is not null;
 alter table sales_activity enable row level security;
-create policy workspace on sales_activity using (workspace = current_workspace());
+create policy workspace on sales_activity using (workspace = (select current_workspace()));
 grant select, insert, update, delete on sales_activity to isthmus_app;
 
 create table success_ticket (
@@ -724,7 +724,7 @@ create index success_ticket_ticket_number_index on success_ticket (workspace, ti
 create index success_ticket_account_id on success_ticket (workspace, account_id) where account_id is not null;
 create index success_ticket_person_id on success_ticket (workspace, person_id) where person_id is not null;
 alter table success_ticket enable row level security;
-create policy workspace on success_ticket using (workspace = current_workspace());
+create policy workspace on success_ticket using (workspace = (select current_workspace()));
 grant select, insert, update, delete on success_ticket to isthmus_app;
 
 create table success_health_snapshot (
@@ -756,7 +756,7 @@ create table success_health_snapshot (
 );
 create index success_health_snapshot_account_id on success_health_snapshot (workspace, account_id) where account_id is not null;
 alter table success_health_snapshot enable row level security;
-create policy workspace on success_health_snapshot using (workspace = current_workspace());
+create policy workspace on success_health_snapshot using (workspace = (select current_workspace()));
 grant select, insert, update, delete on success_health_snapshot to isthmus_app;
 
 create table success_intervention (
@@ -791,5 +791,5 @@ create table success_intervention (
 create index success_intervention_account_id on success_intervention (workspace, account_id) where account_id is not null;
 create index success_intervention_person_id on success_intervention (workspace, person_id) where person_id is not null;
 alter table success_intervention enable row level security;
-create policy workspace on success_intervention using (workspace = current_workspace());
+create policy workspace on success_intervention using (workspace = (select current_workspace()));
 grant select, insert, update, delete on success_intervention to isthmus_app;
