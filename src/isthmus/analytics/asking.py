@@ -25,6 +25,10 @@ from isthmus.kernel.marks import RecordType
 from isthmus.store.database import Transaction
 from isthmus.store.schema import Schema, column_names
 
+# Right after an import the database has no statistics and takes relations for tiny; a loop over a loop then takes
+# minutes where hashing takes a moment.
+_WHOLE: LiteralString = "set local enable_nestloop = off"
+_SINGLE: LiteralString = "set local enable_nestloop = on"
 Kind: TypeAlias = Literal["text", "moment", "flag", "count", "number", "amount"]
 _TYPES: Mapping[Kind, object] = MappingProxyType(
     {
@@ -81,16 +85,29 @@ class Catalog:
         """
         text: LiteralString = f"copy ({self._query(metric, query)}) to stdout (format csv)"
         parts: list[bytes] = []
+        await tx.connection.execute(_WHOLE)
         async with tx.connection.cursor() as cursor, cursor.copy(text, given) as copy:
             parts.extend([bytes(part) async for part in copy])
+        await tx.connection.execute(_SINGLE)
         return _read(b"".join(parts), columns=columns)
 
     async def rows(
-        self, tx: Transaction, metric: Metric, query: LiteralString, *, given: Mapping[str, object] | None = None
+        self,
+        tx: Transaction,
+        metric: Metric,
+        query: LiteralString,
+        *,
+        given: Mapping[str, object] | None = None,
+        whole: bool = False,
     ) -> Sequence[tuple[object, ...]]:
-        """Return the rows of a query, for answers of a few rows."""
+        """Return the rows of a query, for answers of a few rows; `whole` tells that it goes through whole relations."""
+        if whole:
+            await tx.connection.execute(_WHOLE)
         cursor = await tx.connection.execute(self._query(metric, query), given)
-        return await cursor.fetchall()
+        found = await cursor.fetchall()
+        if whole:
+            await tx.connection.execute(_SINGLE)
+        return found
 
     def _query(self, metric: Metric, query: LiteralString) -> LiteralString:
         reads = tuple((name, columns) for name, columns in metric.reads.items() if name in self.schema.types)

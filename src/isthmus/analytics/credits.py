@@ -22,7 +22,7 @@ from isthmus.analytics.outcomes import Outcomes
 from isthmus.store.database import Transaction
 
 KEPT_MAX = 8
-_DRAWS_MAX = 4_000_000
+_DRAWS_MAX, _CELLS_MAX = 1_000_000, 4_000_000
 _ROUNDS_MIN, _ROUNDS_MAX = 200, 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING_NEW = 2**62
@@ -221,31 +221,48 @@ def dated_credit(attribution: Attribution, *, bucket: str, currency: str) -> Ite
         yield at, Decimal(int(rows.minor[k])).scaleb(-attribution.digits[currency])
 
 
-def revenue_intervals(attribution: Attribution, *, currency: str, seed: int) -> dict[str, Interval]:
+def revenue_intervals(
+    attribution: Attribution, *, currency: str, seed: int, only: str | None = None
+) -> dict[str, Interval]:
     """Return the 95 % bootstrap interval of what each bucket received in one currency, when outcomes are drawn anew.
 
-    The number of rounds shrinks with the number of credit rows, from 1000 to 200 at least, so that asking stays quick.
+    `only` narrows it to one bucket. The number of rounds shrinks from 1000 with the number of outcomes, to 200 at
+    least, so that asking stays quick.
     """
     rows, outcomes = attribution.rows, attribution.rows.journeys.outcomes
     if currency not in outcomes.currencies:
         return {}
     names = [*_arrow.strings(rows.journeys.ledger.buckets), UNATTRIBUTED]
-    own = outcomes.currency[rows.outcome] == outcomes.currencies.index(currency)
-    pair, place = np.unique(rows.outcome[own] * len(names) + rows.bucket[own], return_inverse=True)
-    amount = np.bincount(place, weights=rows.minor[own], minlength=pair.size)
-    drawn_from, owner = np.unique(pair // len(names), return_inverse=True)
-    present, bucket = np.unique(pair % len(names), return_inverse=True)
-    rounds = max(_ROUNDS_MIN, min(_ROUNDS_MAX, _DRAWS_MAX // max(pair.size, 1)))
+    own = np.flatnonzero(outcomes.currency[rows.outcome] == outcomes.currencies.index(currency))
+    drawn_from, owner = np.unique(rows.outcome[own], return_inverse=True)
+    times = _drawn(drawn_from.size, seed=seed)
+    if only is not None:
+        own_bucket = rows.bucket[own] == _code(attribution, only)
+        own, owner = own[own_bucket], owner[own_bucket]
+    present, bucket = np.unique(rows.bucket[own], return_inverse=True)
+    found: dict[str, Interval] = {}
+    step = max(1, _CELLS_MAX // max(drawn_from.size, 1))
+    for begin in range(0, present.size, step):
+        width = min(step, present.size - begin)
+        mine = (bucket >= begin) & (bucket < begin + width)
+        place = owner[mine] * width + bucket[mine] - begin
+        size = drawn_from.size * width
+        received = np.bincount(place, weights=rows.minor[own[mine]], minlength=size).reshape(-1, width)
+        low, high = np.quantile(times @ received, (0.025, 0.975), axis=0) / 10.0 ** attribution.digits[currency]
+        for k in range(width):
+            interval = Interval(low=float(low[k]), high=float(high[k]), level=0.95, rounds=len(times))
+            found[names[present[begin + k]]] = interval
+    return found
+
+
+def _drawn(count: int, *, seed: int) -> F64:
+    """Return how often each of `count` outcomes is drawn in each round: float64[rounds, count]."""
+    rounds = max(_ROUNDS_MIN, min(_ROUNDS_MAX, _DRAWS_MAX // max(count, 1)))
     generator = np.random.default_rng(seed)
-    sums = np.empty((rounds, present.size))
-    for k in range(rounds):
-        times = np.bincount(generator.integers(drawn_from.size, size=drawn_from.size), minlength=drawn_from.size)
-        sums[k] = np.bincount(bucket, weights=amount * times[owner], minlength=present.size)
-    low, high = np.quantile(sums, (0.025, 0.975), axis=0) / 10.0 ** attribution.digits[currency]
-    return {
-        names[code]: Interval(low=float(low[k]), high=float(high[k]), level=0.95, rounds=rounds)
-        for k, code in enumerate(present)
-    }
+    times = np.empty((rounds, count))
+    for k in range(rounds if count else 0):
+        times[k] = np.bincount(generator.integers(count, size=count), minlength=count)
+    return times
 
 
 def _code(attribution: Attribution, bucket: str) -> int:

@@ -171,7 +171,7 @@ def with_zero(credit: Credit, *, bucket: str) -> Credit:
 
 
 def _buckets(found: Attribution, *, only: str | None) -> list[Bucket]:
-    intervals = {name: revenue_intervals(found, currency=name, seed=SEED) for name in found.digits}
+    intervals = {name: revenue_intervals(found, currency=name, seed=SEED, only=only) for name in found.digits}
     buckets = [
         Bucket(
             bucket=each.bucket,

@@ -74,7 +74,7 @@ class Performance(Struct, frozen=True, kw_only=True):
 async def performance(tx: Transaction, catalog: Catalog, *, period: Period) -> Performance:
     """Return how a period went."""
     given = {"start": period.start, "end": period.end, "days": INFLUENCE_DAYS}
-    opened = await catalog.rows(tx, PERFORMANCE, _OPENED, given=given)
+    opened = await catalog.rows(tx, PERFORMANCE, _OPENED, given=given, whole=True)
     closed = await catalog.rows(tx, PERFORMANCE, _CLOSED, given=given)
     before = period.start - (period.end - period.start)
     rows = await catalog.rows(tx, PERFORMANCE, _QUALIFIED, given={**given, "before": before})
