@@ -26,10 +26,16 @@ from isthmus.sync.ledger import recognise
 
 _PAYLOAD_BYTES_MAX = 10_000_000
 _REFS: LiteralString = """
-select r.system, r.external_id, r.digest, r.hlc
+select r.system, r.external_id, r.digest, r.hlc, r.version
 from unnest(%s::text[], %s::text[]) as wanted(system, external_id)
 join ref r on r.workspace = current_workspace() and r.type = %s
           and r.system = wanted.system and r.external_id = wanted.external_id
+"""
+_VERSIONS: LiteralString = """
+update ref set version = told.version
+from unnest(%s::text[], %s::text[], %s::text[]) as told(system, external_id, version)
+where ref.workspace = current_workspace() and ref.type = %s and ref.system = told.system
+  and ref.external_id = told.external_id
 """
 _LIVING: LiteralString = """
 select type, external_id from ref
@@ -175,18 +181,26 @@ async def land_observations(
 async def order(tx: Transaction, prepared: Prepared) -> None:
     """Give another word in the same millisecond the place after the last one: what is read later was said later.
 
-    Without it a system that stamps by the second could change a record twice in one of them and be heard once.
+    Without it a system that stamps by the second could change a record twice in one of them and be heard once. A new
+    version of what was said before is kept too: writes are made on the condition of it.
     """
     if not prepared.rows:
         return
     keys = [(row.observation.system, row.observation.external_id) for row in prepared.rows]
     systems, ids = (list(column) for column in zip(*keys, strict=True))
     cursor = await tx.connection.execute(_REFS, (systems, ids, prepared.type.name))
-    known = {(system, external_id): (digest, hlc) for system, external_id, digest, hlc in await cursor.fetchall()}
+    known = {(system, external_id): rest for system, external_id, *rest in await cursor.fetchall()}
+    versions: list[tuple[str, str, str]] = []
     for row, key in zip(prepared.rows, keys, strict=True):
-        digest, hlc = known.get(key, (None, 0))
+        digest, hlc, version = known.get(key, (None, 0, None))
+        now = row.observation.version
+        if digest == row.digest and row.hlc >= hlc and now is not None and now != version:
+            versions.append((*key, now))
         if digest != row.digest and row.hlc >> COUNTER_BITS == hlc >> COUNTER_BITS and row.hlc <= hlc:
             row.hlc = hlc + 1
+    if versions:
+        columns = [list(column) for column in zip(*versions, strict=True)]
+        await tx.connection.execute(_VERSIONS, (*columns, prepared.type.name))
 
 
 async def look_again(

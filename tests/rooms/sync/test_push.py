@@ -189,3 +189,15 @@ async def test_a_connection_that_may_not_push_writes_nothing(bench: Bench, crm: 
     await bench.edit("sales.account", (await bench.only("sales.account")).id, city="Bruges")
     (run,) = await bench.sync("crm")
     assert (run.written, crm.writes) == (0, 0)
+
+
+async def test_a_record_that_came_back_to_what_it_said_can_still_be_written(
+    bench: Bench, crm: Vendor, erp: Vendor
+) -> None:
+    ours, _ = await _both(bench, crm, erp)
+    for city in ("Lier", "Ghent"):
+        crm.put("companies", ours, city=city)
+    await bench.edit("sales.account", (await bench.only("sales.account")).id, city="Bruges")
+    await bench.sync("crm")
+    assert (_body(crm, ours)["city"], crm.writes) == ("Bruges", 1)
+    assert await bench.rows("select outcome from write_outcome") == [("written",)]
