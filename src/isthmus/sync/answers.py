@@ -11,10 +11,11 @@ from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
 from isthmus.store.observation import Link, Observation
 from isthmus.store.prepare import Rejected
-from isthmus.sync.connector import Feed, Outcome, Written
+from isthmus.store.put import PutResult
+from isthmus.sync.connector import Feed, Outcome, Raw, Written
 from isthmus.sync.feeds import feed_states
 from isthmus.sync.ingest import Interval
-from isthmus.sync.landing import land_observations, observe
+from isthmus.sync.landing import land_observations, observe, tombstones
 from isthmus.sync.ledger import Entry, Fingerprints, Pairs, adopt, settle, unsend
 from isthmus.sync.merges import merge_in
 from isthmus.sync.planning import Planned, refusal
@@ -62,7 +63,7 @@ def entry_of(planned: Planned, *, prints: Fingerprints, at: datetime) -> Entry:
 async def take_in(work: Work, feed: Feed, name: str, answered: Sequence[Answered], *, since: datetime) -> None:
     """Keep the answers to some writes of one record type, which were begun at `since`, in one transaction."""
 
-    async def keep(tx: Transaction) -> int:
+    async def keep(tx: Transaction) -> tuple[int, PutResult]:
         prints = Fingerprints.of(work.engine.store.vault, tx.scope.workspace)
         await _outcomes(tx, work, name, answered)
         for planned, answer in answered:
@@ -71,9 +72,13 @@ async def take_in(work: Work, feed: Feed, name: str, answered: Sequence[Answered
                 refused = refusal(planned, prints) if answer.outcome == Outcome.REFUSED else None
                 await unsend(tx, connection_id=work.connection.id, type_name=name, sent=entry, refused=refused)
         written = [each for each in answered if each[1].outcome == Outcome.WRITTEN]
-        return await _claims(tx, work, feed, name, written, since=since, prints=prints)
+        vanished = [answer.raw for _, answer in answered if answer.outcome == Outcome.MOVED and answer.raw is not None]
+        gone = await _bury(tx, work, feed, vanished, since=since)
+        return await _claims(tx, work, feed, name, written, since=since, prints=prints), gone
 
-    work.progress.conflicts += await transacted(work, keep)
+    opened, gone = await transacted(work, keep)
+    work.progress.conflicts += opened
+    work.progress.add(gone)
     outcomes = [answer.outcome for _, answer in answered]
     work.progress.written += outcomes.count(Outcome.WRITTEN)
     work.progress.rejected += outcomes.count(Outcome.REFUSED) + outcomes.count(Outcome.FAILED)
@@ -88,6 +93,20 @@ async def _outcomes(tx: Transaction, work: Work, name: str, answered: Sequence[A
         rows.append((*head, planned.kind, answer.outcome.value, answer.reason, names, tx.scope.now))
     async with tx.connection.cursor() as cursor:
         await cursor.executemany(_OUTCOME, rows)
+
+
+async def _bury(tx: Transaction, work: Work, feed: Feed, rows: Sequence[Raw], *, since: datetime) -> PutResult:
+    """Put tombstones for records that the system no longer had when they were to be written."""
+    system = work.connection.name
+    landed = await land_observations(
+        tx,
+        work.engine.store,
+        connection_id=work.connection.id,
+        system=system,
+        observations=await tombstones(tx, feed, system=system, rows=rows),
+        interval=Interval(since=since, until=tx.scope.now),
+    )
+    return landed.result
 
 
 async def _claims(

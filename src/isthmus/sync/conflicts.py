@@ -18,6 +18,7 @@ from isthmus.kernel.errors import Conflicting, Invalid, NotFound
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope, Transaction
 from isthmus.store.fold import GONE, HERE, Claim, Place, fold
+from isthmus.store.prepare import canonical_amount
 from isthmus.store.trail import claims_of
 from isthmus.sync.connections import audit
 from isthmus.sync.edit import edit_in
@@ -249,9 +250,9 @@ async def _opened(tx: Transaction, store: Store, rows: Sequence[tuple[object, ..
     trails = await claims_of(tx, store.vault, list({row.record_id for row in named}))
     for row in named:
         kept, claimed = _values(store, row, trails[row.record_id])
-        stake = (
-            {"amount": format(row.stake, "f"), "currency": row.stake_currency or ""} if row.stake is not None else None
-        )
+        stake = None
+        if row.stake is not None and row.stake_currency is not None:
+            stake = {"amount": canonical_amount(row.stake, row.stake_currency), "currency": row.stake_currency}
         found.append(
             Case(
                 id=row.id,
@@ -298,15 +299,20 @@ class _Row(Struct):
 
 
 def _values(store: Store, row: _Row, trail: Sequence[Claim]) -> tuple[Json, Json]:
-    """Return what is held and what the other claims: now for an open case, as it was for a closed one."""
+    """Return what is held and what the other claims: now for an open case, as it was for a closed one.
+
+    Of a case that is open again after a decision the other system may hold that decision by now: then it is what it
+    claimed before that counts.
+    """
     if row.field == GONE:
         return False, True
-    if row.status == "open":
-        state = fold(store.schema[row.type], trail)
-        held = state.fields.get(row.field)
-        theirs = state.shadows.get((row.claimed_system, row.claimed_external_id), {})
-        return held.value if held else None, theirs.get(row.field)
     said = {claim.place: claim.said for claim in trail}
     kept: Place = (row.kept_hlc, row.kept_system, row.kept_external_id)
     claimed: Place = (row.claimed_hlc, row.claimed_system, row.claimed_external_id)
-    return said.get(kept, {}).get(row.field), said.get(claimed, {}).get(row.field)
+    before = said.get(claimed, {}).get(row.field)
+    if row.status != "open":
+        return said.get(kept, {}).get(row.field), before
+    state = fold(store.schema[row.type], trail)
+    held = state.fields.get(row.field)
+    theirs = state.shadows.get(claimed[1:], {}).get(row.field) if row.field in state.contested else before
+    return held.value if held else None, theirs

@@ -73,8 +73,9 @@ class Written(Struct, frozen=True, kw_only=True):
     """The vendor's answer for one change, in the order of the changes.
 
     `raw` is the record as the vendor holds it after the write, read back, so that its own normalisation is known and
-    the echo of the write is recognised. MOVED: the condition failed, the record changed there meanwhile. REFUSED: the
-    vendor will never take it (`reason` says why). FAILED: try again later.
+    the echo of the write is recognised. MOVED: the condition failed, the record changed there meanwhile; a `raw` that
+    is deleted tells that it is gone. REFUSED: the vendor will never take it (`reason` says why). FAILED: try again
+    later.
     """
 
     outcome: Outcome
@@ -133,7 +134,9 @@ class Connector:
 
     `feeds` are all that it knows; where settings decide which of them a connection has, `feeds_for` says so.
     `writable` names by record type the fields that may be written, said before by the system or not; of a type that a
-    feed writes and that is not in it, only fields that the system itself has spoken of are written.
+    feed writes and that is not in it, only fields that the system itself has spoken of are written. `together` names
+    by record type fields that the system holds as one value, such as the halves of a name: they are written together,
+    and when the system moves one of them it has moved all.
     """
 
     name: str
@@ -149,6 +152,7 @@ class Connector:
     requests_per_second_max: float = 10.0
     feeds_for: Callable[[dict[str, str]], tuple[Feed, ...]] | None = None
     writable: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    together: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict[str, tuple[tuple[str, ...], ...]])
 
     def feeds_of(self, settings: dict[str, str]) -> tuple[Feed, ...]:
         """Return the feeds that a connection with these settings offers, in the order of pulling."""

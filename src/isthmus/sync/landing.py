@@ -5,8 +5,9 @@ out here; nothing of it stops a page.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import LiteralString
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from isthmus.store.put import PutResult
 from isthmus.store.rejected import keep_rejects
 from isthmus.sync.connector import Connector, Feed, Raw
 from isthmus.sync.ingest import Interval, Store, add, put_in
-from isthmus.sync.ledger import recognise
+from isthmus.sync.ledger import Groups, recognise
 
 _PAYLOAD_BYTES_MAX = 10_000_000
 _REFS: LiteralString = """
@@ -153,8 +154,12 @@ async def land_observations(
     observations: Sequence[Observation],
     rejects: Sequence[Reject] = (),
     interval: Interval,
+    together: Mapping[str, Groups] = MappingProxyType({}),
 ) -> Landed:
-    """Put what a system said now; rejects take the place of earlier ones of the same record."""
+    """Put what a system said now; rejects take the place of earlier ones of the same record.
+
+    `together` names by record type the fields that the system holds as one value.
+    """
     landed = Landed()
     types = dict.fromkeys([each.type for each in observations] + [each.observation.type for each in rejects])
     for name in types:
@@ -166,7 +171,9 @@ async def land_observations(
         prepared = preparer.prepare(own, since=interval.since, until=interval.until)
         prepared.rejects += refused
         await order(tx, prepared)
-        await recognise(tx, store.vault, prepared, connection_id=connection_id)
+        await recognise(
+            tx, store.vault, prepared, connection_id=connection_id, together=together.get(prepared.type.name, ())
+        )
         result = await put_in(tx, store, preparer, prepared, keep=False)
         if result.rejects:
             await keep_rejects(tx, store.vault, prepared.type, result.rejects)

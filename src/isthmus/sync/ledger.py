@@ -24,6 +24,7 @@ from isthmus.vault import Vault
 _FINGERPRINT_BYTES = 16
 REFUSED = "~refused"
 Pairs = dict[str, tuple[str, str | None]]
+Groups = Sequence[Sequence[str]]
 _Map = dict[str, Json]
 _ENTRIES: LiteralString = """
 select external_id, record_id, key, state, fields, at from write_ledger
@@ -151,8 +152,10 @@ async def adopt(tx: Transaction, *, record_type: RecordType, system: str, extern
     return (await tx.connection.execute(_ADOPT, row)).rowcount == 1
 
 
-async def recognise(tx: Transaction, vault: Vault, prepared: Prepared, *, connection_id: UUID) -> None:
-    """Tell our own writes from changes there, before a page is put."""
+async def recognise(
+    tx: Transaction, vault: Vault, prepared: Prepared, *, connection_id: UUID, together: Groups = ()
+) -> None:
+    """Tell our own writes from changes there, before a page is put; `together` are fields held there as one value."""
     ids = [row.observation.external_id for row in prepared.rows]
     cursor = await tx.connection.execute(_ENTRIES, (connection_id, prepared.type.name, ids))
     entries = [_entry(row) for row in await cursor.fetchall()]
@@ -169,7 +172,12 @@ async def recognise(tx: Transaction, vault: Vault, prepared: Prepared, *, connec
         if entry is None or row.observation.deleted:
             continue
         stored = held.get(entry.record_id)
-        seen, left = _seen(entry, said=said(row), held=stored.values if stored else {}, prints=prints)
+        words, ours = said(row), stored.values if stored else {}
+        seen, left = _seen(entry, said=words, held=ours, prints=prints)
+        for group in together:
+            halves = [name for name in group if name in entry.fields and name in words]
+            if any(name not in left and (name not in seen or seen[name] != words[name]) for name in halves):
+                _move_together(halves, entry, ours, prints=prints, seen=seen, left=left)
         if seen:
             row.observation = msgspec.structs.replace(row.observation, seen=(row.observation.seen or {}) | seen)
         if left != entry.fields or entry.state == "sent":
@@ -201,6 +209,16 @@ def _seen(
         elif returned is not None and name in held and prints(held[name]) == sent:
             seen[name] = held[name]
     return seen, left
+
+
+def _move_together(
+    names: Iterable[str], entry: Entry, held: Mapping[str, Json], *, prints: Fingerprints, seen: _Map, left: Pairs
+) -> None:
+    """Take fields as moved because others of their group are; what was edited here since is compared by itself."""
+    for name in names:
+        left.pop(name, None)
+        if name in held and prints(held[name]) == entry.fields[name][0]:
+            seen[name] = held[name]
 
 
 async def _adopt_made(

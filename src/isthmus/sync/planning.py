@@ -173,8 +173,19 @@ class Planner:
                 and not _equivalent(entry, name, sent=held.value, returned=there.get(name), prints=prints)
             }
             if wanted:
+                wanted |= self._companions(record_type.name, wanted, state, page.frozen[record])
                 found += self._one(feed, record_type, record, page, ref=ref, wanted=wanted, there=there)
         return found
+
+    def _companions(self, type_name: str, wanted: _Map, state: State, frozen: set[str]) -> _Map:
+        """Return the fields that go with what is wanted, because the system holds them as one value."""
+        groups = [each for each in self.connector.together.get(type_name, ()) if not wanted.keys().isdisjoint(each)]
+        return {
+            name: state.fields[name].value
+            for group in groups
+            for name in group
+            if name in state.fields and name not in frozen
+        }
 
     def _creation(self, feed: Feed, record_type: RecordType, record: UUID, page: _Page) -> list[Planned]:
         state = page.states[record]

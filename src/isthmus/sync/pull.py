@@ -176,6 +176,7 @@ async def _land(work: Work, feed: Feed, page: Page, *, before: str | None, since
             observations=observations,
             rejects=rejects,
             interval=Interval(since=since, until=tx.scope.now),
+            together=work.connector.together,
         )
         await spoken(tx, work, landed)
         if page.cursor != before and not await advance(

@@ -43,7 +43,7 @@ async def test_a_contested_amount_is_parked_with_both_values_and_not_pushed(
     assert (case.kept_system, case.claimed_system, case.stake) == (
         "isthmus",
         "crm",
-        {"amount": "30.0000", "currency": "EUR"},
+        {"amount": "30.00", "currency": "EUR"},
     )
     assert (await bench.only("sales.deal")).values["name"] == "Deal renamed"
     await bench.edit("sales.deal", case.record_id, owner_id="ada")

@@ -67,5 +67,6 @@ CONNECTOR = Connector(
     normalise=normalise,
     express=express,
     writable=mapping.WRITABLE,
+    together=mapping.TOGETHER,
     requests_per_second_max=20.0,
 )

@@ -251,6 +251,8 @@ WRITABLE: dict[str, tuple[str, ...]] = {
         *("stage", "amount", "probability", "close_date", "opened_at", "account_id", "person_id"),
     ),
 }
+# A party has one name; where its halves meet is our guess.
+TOGETHER = {"sales.person": (("first_name", "last_name"),)}
 # Paths whose value is a code that Tryton keeps as a record: model, the fields one of which holds it.
 CODES: dict[str, tuple[str, tuple[str, ...]]] = {
     "currency": ("currency.currency", ("code",)),

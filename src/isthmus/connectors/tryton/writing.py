@@ -56,12 +56,11 @@ class Writer:
 
     async def _one(self, feed: str, change: Change, *, row: dict[str, Json] | None) -> Written:
         number = change.external_id
-        if number is not None and (row is None or change.version not in (None, row.get("_timestamp"))):
-            gone = row is None
-            if gone and change.deleted:
-                return Written(outcome=Outcome.WRITTEN, external_id=number, raw=_gone(number))
-            reason = "It is no longer in Tryton." if gone else "It has changed in Tryton."
-            return Written(outcome=Outcome.MOVED, external_id=number, reason=reason)
+        if number is not None and row is None:
+            outcome = Outcome.WRITTEN if change.deleted else Outcome.MOVED
+            return Written(outcome=outcome, external_id=number, raw=_gone(number), reason="It is no longer in Tryton.")
+        if row is not None and change.version not in (None, row.get("_timestamp")):
+            return Written(outcome=Outcome.MOVED, external_id=number, reason="It has changed in Tryton.")
         try:
             if change.deleted:
                 return await self._delete(feed, change, row=row or {})
