@@ -12,7 +12,7 @@ from isthmus.store.schema import Schema
 from isthmus.vault import Vault
 
 LINES_MAX = 8
-EVENTS_LOOKED_AT = 400
+EVENTS_LOOKED_AT = 2_000
 FIELDS_MAX = 3
 _VERBS = ("created", "changed", "deleted")
 # The events of one cause follow each other, so that the last few hundred make a handful of lines even in an import.

@@ -1,7 +1,6 @@
 """Revenue by channel: what each is credited with under the chosen model, and how far the other models disagree."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from decimal import Decimal
 
 from isthmus.analytics import MODELS, UNATTRIBUTED, Asked, Attribution
@@ -24,13 +23,18 @@ _LABELS = {
 
 
 async def load_credit(tx: Transaction, services: Services) -> Sequence[Attribution]:
-    """Return the answers of all rule models over the same journeys, by channel."""
+    """Return the answers of all rule models over the same journeys, by channel.
+
+    Right after a long import the database knows little of what it holds, and would compare every row with every other.
+    """
+    await tx.connection.execute("set local enable_nestloop = off")
+    await tx.connection.execute("set local statement_timeout = '30s'")
     return [
         await attribution_of(tx, services, asked=Asked(by="channel", model=name, as_of=tx.scope.now)) for name in MODELS
     ]
 
 
-def credit_view(answers: Sequence[Attribution], *, model: str, now: datetime) -> CreditView:
+def credit_view(answers: Sequence[Attribution] | None, *, model: str) -> CreditView:
     """Return the picture of one model, in the currency in which most was won, channels by what they are credited.
 
     Every model credits the same total, so that the spread of a channel between models is what they disagree about.
@@ -44,10 +48,10 @@ def credit_view(answers: Sequence[Attribution], *, model: str, now: datetime) ->
         )
         for each in MODELS.values()
     )
-    by_model = {each.model: each for each in answers}
+    by_model = {each.model: each for each in answers or ()}
     chosen = by_model.get(model)
     if chosen is None or not chosen.outcomes or not chosen.revenue:
-        return CreditView(models=models, buckets=(), total="", outcomes=0, others=(), as_of=now)
+        return CreditView(models=models, ready=answers is not None)
     currency = max(chosen.revenue, key=lambda each: (chosen.revenue[each], each))
     credit = {name: _of(answer, currency) for name, answer in by_model.items()}
     channels = sorted({channel for each in credit.values() for channel in each})
@@ -60,7 +64,6 @@ def credit_view(answers: Sequence[Attribution], *, model: str, now: datetime) ->
         total=words.money(total, currency),
         outcomes=chosen.outcomes,
         others=tuple(sorted(each for each in chosen.revenue if each != currency)),
-        as_of=now,
     )
 
 

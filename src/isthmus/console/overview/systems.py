@@ -81,7 +81,7 @@ def run_view(run: Run, *, now: datetime) -> RunView:
     left = (run.total - run.read) / rate if run.total and rate and run.finished_at is None else None
     return RunView(
         about=run.about,
-        feed=words.plain(run.feed or ""),
+        feed=words.plain((run.feed or "").removeprefix(f"{run.about}.")),
         badge=badge(run.status, now=now, reason=run.error or "", rejected=run.rejected),
         read=run.read,
         created=run.created,

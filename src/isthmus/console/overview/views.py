@@ -89,14 +89,17 @@ class ModelView:
 
 @dataclass(frozen=True, kw_only=True)
 class CreditView:
-    """Revenue by channel in one currency. `others` names currencies that are not in this picture."""
+    """Revenue by channel in one currency. `others` names currencies that are not in this picture.
+
+    Without `ready` the first answer is on its way.
+    """
 
     models: tuple[ModelView, ...]
-    buckets: tuple[Bucket, ...]
-    total: str
-    outcomes: int
-    others: tuple[str, ...]
-    as_of: datetime
+    ready: bool = True
+    buckets: tuple[Bucket, ...] = ()
+    total: str = ""
+    outcomes: int = 0
+    others: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> ModelView:
@@ -150,11 +153,11 @@ class ChangeView:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """The whole page; what the viewer may not see is None."""
+    """The whole page; what the viewer may not see is None. `domains` is None while the first count is on its way."""
 
     now: datetime
     workspace: str
-    domains: tuple[DomainCount, ...]
+    domains: tuple[DomainCount, ...] | None
     running: tuple[RunView, ...] | None
     systems: tuple[SystemView, ...] | None
     credit: CreditView | None
@@ -164,7 +167,7 @@ class Overview:
     @property
     def records(self) -> int:
         """How many records there are in all domains that the viewer may see."""
-        return sum(each.count for each in self.domains)
+        return sum(each.count for each in self.domains or ())
 
     @property
     def streams(self) -> int:
@@ -177,7 +180,7 @@ class Overview:
         systems = self.systems
         if systems is None:
             return "You see what your role lets you see."
-        if not systems and not self.records:
+        if not systems and self.domains is not None and not self.records:
             return "Nothing is connected yet. Connect a first system, or look around in the demo company."
         if troubled := [each.name for each in systems if each.badge.tone == "bad"]:
             return f"{_listed(troubled)} {'needs' if len(troubled) == 1 else 'need'} attention."
