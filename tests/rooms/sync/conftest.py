@@ -45,6 +45,11 @@ class Bench:
         connectors[name] = replace(connectors[name], normalise=normalise)
         self.engine = replace(self.engine, connectors=connectors)
 
+    def forget(self, name: str) -> None:
+        """Go on without a connector."""
+        connectors = {key: value for key, value in self.engine.connectors.items() if key != name}
+        self.engine = replace(self.engine, connectors=connectors)
+
     def pause_with(self, pause: Callable[[float], Awaitable[None]]) -> None:
         """Go on with another way to wait."""
         self.engine = replace(self.engine, pause=pause)
