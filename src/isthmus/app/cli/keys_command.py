@@ -123,7 +123,10 @@ def create(
         raise click.UsageError(f"Say what the key may do: --role ({_ROLES}) or --scope (sales:write).")
 
     async def work(program: Program) -> MadeKey:
-        scope, workspace = await _where(program, sandboxed=sandboxed, named=terminal.workspace_named)
+        scope, workspace = operator(program, "keys-create"), await terminal.workspace(program)
+        if sandboxed:
+            workspace = terminal.settings.workspace or SANDBOX
+            scope = await _sandbox(program, scope, workspace)
         until = scope.now + expires if isinstance(expires, timedelta) else expires
         wish = KeyWish(name=name, roles=roles, permissions=scopes, expires_at=until)
         async with program.database.transaction(scope) as tx:
@@ -186,19 +189,14 @@ def revoke(terminal: Terminal, key_id: str) -> None:
     )
 
 
-async def _where(program: Program, *, sandboxed: bool, named: bool) -> tuple[Scope, str]:
-    """Return the scope in which the key is made, and its workspace; a sandbox that is missing is made."""
-    scope = operator(program, "keys-create")
-    slug = program.slug
-    if not sandboxed:
-        return scope, slug
-    slug = slug if named else SANDBOX
+async def _sandbox(program: Program, scope: Scope, slug: str) -> Scope:
+    """Return the scope in a sandbox, which is made where it is missing; raises LiveWorkspace."""
     own = await workspace_id(program.database, slug, create=True, kind="sandbox")
     async with program.database.plain() as connection:
         row = await (await connection.execute("select kind from workspace where id = %s", (own,))).fetchone()
     if row is None or row[0] == "live":
         raise LiveWorkspace(f"The workspace {slug!r} is live.", fix="Leave --test away, or name a sandbox.")
-    return Scope(workspace=own, actor=scope.actor, cause=scope.cause, now=scope.now), slug
+    return Scope(workspace=own, actor=scope.actor, cause=scope.cause, now=scope.now)
 
 
 async def _all(tx: Transaction) -> list[ApiKey]:

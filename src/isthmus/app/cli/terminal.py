@@ -25,14 +25,10 @@ _META = "isthmus.terminal"
 
 @dataclass(frozen=True, kw_only=True)
 class Terminal:
-    """The settings after the options of the command, and whether the answer is JSON.
-
-    `workspace_named` tells whether --workspace was given.
-    """
+    """The settings after the options of the command, and whether the answer is JSON."""
 
     settings: Settings
     as_json: bool
-    workspace_named: bool = False
 
     @property
     def asks(self) -> bool:
@@ -42,6 +38,13 @@ class Terminal:
     def run(self, work: Callable[[Program], Awaitable[T]]) -> T:
         """Open the program, do the work, close it again."""
         return run(self.settings, work)
+
+    async def workspace(self, program: Program) -> str:
+        """Return the name of the workspace in which the command acts."""
+        async with program.database.plain() as connection:
+            cursor = await connection.execute("select slug from workspace where id = %s", (program.workspace,))
+            row = await cursor.fetchone()
+        return str(row[0]) if row else ""
 
     def answer(self, document: object, show: Callable[[], None]) -> None:
         """Print the document as JSON where that is asked for, else let `show` print it for people."""
@@ -63,11 +66,9 @@ def at_terminal(command: Callable[Concatenate[Terminal, P], T]) -> Callable[P, T
     @functools.wraps(command)
     def inside(*args: P.args, **kwargs: P.kwargs) -> T:
         given = click.get_current_context().meta
-        workspace = given.get(f"{_META}.workspace")
         terminal = Terminal(
-            settings=settings_from(data_dir=given.get(f"{_META}.data_dir"), workspace=workspace),
+            settings=settings_from(data_dir=given.get(f"{_META}.data_dir"), workspace=given.get(f"{_META}.workspace")),
             as_json=bool(given.get(f"{_META}.as_json")),
-            workspace_named=workspace is not None,
         )
         return command(terminal, *args, **kwargs)
 
@@ -79,7 +80,10 @@ def at_terminal(command: Callable[Concatenate[Terminal, P], T]) -> Callable[P, T
         help="Where everything is kept (default: ./.isthmus if present, else the user's data directory).",
     )
     workspace = click.option(
-        "--workspace", expose_value=False, callback=_keep, help="The workspace to act in (default: main)."
+        "--workspace",
+        expose_value=False,
+        callback=_keep,
+        help="The workspace to act in (default: the running or only one).",
     )
     as_json = click.option(
         "--json", "as_json", is_flag=True, expose_value=False, callback=_keep, help="Print one JSON document."
