@@ -48,6 +48,12 @@ def minor_digits(currency: str) -> int:
     return MINOR_DIGITS.get(currency, 2)
 
 
+def exact(amount: Decimal, currency: str) -> Money:
+    """Return money with the decimals of its currency, and more only where the amount has them."""
+    least = amount.quantize(Decimal(1).scaleb(-minor_digits(currency)))
+    return Money(least if least == amount else amount.normalize(), currency)
+
+
 def total(amounts: Iterable[Money]) -> dict[str, Decimal]:
     """Return the exact sum of each currency."""
     sums: dict[str, Decimal] = {}

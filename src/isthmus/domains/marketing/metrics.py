@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from isthmus.analytics import Catalog, Metric
-from isthmus.kernel.money import Money
+from isthmus.kernel.money import Money, exact
 from isthmus.store.database import Transaction
 
 _TOUCHES: LiteralString = """
@@ -117,7 +117,7 @@ async def performance(
         accounts=reached[0],
         people=reached[1],
         spend=[
-            CategorySpend(category=str(category), amount=Money(amount, str(currency)))
+            CategorySpend(category=str(category), amount=exact(amount, str(currency)))
             for category, currency, amount in spend
             if isinstance(amount, Decimal)
         ],

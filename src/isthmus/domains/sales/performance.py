@@ -8,7 +8,7 @@ from typing import LiteralString
 from msgspec import Struct
 
 from isthmus.analytics import Catalog, Metric
-from isthmus.kernel.money import Money, total
+from isthmus.kernel.money import Money, exact, total
 from isthmus.kernel.period import Period
 from isthmus.store.database import Transaction
 
@@ -99,7 +99,7 @@ def _sums(rows: Iterable[Sequence[object]]) -> Sums:
     found = list(rows)
     money = [Money(row[0], str(row[1])) for row in found if isinstance(row[0], Decimal)]
     sums = sorted(total(money).items())
-    return Sums(deals=len(found), amounts=[Money(amount, currency) for currency, amount in sums])
+    return Sums(deals=len(found), amounts=[exact(amount, currency) for currency, amount in sums])
 
 
 PERFORMANCE = Metric(
