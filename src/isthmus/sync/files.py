@@ -243,32 +243,37 @@ class _Maker:
         ]
         ids = self._ids(batch, count)
         times = moments(mapping.at, batch.columns[mapping.at.columns[0]]) if mapping.at and mapping.at.columns else None
+        kinds = {kind for column in columns for kind in set(map(type, column))}
+        rows: list[dict[str, object]] = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        if Absent in kinds:
+            rows = [{name: cell for name, cell in row.items() if cell is not ABSENT} for row in rows]
+        ats = [at or self.changed_at for at in times] if times else [self.changed_at] * count
+        ready = _Ready([], batch.lines)
+        if Bad in kinds:
+            bad = {n for n, row in enumerate(rows) if any(cell.__class__ is Bad for cell in row.values())}
+            ready.rejects = [
+                (batch.lines[n], self._unreadable(batch.lines[n], ids[n], rows[n], ats[n])) for n in sorted(bad)
+            ]
+            ready.lines = [line for n, line in enumerate(batch.lines) if n not in bad]
+            kept = [row for n, row in enumerate(zip(rows, ids, ats, strict=True)) if n not in bad]
+        else:
+            kept = list(zip(rows, ids, ats, strict=True))
+        ready.observations = self._observations(cast("list[tuple[dict[str, Json], str, datetime]]", kept))
+        ready.rejects += [(each.line, self._broken(each)) for each in batch.bad]
+        return ready
+
+    def _observations(self, rows: Sequence[tuple[dict[str, Json], str, datetime]]) -> list[Observation]:
+        kind, system = self.mapping.type, self.mapping.system
+        names = self.mapping.fields
         links = [name for name in names if (each := self.record_type.field(name)) is not None and each.to is not None]
         custom = [name for name in names if name.startswith(CUSTOM)]
-        kinds = {kind for column in columns for kind in set(map(type, column))}
-        ready = _Ready([], [])
-        lines: list[int] = []
-        for n, cells in enumerate(zip(*columns, strict=True)):
-            fields: dict[str, object] = dict(zip(names, cells, strict=True))
-            if Absent in kinds:
-                fields = {name: cell for name, cell in fields.items() if cell is not ABSENT}
-            at = (times[n] if times else None) or self.changed_at
-            if Bad in kinds and any(cell.__class__ is Bad for cell in cells):
-                ready.rejects.append((batch.lines[n], self._unreadable(batch.lines[n], ids[n], fields, at)))
-                continue
-            observation = Observation(
-                type=mapping.type,
-                system=mapping.system,
-                external_id=ids[n],
-                fields=cast("dict[str, Json]", fields),
-                links={name: Link(external_id=str(fields.pop(name))) for name in links if fields.get(name) is not None},
-                at=at,
-            )
-            ready.observations.append(_with_custom(observation, custom) if custom else observation)
-            lines.append(batch.lines[n])
-        ready.lines = lines
-        ready.rejects += [(bad.line, self._broken(bad)) for bad in batch.bad]
-        return ready
+        made = [
+            Observation(type=kind, system=system, external_id=external_id, fields=fields, at=at)
+            for fields, external_id, at in rows
+        ]
+        if links:
+            made = [_with_links(each, links) for each in made]
+        return [_with_custom(each, custom) for each in made] if custom else made
 
     def _ids(self, batch: Batch, count: int) -> list[str]:
         """Return what each row is known by: its id, or where it has none a digest of its values."""
@@ -303,6 +308,15 @@ class _Maker:
         return Reject(
             observation, (Fault(pointer="/", code="unreadable-line", detail=f"Line {bad.line}: {bad.reason}."),)
         )
+
+
+def _with_links(observation: Observation, names: Sequence[str]) -> Observation:
+    """Turn fields that point to other records into links; without a value they say that there is none."""
+    links = {
+        name: Link(external_id=str(given)) for name in names if (given := observation.fields.get(name)) is not None
+    }
+    fields = {name: value for name, value in observation.fields.items() if name not in links}
+    return msgspec.structs.replace(observation, fields=fields, links=links)
 
 
 def _with_custom(observation: Observation, names: Sequence[str]) -> Observation:
