@@ -2,11 +2,16 @@
 
 import asyncio
 import time
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import Page, expect
 
+from isthmus.app.cli.group import cli
+from isthmus.app.http import all_routes
+from isthmus.gateway.router import Router
 from isthmus.store.observation import Observation
 from isthmus.sync.ingest import Interval, put
 from isthmus.sync.runs import recorded
@@ -30,6 +35,13 @@ def test_it_names_every_system_with_its_streams_and_one_status(page: Page) -> No
     expect(crm.locator(".streams")).to_contain_text("opportunities")
     expect(crm.locator("time").first).to_be_visible()
     expect(crm.locator(".last")).to_contain_text("read")
+
+
+def test_a_made_up_company_is_called_made_up(window: Window, site: Site, page: Page, newcomer: Who) -> None:
+    expect(page.locator("#headline")).to_contain_text("nothing here is real")
+    honest = window(newcomer).new_page()
+    honest.goto(site.url)
+    expect(honest.locator("#headline")).not_to_contain_text("real")
 
 
 def test_it_counts_what_is_in_the_store(page: Page, site: Site, full: int) -> None:
@@ -74,10 +86,32 @@ def test_a_conflict_shows_both_values_their_sources_and_the_stake(page: Page) ->
     expect(case.locator(".stake")).to_contain_text("at stake")
 
 
-def test_every_panel_says_how_to_ask_the_same_of_the_api(page: Page) -> None:
+def test_every_panel_says_how_to_ask_the_same_elsewhere(page: Page, site: Site) -> None:
+    known = Router(all_routes(site.store.schema))
     for name in ("credit", "cases", "systems", "domains", "changes"):
-        page.locator(f"#{name} summary", has_text="Show as API").click()
-        expect(page.locator(f"#{name} .api code")).to_contain_text("/api/v1/")
+        page.locator(f"#{name} summary", has_text="Show as").click()
+        said = page.locator(f"#{name} .api code").inner_text()
+        if "curl" in said:
+            address = urlsplit(said.split('"')[-2])
+            assert f"{address.scheme}://{address.netloc}" == site.url
+            assert known.find("GET", address.path).route.path == address.path
+
+
+@pytest.mark.parametrize("who", ["owner", "newcomer"])
+def test_every_command_a_page_names_exists(
+    window: Window, site: Site, who: str, request: pytest.FixtureRequest
+) -> None:
+    page = window(request.getfixturevalue(who)).new_page()
+    page.goto(site.url)
+    named = {words for words in page.locator("code").all_text_contents() if words.startswith("isthmus ")}
+    page.goto(f"{site.url}/enter/x")
+    page.get_by_role("button", name="Sign in").click()
+    named |= {words for words in page.locator("code").all_text_contents() if words.startswith("isthmus ")}
+    assert len(named) >= 3
+    for line in named:
+        words = [each for each in line.split()[1:] if each.islower() and not each.startswith("-")]
+        outcome = CliRunner().invoke(cli, [*words, "--help"])
+        assert outcome.exit_code == 0, line
 
 
 def test_an_empty_workspace_says_what_to_do_next(window: Window, site: Site, newcomer: Who) -> None:
@@ -87,7 +121,7 @@ def test_an_empty_workspace_says_what_to_do_next(window: Window, site: Site, new
     expect(page.locator("#systems")).to_contain_text("isthmus connect")
     expect(page.locator("#cases")).to_contain_text("Nothing waits for a decision")
     expect(page.locator("#credit")).to_contain_text("No won deal yet")
-    expect(page.locator("#domains")).to_contain_text("isthmus sync import")
+    expect(page.locator("#domains")).to_contain_text("isthmus import FILE")
 
 
 def test_a_run_is_shown_while_it_goes_on_without_reloading(window: Window, site: Site) -> None:

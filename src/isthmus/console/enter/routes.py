@@ -43,7 +43,7 @@ async def enter(call: Call) -> Response:
     try:
         session = await open_session(database, token, request_id=call.request_id, now=call.scope.now)
     except LinkSpent as spent:
-        return page(call, "sign_in.html", {"refusal": f"{spent.detail} {spent.fix}"}, status=spent.status)
+        return page(call, "sign_in.html", {"refusal": spent.detail}, status=spent.status)
     return signed_in(call, session, to="/")
 
 

@@ -15,6 +15,7 @@ from isthmus.console.overview.systems import load_systems
 from isthmus.console.overview.views import CreditView, DomainCount, Overview
 from isthmus.gateway import Services
 from isthmus.store.database import Scope, Transaction
+from isthmus.sync.runs import Engine
 
 COUNTS_LIFE = timedelta(seconds=5)
 CREDIT_LIFE = timedelta(seconds=15)
@@ -48,7 +49,7 @@ async def load_overview(services: Services, shelf: Shelf, viewer: Viewer, scope:
     domains = await _domains(services, shelf, viewer, scope)
     credit = await _credit(services, shelf, viewer, scope) if viewer.may(CREDIT_PERMISSION) else None
     async with services.database.transaction(scope) as tx:
-        synced = await load_systems(tx) if viewer.may(SYNC_PERMISSION) else None
+        synced = await load_systems(tx, services.of(Engine).connectors) if viewer.may(SYNC_PERMISSION) else None
         return Overview(
             now=scope.now,
             workspace=await _name(tx),

@@ -1,7 +1,8 @@
 """The connected systems, how fresh their streams are, and what runs on them now."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import LiteralString
 
@@ -10,6 +11,7 @@ from isthmus.console.overview.views import FreshView, RunView, SystemView
 from isthmus.console.status import badge
 from isthmus.store.database import Transaction
 from isthmus.sync.connections import Connection, Status, connections
+from isthmus.sync.connector import Connector
 from isthmus.sync.feeds import Freshness, freshness
 from isthmus.sync.runs import Run, runs
 
@@ -20,7 +22,9 @@ select system, count(*) from rejected where workspace = current_workspace() and 
 """
 
 
-async def load_systems(tx: Transaction) -> tuple[tuple[SystemView, ...], tuple[RunView, ...]]:
+async def load_systems(
+    tx: Transaction, connectors: Mapping[str, Connector]
+) -> tuple[tuple[SystemView, ...], tuple[RunView, ...]]:
     """Return all systems by name, and the runs that go on, oldest first."""
     now = tx.scope.now
     recent = await runs(tx, limit=RUNS_LOOKED_AT)
@@ -34,7 +38,9 @@ async def load_systems(tx: Transaction) -> tuple[tuple[SystemView, ...], tuple[R
         last = next((each for each in recent if each.connection_id == connection.id), None)
         if last is None:
             last = next(iter(await runs(tx, connection_id=connection.id, limit=1)), None)
-        systems.append(system_view(connection, feeds[connection.name], last, rejected.get(connection.name, 0), now=now))
+        view = system_view(connection, feeds[connection.name], last, rejected.get(connection.name, 0), now=now)
+        connector = connectors.get(connection.connector)
+        systems.append(replace(view, fake=connector is not None and connector.fake))
     going_on = [each for each in reversed(recent) if each.finished_at is None and now - each.updated_at < SILENT_AFTER]
     return tuple(sorted(systems, key=lambda each: each.name)), tuple(run_view(each, now=now) for each in going_on)
 
@@ -52,7 +58,6 @@ def system_view(
         ),
         streams=fresh_views(feeds, system=connection.name, now=now),
         next_at=min(due) if due and connection.status is not Status.PAUSED else None,
-        every_s=connection.every_s,
         last=run_view(last, now=now) if last is not None else None,
     )
 

@@ -52,15 +52,15 @@ class FreshView:
 
 @dataclass(frozen=True, kw_only=True)
 class SystemView:
-    """A connected system with its one status, its streams and its last run."""
+    """A connected system with its one status, its streams and its last run. `fake` ones are for demonstrations."""
 
     name: str
     connector: str
     badge: Badge
     streams: tuple[FreshView, ...]
     next_at: datetime | None
-    every_s: int | None
     last: RunView | None
+    fake: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +173,11 @@ class Overview:
     def streams(self) -> int:
         """How many streams there are."""
         return sum(len(fresh.names) for each in self.systems or () for fresh in each.streams)
+
+    @property
+    def fake(self) -> bool:
+        """Tell whether what is shown comes from systems that are made up."""
+        return any(each.fake for each in self.systems or ())
 
     @property
     def headline(self) -> str:
