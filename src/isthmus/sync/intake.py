@@ -5,7 +5,7 @@ one record. Everything happens in the transaction of the caller, `committed` run
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString, TypeVar, cast
@@ -293,3 +293,55 @@ async def _merges(
 ) -> dict[str, tuple[UUID | None, str]]:
     cursor = await tx.connection.execute(_MERGES, (type_name, list(set(records)), API, ids))
     return {str(external_id): (merge, str(evidence)) for external_id, merge, evidence in await cursor.fetchall()}
+
+
+async def arrive_structs(
+    tx: Transaction,
+    store: Store,
+    type_name: str,
+    items: Sequence[Struct],
+    *,
+    once: str,
+    at: str = "",
+    also: Mapping[str, Json] | None = None,
+    left: Collection[str] = (),
+) -> list[Arrived]:
+    """Put what callers sent as structs with the fields of a record type, all of it or none.
+
+    Fields that point to records hold ids in their outside form; `external_id`, where there is one, is the caller's own
+    id; fields that are absent, null or empty are not spoken of, nor are those in `left`; `also` is said of all of them.
+    Without `at`, the list in the body, a single item is the whole body. Raises Invalid with every fault: what is not
+    there, what is given twice, what does not fit.
+    """
+    record_type = store.schema[type_name]
+    targets = {each.name: each.to for each in record_type.open_fields if each.to}
+    given = [{**_spoken(each, left), **(also or {})} for each in items]
+    prefixes = [f"{at}/{k}" if at else "" for k in range(len(given))]
+    references = [
+        Reference(f"{prefix}/{name}", target, text)
+        for prefix, fields in zip(prefixes, given, strict=True)
+        for name, target in targets.items()
+        if isinstance(text := fields.get(name), str)
+    ]
+    found = await resolve(tx, store.schema, references)
+    arrivals: list[Arrival] = []
+    first: dict[str, int] = {}
+    faults: list[Fault] = []
+    for k, fields in enumerate(given):
+        for name, target in targets.items():
+            if isinstance(text := fields.get(name), str):
+                fields[name] = str(found[target, text])
+        own = fields.pop("external_id", None)
+        external_id = own if isinstance(own, str) else f"{once}:{k}"
+        if first.setdefault(external_id, k) != k:
+            detail = f"Item {first[external_id]} has the same external_id."
+            faults.append(Fault(pointer=f"{prefixes[k]}/external_id", code="repeated", detail=detail))
+        arrivals.append(Arrival(external_id=external_id, fields=fields))
+    if faults:
+        raise refusal(faults)
+    return await arrive_all(tx, store, type_name, arrivals, at=at)
+
+
+def _spoken(item: Struct, left: Collection[str]) -> dict[str, Json]:
+    said: dict[str, Json] = msgspec.to_builtins(item)
+    return {name: value for name, value in said.items() if value not in (None, [], {}) and name not in left}

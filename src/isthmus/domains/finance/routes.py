@@ -22,7 +22,7 @@ from isthmus.kernel.period import InvalidPeriod, period
 from isthmus.store.database import Transaction
 from isthmus.store.records import find
 from isthmus.sync.ingest import Store
-from isthmus.sync.intake import Arrival, Reference, aliases, arrive_all, committed, refusal, resolve
+from isthmus.sync.intake import aliases, arrive_structs, committed, refusal
 
 BASE = "/api/v1/integrations/finance"
 CAMPAIGN = "marketing.campaign"
@@ -101,14 +101,11 @@ async def book_spend(call: Call) -> SpendView:
         raise refusal(faults)
 
     async def work(tx: Transaction) -> SpendView:
-        links = (("campaign_id", CAMPAIGN, wanted.campaign_id), ("vendor_id", "finance.vendor", wanted.vendor_id))
-        named = {name: Reference(f"/{name}", kind, text) for name, kind, text in links if text}
-        found = await resolve(tx, call.services.schema, named.values())
-        ids: dict[str, Json] = {name: str(found[each.type, each.text]) for name, each in named.items()}
         await tx.connection.execute(_BOOKING)
-        fields = _fields(wanted) | ids | {"period": await _period(tx, wanted)}
-        arrival = Arrival(external_id=wanted.external_id or str(call.once), fields=fields)
-        (arrived,) = await arrive_all(tx, call.services.of(Store), SPEND.name, [arrival])
+        also: dict[str, Json] = {"period": await _period(tx, wanted)}
+        (arrived,) = await arrive_structs(
+            tx, call.services.of(Store), SPEND.name, [wanted], once=str(call.once), also=also, left=("post_late",)
+        )
         return await _view(tx, call, arrived.record_id)
 
     return await committed(call.services.of(Store), call.scope, work)
@@ -191,12 +188,6 @@ async def _period(tx: Transaction, wanted: NewSpend) -> str:
         f"{wanted.day} lies in {held.name}, which is closed.",
         fix=f'Send "post_late": true to book it in {following}, or ask finance to reopen {held.name}.',
     )
-
-
-def _fields(wanted: NewSpend) -> dict[str, Json]:
-    left = {"external_id", "post_late", "campaign_id", "vendor_id"}
-    said = msgspec.to_builtins(wanted)
-    return {name: value for name, value in said.items() if value not in (None, {}) and name not in left}
 
 
 async def _view(tx: Transaction, call: Call, record_id: UUID | None) -> SpendView:

@@ -22,25 +22,10 @@ from isthmus.kernel.money import Money
 from isthmus.store.database import Transaction
 from isthmus.store.records import find, page
 from isthmus.sync.ingest import Store
-from isthmus.sync.intake import (
-    Arrival,
-    Arrived,
-    Reference,
-    aliases,
-    arrive_all,
-    committed,
-    refusal,
-    resolve,
-    settings_of,
-)
+from isthmus.sync.intake import Arrived, aliases, arrive_structs, committed, refusal, settings_of
 
 BATCH_TOUCHES_MAX = 1_000
-_LINKS = {
-    "campaign_id": "marketing.campaign",
-    "account_id": "sales.account",
-    "person_id": "sales.person",
-    "lead_id": "sales.lead",
-}
+_REFERENCES = ("audience_id", "parent_id")
 
 
 class CampaignMissing(NotFound):
@@ -132,31 +117,20 @@ class TouchesStored(Struct, frozen=True, kw_only=True):
 async def create_campaign(call: Call) -> Response:
     """Make a campaign."""
     wanted = call.body(NewCampaign)
-    fields: dict[str, Json] = {
-        name: value
-        for name, value in msgspec.to_builtins(wanted).items()
-        if value not in (None, [], {}) and name not in {"audience_id", "parent_id"}
-    }
+    said = {name: value for name, value in msgspec.to_builtins(wanted).items() if name not in _REFERENCES}
+    campaign = msgspec.convert(said, Campaign)
 
     async def work(tx: Transaction) -> CampaignView:
         settings = await settings_of(tx, "marketing", MarketingSettings)
         faults = campaign_faults(
-            msgspec.convert(fields, Campaign),
+            campaign,
             audience_size_min=settings.audience_size_min,
             audience_size_max=settings.audience_size_max,
         )
         if faults:
             raise refusal(faults)
-        links = {
-            "audience_id": ("marketing.audience", wanted.audience_id),
-            "parent_id": (CAMPAIGN.name, wanted.parent_id),
-        }
-        named = {name: Reference(f"/{name}", kind, text) for name, (kind, text) in links.items() if text}
-        found = await resolve(tx, call.services.schema, named.values())
-        ids: dict[str, Json] = {name: str(found[each.type, each.text]) for name, each in named.items()}
         await _code_free(tx, call, wanted.code)
-        arrival = Arrival(external_id=str(call.once), fields=fields | ids)
-        (arrived,) = await arrive_all(tx, call.services.of(Store), CAMPAIGN.name, [arrival])
+        (arrived,) = await arrive_structs(tx, call.services.of(Store), CAMPAIGN.name, [wanted], once=str(call.once))
         return await _campaign_view(tx, call, arrived)
 
     view = await committed(call.services.of(Store), call.scope, work)
@@ -178,19 +152,12 @@ async def show_performance(call: Call) -> CampaignPerformance:
 async def store_touches(call: Call) -> TouchesStored:
     """Store touches, all or none."""
     touches = call.body(TouchBatch).touches
-    if faults := list(_touch_faults(touches)):
+    if faults := _touch_faults(touches):
         raise refusal(faults)
 
     async def work(tx: Transaction) -> TouchesStored:
-        references = [
-            Reference(f"/touches/{position}/{name}", kind, text)
-            for position, each in enumerate(touches)
-            for name, kind in _LINKS.items()
-            if (text := getattr(each, name)) is not None
-        ]
-        found = await resolve(tx, call.services.schema, references)
-        arrivals = [_arrival(each, f"{call.once}:{k}", found) for k, each in enumerate(touches)]
-        arrived = await arrive_all(tx, call.services.of(Store), TOUCH.name, arrivals, at="/touches")
+        store = call.services.of(Store)
+        arrived = await arrive_structs(tx, store, TOUCH.name, touches, once=str(call.once), at="/touches")
         known = sum(each.repeated for each in arrived)
         ids = [text_of(TOUCH.prefix, each.record_id) for each in arrived if each.record_id is not None]
         return TouchesStored(created=len(arrived) - known, known=known, ids=ids)
@@ -199,29 +166,12 @@ async def store_touches(call: Call) -> TouchesStored:
 
 
 def _touch_faults(touches: Sequence[NewTouch]) -> list[Fault]:
-    faults: list[Fault] = []
-    first: dict[str, int] = {}
-    for position, each in enumerate(touches):
-        at = f"/touches/{position}"
-        if each.cost is not None and each.cost.amount < 0:
-            detail = "A cost cannot be below zero. Leave it out when there is none."
-            faults.append(Fault(pointer=f"{at}/cost/amount", code="negative-money", detail=detail))
-        if each.external_id is not None and first.setdefault(each.external_id, position) != position:
-            detail = f"Touch {first[each.external_id]} of this batch has the same external_id."
-            faults.append(Fault(pointer=f"{at}/external_id", code="repeated", detail=detail))
-    return faults
-
-
-def _arrival(touch: NewTouch, once: str, found: dict[tuple[str, str], UUID]) -> Arrival:
-    fields: dict[str, Json] = {
-        name: value
-        for name, value in msgspec.to_builtins(touch).items()
-        if value not in (None, {}) and name != "external_id"
-    }
-    for name, kind in _LINKS.items():
-        if isinstance(text := fields.get(name), str):
-            fields[name] = str(found[kind, text])
-    return Arrival(external_id=touch.external_id or once, fields=fields)
+    detail = "A cost cannot be below zero. Leave it out when there is none."
+    return [
+        Fault(pointer=f"/touches/{position}/cost/amount", code="negative-money", detail=detail)
+        for position, each in enumerate(touches)
+        if each.cost is not None and each.cost.amount < 0
+    ]
 
 
 async def _code_free(tx: Transaction, call: Call, code: str | None) -> None:
@@ -231,7 +181,7 @@ async def _code_free(tx: Transaction, call: Call, code: str | None) -> None:
     store = call.services.of(Store)
     index = store.preparer(CAMPAIGN.name, call.scope.workspace).index("code", code)
     for each in await page(tx, store.vault, CAMPAIGN, limit=1, where={"code_index": index}):
-        if not await _own(tx, each.id, str(call.once)):
+        if not await _own(tx, each.id, f"{call.once}:0"):
             own = text_of(CAMPAIGN.prefix, each.id)
             raise CodeTaken(f"The campaign {own} has the code {code!r}.", fix="Use that campaign, or another code.")
 
@@ -249,7 +199,7 @@ async def _campaign_view(tx: Transaction, call: Call, arrived: Arrived) -> Campa
     stored = (await find(tx, call.services.vault, CAMPAIGN, [arrived.record_id]))[arrived.record_id]
     schema = call.services.schema
     shown = {name: value for name, value in stored.values.items() if value is not None}
-    for name in ("audience_id", "parent_id"):
+    for name in _REFERENCES:
         declared = CAMPAIGN.field(name)
         if declared and declared.to and isinstance(value := shown.get(name), str):
             shown[name] = text_of(schema[declared.to].prefix, UUID(value))
