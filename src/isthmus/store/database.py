@@ -1,12 +1,10 @@
 """Connections to PostgreSQL, and transactions in the name of a workspace."""
 
-import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString, cast
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection, errors
@@ -17,8 +15,6 @@ from isthmus.kernel.errors import Unavailable
 
 POOL_CONNECTIONS_MAX = 12
 WAIT_S_MAX = 10.0
-TRUSTED_S = 1.0
-_checked: WeakKeyDictionary[AsyncConnection[TupleRow], float] = WeakKeyDictionary()
 
 
 class DatabaseAway(Unavailable):
@@ -45,14 +41,6 @@ class Transaction:
     scope: Scope
 
 
-async def _check(connection: AsyncConnection[TupleRow]) -> None:
-    """Check a connection that has rested: one that answered a moment ago is not asked again before every use."""
-    now = asyncio.get_running_loop().time()
-    if now - _checked.get(connection, 0.0) > TRUSTED_S:
-        await AsyncConnectionPool.check_connection(connection)
-        _checked[connection] = now
-
-
 class Database:
     """A pool of connections as the unprivileged application role."""
 
@@ -66,7 +54,6 @@ class Database:
             max_size=connections_max,
             timeout=WAIT_S_MAX,
             open=False,
-            check=_check,
             kwargs={"autocommit": True, "password": password, "options": "-c timezone=UTC"},
         )
 
@@ -87,10 +74,8 @@ class Database:
     async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
         """Open a transaction that commits at the end of the block, or rolls back when it raises."""
         try:
-            async with self._pool.connection() as connection:
-                # One round trip for both; the workspace is a number, so that nothing can be bound into the text.
-                begin = f"begin; select set_config('isthmus.workspace', '{scope.workspace:d}', true)"
-                await connection.execute(cast("LiteralString", begin))
+            async with AsyncExitStack() as stack:
+                connection = await self._begun(stack, scope)
                 try:
                     yield Transaction(connection, scope)
                 except BaseException:
@@ -102,6 +87,20 @@ class Database:
             if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected):
                 raise
             raise DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.") from error
+
+    async def _begun(self, stack: AsyncExitStack, scope: Scope) -> AsyncConnection[TupleRow]:
+        """Return a connection with its transaction begun; connections that died while they rested are passed over."""
+        # One round trip for both; the workspace is a number, so that nothing can be bound into the text.
+        begin = cast("LiteralString", f"begin; select set_config('isthmus.workspace', '{scope.workspace:d}', true)")
+        for _ in range(self._pool.max_size):
+            connection = await stack.enter_async_context(self._pool.connection())
+            try:
+                await connection.execute(begin)
+            except (errors.OperationalError, psycopg.InterfaceError):
+                await stack.aclose()
+            else:
+                return connection
+        raise DatabaseAway("PostgreSQL answers on no connection.", fix="Try again in a moment.")
 
     @asynccontextmanager
     async def plain(self) -> AsyncGenerator[AsyncConnection[TupleRow]]:
