@@ -23,10 +23,13 @@ async def test_a_connection_that_died_while_it_rested_is_passed_over(
 
 
 async def test_what_raises_is_rolled_back(database: Database, scope: Scope) -> None:
-    with pytest.raises(LookupError):
+    async def half() -> None:
         async with database.transaction(scope) as tx:
             await tx.connection.execute("insert into event_head values (current_workspace(), 7)")
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await half()
     async with database.transaction(scope) as tx:
         cursor = await tx.connection.execute("select count(*) from event_head")
         assert await cursor.fetchone() == (0,)
