@@ -1,20 +1,27 @@
-"""What is there because its folder is there: domains and connectors."""
+"""What is there because its folder is there: domains and connectors.
+
+The analytics, which bring numpy and Arrow, are imported by those who ask for metrics: commands begin without them.
+"""
+
+from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import isthmus.connectors
 import isthmus.console
 import isthmus.domains
-from isthmus.analytics import Catalog, Credits, Ledgers, Metric
 from isthmus.gateway import Route
 from isthmus.kernel.marks import Domain
 from isthmus.store.schema import Schema
 from isthmus.sync.connector import Connector
+
+if TYPE_CHECKING:
+    from isthmus.analytics import Catalog, Ledgers
 
 T = TypeVar("T")
 
@@ -92,6 +99,8 @@ def _declared(name: str, kind: type[T]) -> Iterator[T]:
 @cache
 def catalog() -> Catalog:
     """Return what all domains publish and ask; raises UnknownRelation or UnknownColumn when these do not fit."""
+    from isthmus.analytics import Catalog, Credits, Metric
+
     metrics = (*_declared("METRICS", Metric), *(each.metric for each in _declared("CREDITS", Credits)))
     published = tuple(each.publishes for each in _declared("CREDITS", Credits) if each.publishes)
     return Catalog(schema(), metrics, published)
@@ -99,4 +108,6 @@ def catalog() -> Catalog:
 
 def ledgers() -> Ledgers:
     """Return where credit is kept, for one program; what a domain publishes others ask for by its name."""
+    from isthmus.analytics import Credits, Ledgers
+
     return Ledgers({each.publishes.name: each for each in _declared("CREDITS", Credits) if each.publishes})
