@@ -162,7 +162,9 @@ async def test_what_cannot_be_stored_is_kept_with_its_reason_and_the_rest_is_sto
 async def test_each_wrong_value_has_its_own_reason(
     store: Store, scope: Scope, field: str, value: Json, code: str
 ) -> None:
-    result = await one(store, scope, lead(**{field: value}))
+    wrong = lead()
+    wrong.fields[field] = value
+    result = await one(store, scope, wrong)
     assert result.created == 0
     assert code in {each.code for each in result.rejects[0].faults}
 
