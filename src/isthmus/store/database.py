@@ -84,7 +84,7 @@ class Database:
                     raise
                 await connection.commit()
         except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
-            if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected):
+            if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.QueryCanceled):
                 raise
             raise DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.") from error
 
