@@ -20,7 +20,7 @@ from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
 from isthmus.app.engines import Engines
 from isthmus.app.http import build
-from isthmus.auth.sessions import create_admin_link, session_digest
+from isthmus.auth.sessions import create_admin_link, end_session, session_digest
 from isthmus.gateway import Services
 from isthmus.store.database import Database, Scope
 from isthmus.stream.relay import Relay
@@ -183,3 +183,12 @@ class Site:
 
         self.do(make())
         return Who(workspace, token)
+
+    def sign_out(self, who: Who) -> None:
+        """End a session from elsewhere."""
+
+        async def end() -> None:
+            async with self.database.transaction(self.scope(who.workspace)) as tx:
+                assert await end_session(tx, who.token)
+
+        self.do(end())

@@ -46,6 +46,16 @@ def test_signing_out_ends_the_session(window: Window, site: Site, full: int) -> 
     expect(page).to_have_url(f"{site.url}/sign-in?next=/")
 
 
+def test_an_open_page_notices_that_its_session_has_ended(window: Window, site: Site, full: int) -> None:
+    who = site.sign_in(full, "owner")
+    page = window(who).new_page()
+    page.route("**/overview/live*", lambda route: route.fulfill(status=401))
+    page.goto(site.url)
+    expect(page.locator("#stamp-word")).to_have_text("Last seen", timeout=15_000)
+    site.sign_out(who)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in", timeout=20_000)
+
+
 def test_everything_is_there_without_script(window: Window, site: Site, owner: Who) -> None:
     page = window(owner, script=False).new_page()
     page.goto(site.url)

@@ -20,7 +20,7 @@ from isthmus.store.database import Database, Scope
 PANELS = ("headline", "running", "figures", "credit", "cases", "systems", "domains", "changes")
 TICK_S = 0.5
 BEAT_TICKS = 10
-LIFE_TICKS = 1_200
+LIFE_TICKS = 240
 DIGEST_CHARACTERS = 10
 
 
@@ -69,7 +69,7 @@ class Board:
     ) -> AsyncGenerator[bytes]:
         """Yield server-sent events with the panels that differ from those the page has, named by their digests.
 
-        Ends after ten minutes, so that the next request proves again who is watching.
+        Ends after two minutes, so that the next request proves again who is watching.
         """
         scene = self._scenes.setdefault((viewer, origin), _Scene())
         scene.watchers += 1

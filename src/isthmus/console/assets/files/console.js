@@ -38,14 +38,21 @@ const place = (panel, [digest, html]) => {
 };
 
 let stream = null;
+let silence = 0;
 const say = (word, on) => {
   at("stamp-word").textContent = word;
   at("lamp").classList.toggle("on", on);
 };
+
+/* A stream that was refused: either the session has ended, which the next page says, or it is tried again. */
+const again = async () => {
+  const answer = await fetch("/api/v1/me").catch(() => null);
+  if (answer?.status === 401) location.reload();
+  else if (!document.hidden) connect();
+};
 const connect = () => {
   const have = panels().map((each) => `${each.dataset.panel}.${each.dataset.digest}`).join(",");
-  const asked = new URLSearchParams({ model: live.dataset.model, have });
-  stream = new EventSource(`/overview/live?${asked}`);
+  stream = new EventSource(`/overview/live?${new URLSearchParams({ model: live.dataset.model, have })}`);
   stream.onmessage = (event) => {
     const told = JSON.parse(event.data);
     for (const [name, drawn] of Object.entries(told.panels)) {
@@ -53,11 +60,14 @@ const connect = () => {
       if (panel) place(panel, drawn);
     }
     at("stamp-time").textContent = told.now;
+    clearTimeout(silence);
+    silence = 0;
     say("Live", true);
   };
   stream.onerror = () => {
-    say("Last seen", false);
-    if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 3000 + Math.random() * 4000);
+    silence ||= setTimeout(() => say("Last seen", false), 4000);
+    if (stream?.readyState !== EventSource.CLOSED) return;
+    setTimeout(again, 2000 + Math.random() * 3000);
   };
 };
 const close = () => {
