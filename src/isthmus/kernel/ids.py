@@ -3,6 +3,7 @@
 Both forms sort by the time they were made.
 """
 
+from struct import Struct
 from uuid import UUID
 
 from isthmus.kernel.errors import Invalid
@@ -11,6 +12,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 _LENGTH = 26
 ENTROPY_BYTES = 10
+_TAIL, _RAW = Struct(">xxQ"), Struct(">QQ")
 
 
 class InvalidId(Invalid):
@@ -31,13 +33,16 @@ def mint_many(*, unix_ms: int, count: int, entropy: bytes) -> list[UUID]:
 
     Within one millisecond the 12 bits after the version count upwards, so that a batch keeps its order.
     """
-    ids: list[UUID] = []
-    for index in range(count):
-        at = unix_ms + (index >> 12)
-        tail = int.from_bytes(entropy[index * ENTROPY_BYTES + 2 : (index + 1) * ENTROPY_BYTES], "big")
-        head = (at << 16 | 0x7000 | index & 0xFFF) << 64
-        ids.append(UUID(int=head | 0x8000000000000000 | tail & 0x3FFFFFFFFFFFFFFF))
-    return ids
+    return [UUID(bytes=each) for each in mint_raw(unix_ms=unix_ms, count=count, entropy=entropy)]
+
+
+def mint_raw(*, unix_ms: int, count: int, entropy: bytes) -> list[bytes]:
+    """Return the ids of `mint_many` as 16 bytes each, for where making UUIDs would cost more than all the rest."""
+    tails = _TAIL.iter_unpack(entropy[: count * ENTROPY_BYTES])
+    return [
+        _RAW.pack((unix_ms + (index >> 12)) << 16 | 0x7000 | index & 0xFFF, 1 << 63 | tail & 0x3FFFFFFFFFFFFFFF)
+        for index, (tail,) in enumerate(tails)
+    ]
 
 
 def text_of(prefix: str, uuid: UUID) -> str:

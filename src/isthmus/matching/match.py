@@ -5,7 +5,7 @@ value of a stronger handle than the one that hit is somebody else. Writers that 
 other, so that two observations of one human at the same moment become one record.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import LiteralString, TypeAlias, cast
@@ -16,6 +16,7 @@ import msgspec
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.ids import ENTROPY_BYTES, mint_many
 from isthmus.kernel.marks import RecordType
+from isthmus.store.bulk import release
 from isthmus.store.database import Transaction
 from isthmus.store.prepare import Prepared, Row
 from isthmus.store.schema import index_column
@@ -42,10 +43,11 @@ async def match(tx: Transaction, prepared: Prepared, *, entropy: Callable[[int],
 
     Each link made is written down with its evidence, so that it can be explained and undone.
     """
+    await _lock(tx, _buckets(prepared))
+    await _release_known(tx, prepared)
     strangers = [row for row in prepared.rows if row.record_id is None]
     if not strangers:
         return
-    await _lock(tx, {index[0] for row in strangers for index in row.indexes if index is not None})
     holders = _Holders()
     await _look_up(tx, prepared.type, strangers, holders)
     named: dict[tuple[str, str], UUID] = {}
@@ -68,6 +70,54 @@ async def match(tx: Transaction, prepared: Prepared, *, entropy: Callable[[int],
         holders.note(row.record_id, row.indexes)
     prepared.merged = [row for row, *_ in links]
     await _write_links(tx, prepared.type, links, entropy)
+
+
+def _buckets(prepared: Prepared) -> set[int]:
+    columns = prepared.block.indexes if prepared.block is not None else []
+    strangers = (row for row in prepared.rows if row.record_id is None)
+    return {
+        index[0] for group in (*columns, *(row.indexes for row in strangers)) for index in group if index is not None
+    }
+
+
+async def _release_known(tx: Transaction, prepared: Prepared) -> None:
+    """Let the rows of the block that share a handle with anything leave it: they are matched one by one."""
+    block = prepared.block
+    if block is None or not len(block):
+        return
+    shared: set[int] = set()
+    asking: Sequence[int] = range(len(block))
+    for position, declared in enumerate(prepared.type.handles):
+        column = block.indexes[position]
+        others = [row.indexes[position] for row in prepared.rows if row.record_id is None]
+        shared.update(_repeated(column, others))
+        asked = [n for n in asking if column[n] is not None]
+        known = await _known(tx, prepared.type, position, [column[n] for n in asked])
+        shared.update(n for n in asked if column[n] in known)
+        if declared.required:
+            asking = [n for n in asking if column[n] is None]
+    release(prepared, sorted(shared))
+
+
+def _repeated(column: Sequence[bytes | None], others: Sequence[bytes | None]) -> list[int]:
+    """Return where a column has what it has elsewhere too, or what the others have."""
+    given = [each for each in column if each is not None]
+    taken = set(others)
+    if len(set(given)) == len(given) and taken.isdisjoint(given):
+        return []
+    times = Counter(given)
+    return [n for n, each in enumerate(column) if each is not None and (times[each] > 1 or each in taken)]
+
+
+async def _known(
+    tx: Transaction, record_type: RecordType, position: int, indexes: Sequence[bytes | None]
+) -> set[bytes | None]:
+    if not indexes:
+        return set()
+    wanted = [each for each in indexes if each is not None]
+    statement = _lookup(record_type, position, ())
+    cursor = await tx.connection.execute(statement, (b"".join(wanted), len(wanted) - 1), prepare=False)
+    return {held[position] for _, *held in await cursor.fetchall()}
 
 
 class _Holders:

@@ -6,7 +6,7 @@ the plain form already, so each normaliser first looks for that; types are check
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from isthmus.kernel.money import MINOR_DIGITS, InvalidMoney, Money
 from isthmus.vault import normal_form
 
 Normaliser: TypeAlias = Callable[[Json], Json]
+ColumnNormaliser: TypeAlias = Callable[[Sequence[Json]], Sequence[Json]]
 # The common form of an address; what it does not match is judged by the full grammar.
 _PLAIN_EMAIL = re.compile(r"[a-z0-9_%+-]+(?:\.[a-z0-9_%+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}")
 _LOCAL_MAX = 64
@@ -43,6 +44,16 @@ def normaliser(declared: Field) -> Normaliser | None:
         return _HANDLES[declared.handle.normal]
     found = _COLUMNS.get(declared.column)
     return _not_negative(found) if found and NOT_NEGATIVE in declared.marks else found
+
+
+def column_normaliser(declared: Field) -> ColumnNormaliser:
+    """Return what `normaliser` does for a whole column in which None stays None; raises ValueFault."""
+    one = normaliser(declared)
+    if one is None:
+        return lambda column: column
+    if one is _text:
+        return lambda column: [value.strip() if isinstance(value, str) else value for value in column]
+    return lambda column: [None if value is None else one(value) for value in column]
 
 
 def _text(value: Json) -> Json:

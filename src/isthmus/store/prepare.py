@@ -5,11 +5,13 @@ speak of the same fields go column by column; a value that has no stored form se
 its faults are found.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
+from itertools import repeat
 from uuid import UUID
 
 import msgspec
@@ -18,6 +20,7 @@ from isthmus.kernel.errors import Fault, IsthmusError
 from isthmus.kernel.hlc import evidence
 from isthmus.kernel.marks import Json, RecordType
 from isthmus.kernel.money import InvalidMoney
+from isthmus.store.columns import Block, ColumnReader, Columns, joined
 from isthmus.store.normal import ValueFault, canonical_amount, normaliser
 from isthmus.store.observation import Observation
 from isthmus.vault import WorkspaceKeys, blind_index, normal_form
@@ -27,7 +30,7 @@ __all__ = ["Prepared", "Preparer", "Reject", "Rejected", "Row", "canonical_amoun
 DIGEST_BYTES = 16
 _EXTERNAL_ID_MAX = 500
 _NUL = b"\\u0000"
-_encoder = msgspec.json.Encoder()
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(slots=True)
@@ -84,13 +87,24 @@ class Reject:
 
 @dataclass(slots=True)
 class Prepared:
-    """One batch of one record type."""
+    """One batch of one record type; `block` holds the rows that came as columns and need nothing special."""
 
     type: RecordType
     rows: list[Row]
     rejects: list[Reject]
     unchanged: int = 0
     merged: list[Row] = field(default_factory=list[Row])
+    block: Block | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Columns read: JSON of both parts and blind indexes by handle for each row, and which rows have a fault."""
+
+    open_json: list[bytes]
+    personal_json: list[bytes]
+    indexes: list[list[bytes | None]]
+    wrong: set[int]
 
 
 class Preparer:
@@ -106,6 +120,7 @@ class Preparer:
             if each.handle
         ]
         self._normalisers = {each.name: normaliser(each) for each in record_type.fields}
+        self._readers = {each.name: ColumnReader(each) for each in record_type.fields}
         self._personal = frozenset(each.name for each in record_type.personal_fields)
         self._open_part, self._personal_part = record_type.open_part, record_type.personal_part
 
@@ -125,13 +140,40 @@ class Preparer:
             place = (each.system, each.external_id, hlc)
             if place in places:
                 prepared.unchanged += 1
-            elif not 0 < len(each.external_id) <= _EXTERNAL_ID_MAX or "\0" in each.external_id:
+            elif _is_bad_id(each.external_id):
                 prepared.rejects.append(Reject(each, (_BAD_ID,)))
             else:
                 places.add(place)
                 shapes[tuple(each.fields)].append((each, hlc))
         for names, group in shapes.items():
             self._group(names, group, prepared)
+        return prepared
+
+    def prepare_columns(self, columns: Columns, *, since: datetime | None, until: datetime) -> Prepared:
+        """Return a block of the rows that can go by column; all others are prepared one by one."""
+        count = len(columns)
+        if any(name not in self._readers for name in columns.fields):
+            every = [columns.observation(position) for position in range(count)]
+            return self.prepare(every, since=since, until=until)
+        read = self._read(columns.fields, count)
+        special = read.wrong | _special_ids(columns.external_ids)
+        stamps = [columns.at] * count if columns.at is None or isinstance(columns.at, datetime) else columns.at
+        known = {at: evidence(claimed_at=at, since=since, until=until) for at in set(stamps)}
+        block = Block(
+            source=columns,
+            positions=list(range(count)),
+            hlcs=[known[at] for at in stamps],
+            open_json=read.open_json,
+            personal_json=read.personal_json,
+            digests=[
+                self._digest(b"%b\0%b\0000" % each) for each in zip(read.open_json, read.personal_json, strict=True)
+            ],
+            indexes=read.indexes,
+        )
+        block.drop(special)
+        others = [columns.observation(position) for position in sorted(special)]
+        prepared = self.prepare(others, since=since, until=until)
+        prepared.block = block
         return prepared
 
     def index(self, name: str, value: str) -> bytes | None:
@@ -142,73 +184,51 @@ class Preparer:
         return None
 
     def _group(self, names: tuple[str, ...], group: list[tuple[Observation, int]], prepared: Prepared) -> None:
-        """Prepare observations that speak of the same fields; whatever has a fault goes the slow way by itself."""
-        columns = self._columns(names, [each.fields for each, _ in group])
-        if columns is None:
-            for one in group:
-                self._single(names, one, prepared)
+        """Prepare observations that speak of the same fields."""
+        if any(name not in self._readers for name in names):
+            prepared.rejects += [self._refuse(each) for each, _ in group]
             return
-        try:
-            self._rows(columns, group, prepared)
-        except (msgspec.ValidationError, InvalidMoney, ValueFault):
-            for one in group:
-                self._single(names, one, prepared)
-
-    def _columns(self, names: tuple[str, ...], values: Sequence[dict[str, Json]]) -> dict[str, list[Json]] | None:
-        """Return normal columns by field name, or None when some value has no stored form."""
-        columns: dict[str, list[Json]] = {}
-        for name in names:
-            if name not in self._normalisers:
-                return None
-            column = [each[name] for each in values]
-            normal = self._normalisers[name]
-            if normal is not None:
-                try:
-                    column = [None if value is None else normal(value) for value in column]
-                except ValueFault:
-                    return None
-            columns[name] = column
-        return columns
-
-    def _single(self, names: tuple[str, ...], one: tuple[Observation, int], prepared: Prepared) -> None:
-        try:
-            fields = self.normalise(one[0].fields)
-            self._rows({name: [fields[name]] for name in names}, [one], prepared)
-        except Rejected as error:
-            prepared.rejects.append(Reject(one[0], error.faults))
-        except (msgspec.ValidationError, InvalidMoney, ValueFault):
-            faults = tuple(self._type_faults(one[0].fields)) or (_NUL_FAULT,)
-            prepared.rejects.append(Reject(one[0], faults))
-
-    def _rows(self, columns: dict[str, list[Json]], group: list[tuple[Observation, int]], prepared: Prepared) -> None:
-        opened = _encoded({name: each for name, each in columns.items() if name not in self._personal}, self._open_part)
-        personal = _encoded(
-            {name: each for name, each in columns.items() if name in self._personal}, self._personal_part
-        )
-        opened = opened or [b"{}"] * len(group)
-        personal = personal or [b""] * len(group)
-        indexes = self._indexes(columns, len(group))
-        key = self._digest_key
-        for (each, hlc), open_json, personal_json, index in zip(group, opened, personal, indexes, strict=True):
+        read = self._read({name: [each.fields[name] for each, _ in group] for name in names}, len(group))
+        indexes = zip(*read.indexes, strict=True) if read.indexes else repeat(())
+        rows = zip(group, read.open_json, read.personal_json, indexes, strict=False)
+        for position, ((each, hlc), open_json, personal_json, index) in enumerate(rows):
+            if position in read.wrong:
+                prepared.rejects.append(self._refuse(each))
+                continue
             content = b"%b\0%b\0%d" % (open_json, personal_json, each.deleted)
             if each.links:
                 content += repr(
                     sorted((name, link.system, link.external_id) for name, link in each.links.items())
                 ).encode()
-            digest = blake2b(content, key=key, digest_size=DIGEST_BYTES).digest()
-            prepared.rows.append(Row(each, open_json, personal_json, digest, index, hlc))
+            prepared.rows.append(Row(each, open_json, personal_json, self._digest(content), index, hlc))
 
-    def _indexes(self, columns: dict[str, list[Json]], count: int) -> Iterable[tuple[bytes | None, ...]]:
-        if not self._handles:
-            return [()] * count
-        found: list[list[bytes | None]] = []
-        for name, _, key in self._handles:
-            values = columns.get(name)
-            if values is None:
-                found.append([None] * count)
-            else:
-                found.append([blind_index(each, key=key) if isinstance(each, str) else None for each in values])
-        return zip(*found, strict=True)
+    def _read(self, columns: Mapping[str, Sequence[Json]], count: int) -> _Read:
+        """Normalise, check and encode columns of known fields, in the order of their declaration."""
+        opened: dict[str, list[bytes]] = {}
+        personal: dict[str, list[bytes]] = {}
+        normal: dict[str, Sequence[Json]] = {}
+        wrong: set[int] = set()
+        for name, reader in self._readers.items():
+            if name in columns:
+                encoded, normal[name], bad = reader.read(columns[name])
+                (personal if name in self._personal else opened)[name] = encoded
+                wrong.update(bad)
+        none: list[Json] = [None] * count
+        indexes = [
+            [blind_index(each, key=key) if isinstance(each, str) else None for each in normal.get(name, none)]
+            for name, _, key in self._handles
+        ]
+        return _Read(joined(opened, count), joined(personal, count) if personal else [b""] * count, indexes, wrong)
+
+    def _digest(self, content: bytes) -> bytes:
+        return blake2b(content, key=self._digest_key, digest_size=DIGEST_BYTES).digest()
+
+    def _refuse(self, observation: Observation) -> Reject:
+        """Return an observation that cannot be stored with all its faults."""
+        try:
+            return Reject(observation, tuple(self._type_faults(self.normalise(observation.fields))))
+        except Rejected as error:
+            return Reject(observation, error.faults)
 
     def normalise(self, fields: dict[str, Json]) -> dict[str, Json]:
         """Return the fields in the one form in which they are stored and compared; raises Rejected with every fault."""
@@ -233,21 +253,10 @@ class Preparer:
         for name, value in values.items():
             part = self._personal_part if name in self._personal else self._open_part
             try:
-                msgspec.convert({name: value}, part)
+                if _NUL in msgspec.json.encode(msgspec.convert({name: value}, part)):
+                    yield Fault(pointer=f"/{name}", code="nul", detail="Remove the NUL characters from the text.")
             except (msgspec.ValidationError, InvalidMoney) as error:
                 yield _fault(f"/{name}", str(error))
-
-
-def _encoded(columns: dict[str, list[Json]], part: type[msgspec.Struct]) -> list[bytes]:
-    """Return one JSON object for each row of the columns, checked against a part of the record type."""
-    if not columns:
-        return []
-    names = tuple(columns)
-    rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    lines = _encoder.encode_lines(msgspec.convert(rows, list[part]))
-    if _NUL in lines:
-        raise ValueFault("nul", _NUL_FAULT.detail)
-    return lines.split(b"\n")[: len(rows)]
 
 
 def _fault(pointer: str, message: str) -> Fault:
@@ -256,5 +265,24 @@ def _fault(pointer: str, message: str) -> Fault:
     return Fault(pointer=inner or pointer, code="invalid-value", detail=f"{text}.")
 
 
-_BAD_ID = Fault(pointer="/external_id", code="invalid", detail=f"Give 1 to {_EXTERNAL_ID_MAX} characters without NUL.")
-_NUL_FAULT = Fault(pointer="/", code="nul", detail="Remove the NUL characters from the text.")
+def _is_bad_id(external_id: str) -> bool:
+    return not 0 < len(external_id) <= _EXTERNAL_ID_MAX or _CONTROL.search(external_id) is not None
+
+
+def _special_ids(external_ids: Sequence[str]) -> set[int]:
+    """Return the positions of ids that cannot be stored, and of those that stand there more than once."""
+    special: set[int] = set()
+    if len(set(external_ids)) != len(external_ids):
+        times = Counter(external_ids)
+        special.update(position for position, each in enumerate(external_ids) if times[each] > 1)
+    lengths = {len(each) for each in external_ids}
+    if 0 in lengths or max(lengths, default=0) > _EXTERNAL_ID_MAX or _CONTROL.search("".join(external_ids)):
+        special.update(position for position, each in enumerate(external_ids) if _is_bad_id(each))
+    return special
+
+
+_BAD_ID = Fault(
+    pointer="/external_id",
+    code="invalid",
+    detail=f"Give 1 to {_EXTERNAL_ID_MAX} characters without control characters.",
+)

@@ -18,9 +18,11 @@ import msgspec
 
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Fault, Unavailable
-from isthmus.kernel.ids import ENTROPY_BYTES, mint_many
+from isthmus.kernel.ids import ENTROPY_BYTES, mint_many, mint_raw
 from isthmus.kernel.marks import Json, RecordType
+from isthmus.store.bulk import copy_rows, land_block, write_block
 from isthmus.store.cases import CaseChange, write_cases
+from isthmus.store.columns import Block
 from isthmus.store.database import Transaction
 from isthmus.store.fold import Claim, State, fold, open_cases, step
 from isthmus.store.prepare import Prepared, Preparer, Reject, Row
@@ -38,10 +40,16 @@ cross join lateral (
 ) as r
 """
 _SEEN: LiteralString = """
-update ref set seen = wanted.hlc
+insert into ref as r (workspace, type, system, external_id, record_id, digest, hlc, seen, version, deleted)
+select old.workspace, old.type, old.system, old.external_id, record_id, digest, old.hlc, wanted.hlc, version, deleted
 from unnest(%s::text[], %s::text[], %s::bigint[]) as wanted(system, external_id, hlc)
-where ref.workspace = current_workspace() and ref.type = %s and ref.system = wanted.system
-  and ref.external_id = wanted.external_id and ref.seen < wanted.hlc
+cross join lateral (
+    select * from ref where workspace = (select current_workspace()) and type = %s and system = wanted.system
+       and external_id = wanted.external_id
+    offset 0
+) as old
+order by old.system, old.external_id
+on conflict (workspace, type, system, external_id) do update set seen = greatest(r.seen, excluded.seen)
 """
 _ECHO: LiteralString = """
 insert into claim (workspace, record_id, hlc, system, external_id, type, fields, sealed, subject, basis, deleted, actor,
@@ -50,8 +58,11 @@ select workspace, record_id, wanted.seen, system, external_id, type, fields, sea
        cause
 from unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
      as wanted(record, of_system, id, spoken, seen)
-join claim on claim.workspace = current_workspace() and claim.record_id = wanted.record
-          and claim.system = wanted.of_system and claim.external_id = wanted.id and claim.hlc = wanted.spoken
+cross join lateral (
+    select * from claim where workspace = (select current_workspace()) and record_id = wanted.record
+       and system = wanted.of_system and external_id = wanted.id and hlc = wanted.spoken
+    offset 0
+) as old
 on conflict do nothing
 """
 _Map = dict[str, Json]
@@ -79,14 +90,17 @@ class PutResult:
 
 async def land(tx: Transaction, prepared: Prepared) -> None:
     """Drop what repeats the system's last word, and name the records of the external ids that are known."""
+    await land_block(tx, prepared)
+    if not prepared.rows:
+        return
     await _link(tx, prepared)
-    systems = [row.observation.system for row in prepared.rows]
-    external_ids = [row.observation.external_id for row in prepared.rows]
+    named = [row.observation for row in prepared.rows if not row.known]
+    systems, external_ids = [each.system for each in named], [each.external_id for each in named]
     cursor = await tx.connection.execute(_REFS, (systems, external_ids, prepared.type.name))
     known = {(system, ref): rest for system, ref, *rest in await cursor.fetchall()}
-    kept: list[Row] = []
+    kept = [row for row in prepared.rows if row.known]
     seen: list[tuple[str, str, int]] = []
-    for row in prepared.rows:
+    for row in (row for row in prepared.rows if not row.known):
         ref = known.get((row.observation.system, row.observation.external_id))
         if ref is not None:
             record_id, digest, hlc, last_seen = ref
@@ -142,7 +156,10 @@ def _links(prepared: Prepared) -> Iterator[tuple[Row, str, str, str, str]]:
 
 
 async def write(tx: Transaction, vault: Vault, prepared: Prepared, preparer: Preparer) -> PutResult:
-    """Store rows whose records are known; raises Raced when the transaction has to be tried again."""
+    """Store rows whose records are known; raises Raced when the transaction has to be tried again.
+
+    Of a block the created records are counted and not listed.
+    """
     result = PutResult(unchanged=prepared.unchanged, rejects=prepared.rejects)
     groups: dict[UUID, list[Row]] = defaultdict(list)
     for row in prepared.rows:
@@ -150,6 +167,7 @@ async def write(tx: Transaction, vault: Vault, prepared: Prepared, preparer: Pre
             message = "a row without a record reached write(): match it first"
             raise AssertionError(message)
         groups[row.record_id].append(row)
+    result.created += await write_block(tx, prepared)
     plain = [rows[0] for rows in groups.values() if len(rows) == 1 and rows[0].fresh and _simple(rows[0])]
     folded = {
         record: rows for record, rows in groups.items() if len(rows) > 1 or not (rows[0].fresh and _simple(rows[0]))
@@ -182,6 +200,8 @@ def anticipate(vault: Vault, prepared: Prepared, *, workspace: int, now: datetim
 
     A candidate that turns out to mean a known record stays reserved, with its key, for the day the link is undone.
     """
+    if prepared.block is not None:
+        _anticipate_block(vault, prepared.type, prepared.block, workspace=workspace, now=now)
     strangers = [row for row in prepared.rows if row.record_id is None]
     count = len(strangers)
     candidates = mint_many(unix_ms=milliseconds(now), count=count, entropy=entropy(count * ENTROPY_BYTES))
@@ -201,6 +221,14 @@ def anticipate(vault: Vault, prepared: Prepared, *, workspace: int, now: datetim
     for row in strangers:
         row.sealed = next(sealed) if row.personal_json else None
         row.sealed_payload = next(sealed) if row.observation.payload else None
+
+
+def _anticipate_block(vault: Vault, record_type: RecordType, block: Block, *, workspace: int, now: datetime) -> None:
+    count = len(block)
+    block.ids = mint_raw(unix_ms=milliseconds(now), count=count, entropy=entropy(count * ENTROPY_BYTES))
+    if record_type.personal_fields and block.ids:
+        block.sealed = vault.seal_new(workspace=workspace, subjects=block.ids, values=block.personal_json)
+    copy_rows(block)
 
 
 def _stage_plain(rows: Sequence[Row]) -> list[Staged]:

@@ -20,12 +20,12 @@ create temporary table if not exists stage (
     ordinal integer, record_id uuid, system text, external_id text, hlc bigint, digest bytea, version text,
     said jsonb, said_sealed bytea, subject uuid, basis jsonb, claim_deleted boolean, payload bytea,
     writes_record boolean, fresh boolean, new_ref boolean, record jsonb, record_sealed bytea, gone boolean,
-    changed text,    index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
+    changed text, index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
 ) on commit delete rows
 """
 COPY: LiteralString = "copy stage from stdin (format binary)"
-_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
-_TRAILER = struct.pack(">h", -1)
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+COPY_TRAILER = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
 _JSONB = b"\1"
 _COLUMNS = 20 + INDEXES_MAX
@@ -64,7 +64,7 @@ class Staged:
 
 def binary(rows: Iterable[Staged]) -> Iterator[bytes]:
     """Yield the rows in PostgreSQL's binary COPY format, in blocks of about a mebibyte."""
-    block: list[bytes] = [_HEADER]
+    block: list[bytes] = [COPY_HEADER]
     size = 0
     for ordinal, row in enumerate(rows):
         piece = _row(ordinal, row)
@@ -73,7 +73,7 @@ def binary(rows: Iterable[Staged]) -> Iterator[bytes]:
         if size > _BATCH_BYTES:
             yield b"".join(block)
             block, size = [], 0
-    block.append(_TRAILER)
+    block.append(COPY_TRAILER)
     yield b"".join(block)
 
 
@@ -136,7 +136,7 @@ def rewrite_statement(record_type: RecordType) -> LiteralString:
 
 
 def _statement(record_type: RecordType, template: str) -> LiteralString:
-    own = [(name, expression) for field in record_type.open_fields for name, expression in _expressions(field)]
+    own = [(name, expression) for field in record_type.open_fields for name, expression in expressions(field)]
     own += [(index_column(field), f"s.index_{n}") for n, field in enumerate(record_type.handles)]
     parts = {
         "table": record_type.table,
@@ -150,7 +150,7 @@ def _statement(record_type: RecordType, template: str) -> LiteralString:
     return cast("LiteralString", template.format_map(parts))
 
 
-def _expressions(field: Field) -> list[tuple[str, str]]:
+def expressions(field: Field) -> list[tuple[str, str]]:
     """Return (column, expression over the spoken JSON): plain look-ups cost a fifth of unfolding the object."""
     name, key = field.name, f"s.spoken->>'{field.name}'"
     match field.column:

@@ -1,14 +1,16 @@
-"""The one way in: observations are prepared, landed, matched and written, and what cannot be stored is kept with its reason."""
+"""The one way in: observations are prepared, landed, matched and written; what cannot be stored is kept with why."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from psycopg import errors
 
 from isthmus.kernel.marks import RecordType
 from isthmus.matching.match import match
+from isthmus.store.columns import Columns
 from isthmus.store.database import Database, Scope, Transaction
 from isthmus.store.observation import Observation
 from isthmus.store.prepare import Prepared, Preparer
@@ -17,6 +19,7 @@ from isthmus.store.rejected import keep_rejects
 from isthmus.store.schema import Schema
 from isthmus.vault import Vault, entropy
 
+Batch: TypeAlias = Sequence[Observation] | Columns
 TRIES_MAX = 5
 BATCH_ROWS_MAX = 5_000
 
@@ -84,31 +87,33 @@ async def put_stream(
     store: Store,
     scope: Scope,
     record_type: RecordType,
-    batches: AsyncIterable[Sequence[Observation]],
+    batches: AsyncIterable[Batch],
     *,
     interval: Interval,
     progress: Callable[[PutResult], None],
 ) -> PutResult:
     """Put a long stream of one record type, a transaction for each batch; the next is prepared while one is stored.
 
-    `progress` is called with the running totals after every commit.
+    A batch comes as observations, or faster as columns. `progress` is called with the totals after every commit.
     """
     preparer = store.preparer(record_type.name, scope.workspace)
+    source = aiter(batches)
+
+    async def following() -> tuple[Batch, Prepared] | None:
+        async for batch in source:
+            return batch, await _ready(store, scope, preparer, batch, interval)
+        return None
+
     total = PutResult()
-    ahead: asyncio.Task[tuple[Sequence[Observation], Prepared]] | None = None
-
-    async def finish(task: asyncio.Task[tuple[Sequence[Observation], Prepared]]) -> None:
-        batch, prepared = await task
-        add(total, await _put_one(store, scope, preparer, batch, prepared, interval))
-        progress(total)
-
-    async for batch in batches:
-        task = asyncio.create_task(_ready(store, scope, preparer, batch, interval))
-        if ahead is not None:
-            await finish(ahead)
-        ahead = task
-    if ahead is not None:
-        await finish(ahead)
+    ahead = asyncio.create_task(following())
+    try:
+        while (ready := await ahead) is not None:
+            ahead = asyncio.create_task(following())
+            add(total, await _put_one(store, scope, preparer, *ready, interval))
+            progress(total)
+    finally:
+        ahead.cancel()
+        await asyncio.gather(ahead, return_exceptions=True)
     return total
 
 
@@ -122,31 +127,30 @@ def add(total: PutResult, result: PutResult) -> None:
     total.rejected += len(result.rejects) + result.rejected
 
 
-async def _ready(
-    store: Store, scope: Scope, preparer: Preparer, batch: Sequence[Observation], interval: Interval
-) -> tuple[Sequence[Observation], Prepared]:
+async def _ready(store: Store, scope: Scope, preparer: Preparer, batch: Batch, interval: Interval) -> Prepared:
     """Prepare, land and seal a batch while another one is being stored."""
-    prepared = await asyncio.to_thread(preparer.prepare, batch, since=interval.since, until=interval.until)
+    prepared = await asyncio.to_thread(_prepare, preparer, batch, interval)
     async with store.database.transaction(scope) as tx:
         await land(tx, prepared)
     await asyncio.to_thread(anticipate, store.vault, prepared, workspace=scope.workspace, now=scope.now)
-    return batch, prepared
+    return prepared
+
+
+def _prepare(preparer: Preparer, batch: Batch, interval: Interval) -> Prepared:
+    if isinstance(batch, Columns):
+        return preparer.prepare_columns(batch, since=interval.since, until=interval.until)
+    return preparer.prepare(batch, since=interval.since, until=interval.until)
 
 
 async def _put_one(
-    store: Store,
-    scope: Scope,
-    preparer: Preparer,
-    batch: Iterable[Observation],
-    ready: Prepared,
-    interval: Interval,
+    store: Store, scope: Scope, preparer: Preparer, batch: Batch, ready: Prepared, interval: Interval
 ) -> PutResult:
     for attempt in range(TRIES_MAX):
         try:
             async with store.database.transaction(scope) as tx:
                 if attempt == 0:
                     return await _store_in(tx, store, preparer, ready, keep=True)
-                prepared = preparer.prepare(batch, since=interval.since, until=interval.until)
+                prepared = await asyncio.to_thread(_prepare, preparer, batch, interval)
                 return await put_in(tx, store, preparer, prepared)
         except (Raced, errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation):
             if attempt == TRIES_MAX - 1:

@@ -4,8 +4,6 @@ The associated data binds a value to its workspace and subject, so that a value 
 Every subject has a key of its own, which keeps the number of random nonces under one key far below 2^32.
 """
 
-from uuid import UUID
-
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -22,9 +20,9 @@ class SealBroken(IsthmusError):
     code, title = "seal-broken", "A sealed value does not open"
 
 
-def associated(*, workspace: int, subject: UUID) -> bytes:
-    """Return what a sealed value is bound to."""
-    return workspace.to_bytes(8, "big") + subject.bytes
+def associated(*, workspace: int, subject: bytes) -> bytes:
+    """Return what a sealed value is bound to; `subject` is the 16 bytes of its id."""
+    return workspace.to_bytes(8, "big") + subject
 
 
 def seal(plain: bytes, *, key: bytes, nonce: bytes, bound: bytes) -> bytes:

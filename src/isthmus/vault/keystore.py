@@ -54,17 +54,18 @@ class KeyStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with self._lock:
+            self._file.close()
 
-    def add(self, *, workspace: int, keys: Sequence[tuple[UUID, bytes]], nonces: bytes) -> None:
-        """Store new keys durably before anything sealed with them is; `nonces` holds 12 random bytes for each.
+    def add(self, *, workspace: int, subjects: Sequence[bytes], keys: Sequence[bytes], nonces: Sequence[bytes]) -> None:
+        """Store new keys durably before anything sealed with them is; a nonce is 12 random bytes.
 
-        A subject that has a key keeps it.
+        Subjects are the 16 bytes of their ids. One that has a key keeps it.
         """
+        wrap = self._kek.encrypt
         rows = [
-            (workspace, subject.bytes, nonce + self._kek.encrypt(nonce, key, subject.bytes))
-            for index, (subject, key) in enumerate(keys)
-            for nonce in (nonces[index * _NONCE_BYTES : (index + 1) * _NONCE_BYTES],)
+            (workspace, subject, nonce + wrap(nonce, key, subject))
+            for subject, key, nonce in zip(subjects, keys, nonces, strict=True)
         ]
         with self._lock:
             self._file.execute("begin immediate")
@@ -75,17 +76,17 @@ class KeyStore:
                 raise
             self._file.execute("commit")
 
-    def find(self, *, workspace: int, subjects: Iterable[UUID]) -> dict[UUID, bytes]:
+    def find(self, *, workspace: int, subjects: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the keys there are; an erased subject is absent. Raises WrongKey."""
-        wanted = list({subject.bytes for subject in subjects})
-        found: dict[UUID, bytes] = {}
+        wanted = list(set(subjects))
+        found: dict[bytes, bytes] = {}
         for start in range(0, len(wanted), _LOOKUP_ROWS_MAX):
             part = wanted[start : start + _LOOKUP_ROWS_MAX]
             marks = ",".join("?" * len(part))
             query = f"select subject, wrapped from data_key where workspace = ? and subject in ({marks})"  # noqa: S608 - only placeholders are joined.
             with self._lock:
                 rows: list[tuple[bytes, bytes]] = self._file.execute(query, (workspace, *part)).fetchall()
-            found.update((UUID(bytes=subject), self._unwrap(subject, wrapped)) for subject, wrapped in rows)
+            found.update((subject, self._unwrap(subject, wrapped)) for subject, wrapped in rows)
         return found
 
     def erase(self, *, workspace: int, subject: UUID) -> bool:

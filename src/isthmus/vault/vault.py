@@ -14,7 +14,7 @@ from isthmus.vault.envelope import NONCE_BYTES, associated, open_sealed, seal
 from isthmus.vault.keystore import KEY_BYTES, KeyErased, KeyStore
 
 _CACHED_KEYS_MAX = 50_000
-_WORKSPACE_SUBJECT = UUID(int=0)
+_WORKSPACE_SUBJECT = UUID(int=0).bytes
 
 
 def entropy(count: int) -> bytes:
@@ -34,13 +34,14 @@ class WorkspaceKeys:
 
 
 class Vault:
-    """Seals and opens values of subjects."""
+    """Seals and opens values of subjects. Safe to share between threads."""
 
     def __init__(self, keystore: KeyStore) -> None:
         """Use the keys of one key store."""
         self._keystore = keystore
-        self._cached: OrderedDict[tuple[int, UUID], bytes] = OrderedDict()
+        self._cached: OrderedDict[bytes, bytes] = OrderedDict()
         self._workspaces: dict[int, WorkspaceKeys] = {}
+        self._erasures = 0
         self._lock = threading.Lock()
 
     def workspace(self, workspace: int) -> WorkspaceKeys:
@@ -49,85 +50,109 @@ class Vault:
         if keys is None:
             found = self._keystore.find(workspace=workspace, subjects=(_WORKSPACE_SUBJECT,))
             if not found:
-                self._keystore.add(
-                    workspace=workspace, keys=[(_WORKSPACE_SUBJECT, entropy(KEY_BYTES))], nonces=entropy(NONCE_BYTES)
-                )
+                self._add(workspace, [_WORKSPACE_SUBJECT])
                 found = self._keystore.find(workspace=workspace, subjects=(_WORKSPACE_SUBJECT,))
             keys = self._workspaces[workspace] = WorkspaceKeys(found[_WORKSPACE_SUBJECT])
         return keys
 
     def create(self, *, workspace: int, subjects: Sequence[UUID]) -> None:
         """Make and durably store a data key for each new subject."""
-        material = entropy(len(subjects) * KEY_BYTES)
-        keys = [
-            (subject, material[index * KEY_BYTES : (index + 1) * KEY_BYTES]) for index, subject in enumerate(subjects)
-        ]
-        self._keystore.add(workspace=workspace, keys=keys, nonces=entropy(len(subjects) * NONCE_BYTES))
-        self._remember(workspace, keys)
+        raw = [subject.bytes for subject in subjects]
+        erasures = self._erasures
+        self._remember(workspace, zip(raw, self._add(workspace, raw), strict=True), erasures)
 
     def ensure(self, *, workspace: int, subjects: Sequence[UUID]) -> None:
         """Make keys for those subjects that have none."""
-        have = self.holding(workspace=workspace, subjects=subjects)
-        missing = [subject for subject in subjects if subject not in have]
-        keys = [(subject, entropy(KEY_BYTES)) for subject in missing]
-        if keys:
-            self._keystore.add(workspace=workspace, keys=keys, nonces=entropy(len(keys) * NONCE_BYTES))
+        raw = [subject.bytes for subject in subjects]
+        have = self._keys(workspace, raw)
+        missing = [subject for subject in raw if subject not in have]
+        if missing:
+            self._add(workspace, missing)
 
     def holding(self, *, workspace: int, subjects: Iterable[UUID]) -> frozenset[UUID]:
         """Return the subjects that have a key."""
-        return frozenset(self._keys(workspace, subjects))
+        wanted = {subject.bytes: subject for subject in subjects}
+        return frozenset(wanted[subject] for subject in self._keys(workspace, wanted))
+
+    def seal_new(self, *, workspace: int, subjects: Sequence[bytes], values: Sequence[bytes]) -> list[bytes]:
+        """Make a key for each new subject, store the keys durably, and seal one value for each.
+
+        Subjects are the 16 bytes of their ids; an empty value stays empty. The keys are not kept at hand.
+        """
+        keys = self._add(workspace, subjects)
+        return [
+            seal(plain, key=key, nonce=nonce, bound=associated(workspace=workspace, subject=subject)) if plain else b""
+            for subject, key, nonce, plain in zip(subjects, keys, _nonces(len(keys)), values, strict=True)
+        ]
 
     def seal_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes]:
         """Seal each value under its subject's key; raises KeyErased."""
-        keys = self._keys(workspace, {subject for subject, _ in values})
-        nonces = entropy(len(values) * NONCE_BYTES)
-        sealed: list[bytes] = []
-        for index, (subject, plain) in enumerate(values):
-            nonce = nonces[index * NONCE_BYTES : (index + 1) * NONCE_BYTES]
-            bound = associated(workspace=workspace, subject=subject)
-            sealed.append(seal(plain, key=_present(keys, subject), nonce=nonce, bound=bound))
-        return sealed
+        raw = [subject.bytes for subject, _ in values]
+        keys = self._keys(workspace, raw)
+        for subject in raw:
+            if subject not in keys:
+                raise KeyErased(
+                    f"The key of subject {UUID(bytes=subject)} was erased.",
+                    fix="An erased subject cannot be written again.",
+                )
+        return [
+            seal(plain, key=keys[subject], nonce=nonce, bound=associated(workspace=workspace, subject=subject))
+            for subject, nonce, (_, plain) in zip(raw, _nonces(len(raw)), values, strict=True)
+        ]
 
     def open_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes | None]:
         """Open each envelope; None where the subject was erased. Raises SealBroken."""
-        keys = self._keys(workspace, {subject for subject, _ in values})
+        raw = [subject.bytes for subject, _ in values]
+        keys = self._keys(workspace, raw)
         return [
             open_sealed(envelope, key=key, bound=associated(workspace=workspace, subject=subject)) if key else None
-            for subject, envelope in values
+            for subject, (_, envelope) in zip(raw, values, strict=True)
             for key in (keys.get(subject),)
         ]
 
     def erase(self, *, workspace: int, subject: UUID) -> bool:
         """Destroy a subject's key, so that nothing it sealed can ever be opened; tells whether there was one."""
+        done = self._keystore.erase(workspace=workspace, subject=subject)
         with self._lock:
-            self._cached.pop((workspace, subject), None)
-        return self._keystore.erase(workspace=workspace, subject=subject)
+            self._erasures += 1
+            self._cached.pop(associated(workspace=workspace, subject=subject.bytes), None)
+        return done
 
-    def _keys(self, workspace: int, subjects: Iterable[UUID]) -> dict[UUID, bytes]:
-        found: dict[UUID, bytes] = {}
-        missing: list[UUID] = []
+    def _add(self, workspace: int, subjects: Sequence[bytes]) -> list[bytes]:
+        keys = _cut(entropy(len(subjects) * KEY_BYTES), KEY_BYTES)
+        self._keystore.add(workspace=workspace, subjects=subjects, keys=keys, nonces=_nonces(len(keys)))
+        return keys
+
+    def _keys(self, workspace: int, subjects: Iterable[bytes]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        missing: list[bytes] = []
         with self._lock:
+            erasures = self._erasures
             for subject in subjects:
-                key = self._cached.get((workspace, subject))
+                key = self._cached.get(associated(workspace=workspace, subject=subject))
                 if key is None:
                     missing.append(subject)
                 else:
                     found[subject] = key
         if missing:
             loaded = self._keystore.find(workspace=workspace, subjects=missing)
-            self._remember(workspace, loaded.items())
+            self._remember(workspace, loaded.items(), erasures)
             found.update(loaded)
         return found
 
-    def _remember(self, workspace: int, keys: Iterable[tuple[UUID, bytes]]) -> None:
+    def _remember(self, workspace: int, keys: Iterable[tuple[bytes, bytes]], erasures: int) -> None:
+        """Keep keys at hand, unless something was erased since `erasures` was read: it could be one of them."""
         with self._lock:
-            self._cached.update(((workspace, subject), key) for subject, key in keys)
+            if erasures != self._erasures:
+                return
+            self._cached.update((associated(workspace=workspace, subject=subject), key) for subject, key in keys)
             while len(self._cached) > _CACHED_KEYS_MAX:
                 self._cached.popitem(last=False)
 
 
-def _present(keys: dict[UUID, bytes], subject: UUID) -> bytes:
-    key = keys.get(subject)
-    if key is None:
-        raise KeyErased(f"The key of subject {subject} was erased.", fix="An erased subject cannot be written again.")
-    return key
+def _cut(material: bytes, size: int) -> list[bytes]:
+    return [material[start : start + size] for start in range(0, len(material), size)]
+
+
+def _nonces(count: int) -> list[bytes]:
+    return _cut(entropy(count * NONCE_BYTES), NONCE_BYTES)

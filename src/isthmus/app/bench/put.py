@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import cast
 from uuid import UUID
 
 import psutil
@@ -27,8 +28,8 @@ from isthmus.app.bench import Bar, Outcome
 from isthmus.app.discovery import schema
 from isthmus.app.engines import Engines, EngineSettings, PostgresAccess, start_engines
 from isthmus.app.program import migrate_as_owner
+from isthmus.store.columns import Columns
 from isthmus.store.database import Database, Scope
-from isthmus.store.observation import Observation
 from isthmus.store.put import PutResult
 from isthmus.sync.ingest import BATCH_ROWS_MAX, Interval, Store, put_stream
 from isthmus.vault import KeyStore, Vault, entropy
@@ -76,6 +77,11 @@ class _Unsealed(Vault):
         """Take every subject as present."""
         del workspace
         return frozenset(subjects)
+
+    def seal_new(self, *, workspace: int, subjects: Sequence[bytes], values: Sequence[bytes]) -> list[bytes]:
+        """Return the values as they are."""
+        del workspace, subjects
+        return list(values)
 
     def seal_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes]:
         """Return the values as they are."""
@@ -199,24 +205,27 @@ async def _ours(store: Store, workspace: int, file: Path) -> tuple[PutResult, _T
         store,
         scope,
         store.schema["sales.lead"],
-        _observations(file),
+        _columns(file),
         interval=Interval(since=None, until=now),
         progress=lambda _: None,
     )
     return result, _Took(time.perf_counter() - start, time.process_time() - cpu)
 
 
-async def _observations(file: Path) -> AsyncIterator[list[Observation]]:
+async def _columns(file: Path) -> AsyncIterator[Columns]:
     names = [name for name in _COLUMNS if name != "external_id"]
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=BATCH_ROWS_MAX):
-        ids = batch.column("external_id").to_pylist()
-        values = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
-        yield [
-            Observation(
-                type="sales.lead", system="file", external_id=one, fields=dict(zip(names, row, strict=True)), at=_AT
-            )
-            for one, row in zip(ids, values, strict=True)
-        ]
+    batches = pq.ParquetFile(file).iter_batches(batch_size=BATCH_ROWS_MAX)
+
+    def following() -> Columns | None:
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        ids = cast("list[str]", batch.column("external_id").to_pylist())
+        fields = {name: batch.column(name).to_pylist() for name in names}
+        return Columns(type="sales.lead", system="file", external_ids=ids, fields=fields, at=_AT)
+
+    while (columns := await asyncio.to_thread(following)) is not None:
+        yield columns
 
 
 async def _workspace(database: Database, slug: str) -> int:

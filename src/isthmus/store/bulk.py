@@ -1,0 +1,214 @@
+"""The short way of a block: rows of one system on records that are new, stored as they were said.
+
+Whatever turns out to be known, or to share a handle, leaves the block and goes on as a row. What remains is copied into
+one temporary table, and one statement of plain inserts takes it to references, records, claims, events and audit rows.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from struct import Struct
+from typing import LiteralString, cast
+from uuid import UUID
+
+from isthmus.kernel.marks import RecordType
+from isthmus.store.columns import Block
+from isthmus.store.database import Transaction
+from isthmus.store.prepare import Prepared, Row
+from isthmus.store.schema import index_column
+from isthmus.store.staging import COPY_HEADER, COPY_TRAILER, INDEXES_MAX, expressions
+
+SEPARATOR = "\x1f"
+_STAGE: LiteralString = """
+create temporary table if not exists stage_new (
+    record_id uuid, hlc bigint, digest bytea, external_id text, said jsonb, sealed bytea,
+    index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
+) on commit delete rows;
+truncate stage_new
+"""
+_KNOWN: LiteralString = """
+with wanted as (
+    select external_id, hlc, n, substring(%(digests)s::bytea from 16 * n::integer - 15 for 16) as digest
+    from unnest(string_to_array(%(ids)s, chr(31)), string_to_array(%(hlcs)s, ',')::bigint[])
+         with ordinality as given(external_id, hlc, n)
+), known as materialized (
+    select n - 1 as n, r.*, wanted.hlc as spoken, r.digest = wanted.digest and wanted.hlc >= r.hlc as repeated
+    from wanted cross join lateral (
+        select * from ref where workspace = (select current_workspace()) and type = %(type)s and system = %(system)s
+           and external_id = wanted.external_id
+        offset 0
+    ) as r
+), seen_later as (
+    insert into ref as r (workspace, type, system, external_id, record_id, digest, hlc, seen, version, deleted)
+    select workspace, type, system, external_id, record_id, digest, hlc, spoken, version, deleted
+    from known where repeated and spoken > seen order by external_id
+    on conflict (workspace, type, system, external_id) do update set seen = greatest(r.seen, excluded.seen)
+)
+select null, null, null, null, array_agg(n) from known where repeated
+union all
+select n, record_id, hlc, seen, null from known where repeated is not true
+"""
+_LENGTH = Struct(">i")
+_NULL = b"\xff\xff\xff\xff"
+_JSONB = b"\1"
+
+
+async def land_block(tx: Transaction, prepared: Prepared) -> None:
+    """Drop what repeats the system's last word; rows with known external ids leave the block."""
+    block = prepared.block
+    if block is None or not len(block):
+        return
+    given = {
+        "type": prepared.type.name,
+        "system": block.source.system,
+        # One text or string each: an array would cost a call for each of its elements.
+        "ids": SEPARATOR.join(block.external_ids),
+        "hlcs": ",".join(map(str, block.hlcs)),
+        "digests": b"".join(block.digests),
+    }
+    cursor = await tx.connection.execute(_KNOWN, given, prepare=False)
+    (_, _, _, _, repeated), *others = await cursor.fetchall()
+    for n, record, hlc, seen, _ in others:
+        row = block_row(block, n)
+        row.record_id, row.known = record, True
+        row.echo = (hlc, seen) if hlc < row.hlc < seen else None
+        prepared.rows.append(row)
+    prepared.unchanged += len(repeated or ())
+    block.drop([*(repeated or ()), *(n for n, *_ in others)])
+
+
+def block_row(block: Block, n: int) -> Row:
+    """Return one row of a block as a row that stands by itself."""
+    return Row(
+        observation=block.source.observation(block.positions[n]),
+        open_json=block.open_json[n],
+        personal_json=block.personal_json[n],
+        digest=block.digests[n],
+        indexes=tuple(column[n] for column in block.indexes),
+        hlc=block.hlcs[n],
+        candidate=UUID(bytes=block.ids[n]) if block.ids else None,
+        sealed=(block.sealed[n] or None) if block.sealed else None,
+    )
+
+
+def release(prepared: Prepared, rows: Sequence[int]) -> None:
+    """Let rows leave the block and go on by themselves."""
+    block = prepared.block
+    if block is not None and rows:
+        prepared.rows += [block_row(block, n) for n in rows]
+        block.drop(rows)
+
+
+def copy_rows(block: Block) -> None:
+    """Make the rows ready for the stage, in PostgreSQL's binary COPY format, while there is time."""
+    fixed = Struct(">hi16siqi16si").pack
+    length = _LENGTH.pack
+    columns = 6 + len(block.indexes)
+    tails = _tails(block.indexes, len(block))
+    rows = zip(
+        block.ids,
+        block.hlcs,
+        block.digests,
+        [each.encode() for each in block.external_ids],
+        block.open_json,
+        block.sealed or [b""] * len(block),
+        tails,
+        strict=True,
+    )
+    block.copied = [
+        b"".join(
+            (
+                fixed(columns, 16, record, 8, hlc, 16, digest, len(external_id)),
+                external_id,
+                length(len(said) + 1),
+                _JSONB,
+                said,
+                length(len(sealed)) if sealed else _NULL,
+                sealed,
+                tail,
+            )
+        )
+        for record, hlc, digest, external_id, said, sealed, tail in rows
+    ]
+
+
+def _tails(indexes: Sequence[Sequence[bytes | None]], count: int) -> Sequence[bytes]:
+    head = _LENGTH.pack(16)
+    columns = [[_NULL if each is None else head + each for each in column] for column in indexes]
+    match columns:
+        case []:
+            return [b""] * count
+        case [only]:
+            return only
+        case _:
+            return [b"".join(each) for each in zip(*columns, strict=True)]
+
+
+async def write_block(tx: Transaction, prepared: Prepared) -> int:
+    """Store the rows of the block, all of which are new records; returns their number.
+
+    A writer who was faster with one of the external ids breaks a key, and the transaction has to be tried again.
+    """
+    block = prepared.block
+    if block is None or not len(block):
+        return 0
+    names = ", ".join(f"index_{n}" for n in range(len(block.indexes)))
+    copy = "copy stage_new (record_id, hlc, digest, external_id, said, sealed{}) from stdin (format binary)".format(
+        f", {names}" if names else ""
+    )
+    await tx.connection.execute(_STAGE)
+    async with tx.connection.cursor().copy(cast("LiteralString", copy)) as into:
+        await into.write(b"".join((COPY_HEADER, *block.copied, COPY_TRAILER)))
+    scope = tx.scope
+    given = {"workspace": scope.workspace, "now": scope.now, "actor": scope.actor, "cause": scope.cause}
+    statement = fresh_statement(prepared.type, frozenset(block.source.fields))
+    await tx.connection.execute(statement, {**given, "system": block.source.system}, prepare=False)
+    return len(block)
+
+
+@lru_cache(maxsize=256)
+def fresh_statement(record_type: RecordType, spoken: frozenset[str]) -> LiteralString:
+    """Return the statement that stores staged records of which the fields `spoken` were said.
+
+    Parameters: workspace, now, actor, cause, system. All names in it come from declarations, none from data.
+    """
+    if len(record_type.handles) > INDEXES_MAX:
+        message = f"{record_type.name} has more than {INDEXES_MAX} handles"
+        raise ValueError(message)
+    own = [
+        (name, expression.replace("s.spoken", "said"))
+        for declared in record_type.open_fields
+        if declared.name in spoken
+        for name, expression in expressions(declared)
+    ]
+    own += [(index_column(declared), f"index_{n}") for n, declared in enumerate(record_type.handles)]
+    parts = {
+        "table": record_type.table,
+        "type": record_type.name,
+        "columns": "".join(f", {name}" for name, _ in own),
+        "values": "".join(f", {expression}" for _, expression in own),
+        "account": "(said->>'account_id')::uuid" if "account_id" in spoken else "null::uuid",
+    }
+    return cast("LiteralString", _FRESH.format_map(parts))
+
+
+_FRESH = """
+with given as materialized (
+    select %(workspace)s::integer as workspace, %(now)s::timestamptz as at, %(actor)s::text as actor,
+           %(cause)s::text as cause, %(system)s::text as system
+), new_ref as (
+    insert into ref (workspace, type, system, external_id, record_id, digest, hlc, seen)
+    select workspace, '{type}', system, external_id, record_id, digest, hlc, hlc from stage_new, given
+), new_record as (
+    insert into {table} (workspace, id, sealed, hlc, system, created_at, updated_at{columns})
+    select workspace, record_id, sealed, hlc, system, at, at{values} from stage_new, given
+), new_claim as (
+    insert into claim (workspace, record_id, hlc, system, external_id, type, fields, sealed, actor, cause)
+    select workspace, record_id, hlc, system, external_id, '{type}', said, sealed, actor, cause from stage_new, given
+), new_event as (
+    insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
+    select workspace, 'isthmus.{type}.created.v1', '{type}', record_id, {account}, hlc, '{{}}', actor, cause, at
+    from stage_new, given
+)
+insert into audit (workspace, at, actor, action, resource, record_id, request_id, digest)
+select workspace, at, actor, 'create', '{type}', record_id, cause, digest from stage_new, given
+"""
