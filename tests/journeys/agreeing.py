@@ -60,7 +60,7 @@ class Agreement:
             parts=parts or EVERYTHING,
             sweep_every_s=0 if sweep else 86_400,
         )
-        assert run.error is None, run.error
+        assert (run.error, run.rejected) == (None, 0)
         return run
 
     async def settle(self) -> None:
@@ -72,9 +72,7 @@ class Agreement:
         """Delete in Tryton what was made there, so that the next one finds a small company."""
         for model, number in reversed(self.made):
             if self.login.find(model, ["id", "=", number]):
-                if model == OPPORTUNITIES:
-                    self.login.press(model, "cancel", number)
-                self.login.call(f"model.{model}.delete", [number])
+                self.delete_there(model, number)
 
     # On this side.
 
@@ -183,8 +181,8 @@ class Agreement:
         self.login.call(f"model.{CONTACTS}.write", [contact], {"value": value})
 
     def delete_there(self, model: str, number: int) -> None:
-        """Delete a record there; an opportunity is cancelled before, as Tryton demands."""
-        if model == OPPORTUNITIES:
+        """Delete a record there; an open opportunity is cancelled before, as Tryton demands."""
+        if model == OPPORTUNITIES and self.login.read(model, number, "state")["state"] in ("lead", "opportunity"):
             self.login.press(model, "cancel", number)
         self.login.call(f"model.{model}.delete", [number])
 

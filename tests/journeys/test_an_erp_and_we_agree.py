@@ -177,6 +177,22 @@ async def test_a_deletion_there_against_an_edit_here_waits_for_a_person(
     assert quiet(await agreement.sync())
 
 
+async def test_a_lost_deal_is_opened_again_with_other_words_and_ended_with_a_reason(agreement: Agreement) -> None:
+    number = agreement.sale_there("Jetty", amount=decimal("100.00"))
+    agreement.login.press(OPPORTUNITIES, "lost", number)
+    await agreement.settle()
+    deal = await agreement.of(DEAL, number)
+    opened: dict[str, Json] = {"stage": "needs_analysis", "name": "Jetty and crane", "amount": euros("250.00")}
+    await agreement.edit(DEAL, deal, **opened)
+    await agreement.settle()
+    assert agreement.sale(number).items() >= opened.items()
+    ended: dict[str, Json] = {"stage": "closed_lost", "name": "Jetty", "lost_reason": "built elsewhere"}
+    await agreement.edit(DEAL, deal, **ended)
+    await agreement.settle()
+    assert agreement.sale(number).items() >= ended.items()
+    assert (await agreement.ours(DEAL, deal))["won"] is False
+
+
 async def test_what_is_made_here_appears_there_once(agreement: Agreement) -> None:
     account = await agreement.create(ACCOUNT, "a-1", name="Breakwater Optics", domain="breakwater.example", city="Kiel")
     person = await agreement.create(

@@ -70,6 +70,7 @@ BUTTONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("cancelled", "lead"): ("lead",),
     ("cancelled", "opportunity"): ("lead", "opportunity"),
 }
+ENDED = ("won", "lost", "cancelled")
 # States that already are what is wanted, in Tryton's finer or coarser words.
 _ENOUGH = {("converted", "opportunity"), ("cancelled", "lost")}
 PHONES = ("phone", "mobile")
@@ -179,7 +180,7 @@ def _place(party: dict[str, Json]) -> dict[str, Json]:
 
 def _deal(row: dict[str, Json]) -> dict[str, Json]:
     state = cast("str", row["state"])
-    ended = state in ("won", "lost", "cancelled")
+    ended = state in ENDED
     end, start, reason = day(row.get("end_date")), day(row.get("start_date")), text(row.get("lost_reason"))
     fields: dict[str, Json] = {
         "name": text(row.get("description")) or f"Opportunity {row.get('number')}",
@@ -308,6 +309,9 @@ def values(wanted: dict[str, Json], *, current: dict[str, Json]) -> dict[str, Js
     """
     found = {path: value for path, value in wanted.items() if "." not in path}
     found.pop("state", None)
+    if "currency" in found and found["currency"] == at_path(current, "currency", "id"):
+        # It is fixed in Tryton once a lead has become an opportunity, and saying it again is refused as well.
+        del found["currency"]
     if "name.first" in wanted or "name.last" in wanted:
         found["name"] = _whole_name(wanted, current=current)
     if "category" in found:

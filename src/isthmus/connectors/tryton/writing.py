@@ -3,7 +3,17 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
-from isthmus.connectors.tryton.mapping import CODES, OPPORTUNITIES, PARTIES, Refusal, buttons, express, telling, values
+from isthmus.connectors.tryton.mapping import (
+    CODES,
+    ENDED,
+    OPPORTUNITIES,
+    PARTIES,
+    Refusal,
+    buttons,
+    express,
+    telling,
+    values,
+)
 from isthmus.connectors.tryton.transport import RpcFault, Transport
 from isthmus.connectors.tryton.wire import last_change
 from isthmus.kernel.marks import Json
@@ -77,24 +87,31 @@ class Writer:
         before = cast("str", (row or {}).get("state", "lead"))
         way = buttons(before, state) if state is not None else ()
         written = values(await self._resolved(wanted), current=row or {})
-        version = change.version
+        steps: list[tuple[str, list[Json]]] = [(button, []) for button in way]
         if row is None:
             number, version = await self._make(feed, wanted, written=written), None
         else:
-            number = cast("int", row["id"])
+            number, version = cast("int", row["id"]), change.version
             if written:
-                await self._change(feed, "write", number, cast("Json", written), version=version)
-                version = await self._version(feed, number) if way and version is not None else version
-        reason = ""
-        try:
-            for button in way:
-                await self._change(feed, button, number, version=version)
-                version = None
-        except RpcFault as fault:
-            if row is not None and not written:
-                raise
-            reason = f"Tryton took all but the stage: {fault.sentence}"
+                # What has ended cannot be changed in Tryton: it is opened again first, and ended last.
+                steps.insert(len(steps) if before in ENDED else 0, ("write", [cast("Json", written)]))
+        reason = await self._take(feed, number, steps, version=version, begun=row is None)
         return Written(outcome=Outcome.WRITTEN, external_id=str(number), reason=reason)
+
+    async def _take(
+        self, feed: str, number: int, steps: Sequence[tuple[str, list[Json]]], *, version: str | None, begun: bool
+    ) -> str:
+        """Go step by step; once something was written, what Tryton refuses is told, and not raised."""
+        for position, (method, more) in enumerate(steps):
+            try:
+                await self._change(feed, method, number, *more, version=version)
+            except RpcFault as fault:
+                if position or begun:
+                    return f"Tryton took only a part: {fault.sentence}"
+                raise
+            last = position == len(steps) - 1
+            version = await self._version(feed, number) if version is not None and not last else None
+        return ""
 
     async def _make(self, feed: str, wanted: dict[str, Json], *, written: dict[str, Json]) -> int:
         """Create a record, unless the answer to an earlier attempt was lost and it is there already.
