@@ -181,9 +181,11 @@ class Agreement:
         self.login.call(f"model.{CONTACTS}.write", [contact], {"value": value})
 
     def delete_there(self, model: str, number: int) -> None:
-        """Delete a record there; an open opportunity is cancelled before, as Tryton demands."""
-        if model == OPPORTUNITIES and self.login.read(model, number, "state")["state"] in ("lead", "opportunity"):
-            self.login.press(model, "cancel", number)
+        """Delete a record there; an opportunity is cancelled before, as Tryton demands, and a lost one opened first."""
+        if model == OPPORTUNITIES:
+            ways = {"lost": ("lead", "cancel"), "cancelled": ()}
+            for button in ways.get(str(self.login.read(model, number, "state")["state"]), ("cancel",)):
+                self.login.press(model, button, number)
         self.login.call(f"model.{model}.delete", [number])
 
     def sale(self, number: int) -> dict[str, Json]:

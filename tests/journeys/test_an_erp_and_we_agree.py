@@ -234,8 +234,11 @@ async def test_a_first_name_of_two_words_survives_a_system_that_knows_one_name(a
     assert f"{ours['first_name']} {ours['last_name']}" == agreement.party(human)["name"] == "Ana María Osterloh"
 
 
-async def test_a_record_deleted_here_goes_there_too(agreement: Agreement) -> None:
+@pytest.mark.parametrize("button", ["lead", "opportunity", "lost", "cancel"])
+async def test_a_record_deleted_here_goes_there_too(agreement: Agreement, button: str) -> None:
     number = agreement.sale_there("Given up here")
+    if button != "lead":
+        agreement.login.press(OPPORTUNITIES, button, number)
     await agreement.settle()
     deal = await agreement.of(DEAL, number)
     await agreement.delete(DEAL, deal)

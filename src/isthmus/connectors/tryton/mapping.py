@@ -71,6 +71,8 @@ BUTTONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("cancelled", "opportunity"): ("lead", "opportunity"),
 }
 ENDED = ("won", "lost", "cancelled")
+# The buttons after which Tryton lets an opportunity be deleted; behind a sale it never does.
+CANCELLING = {"lead": ("cancel",), "opportunity": ("cancel",), "lost": ("lead", "cancel")}
 # States that already are what is wanted, in Tryton's finer or coarser words.
 _ENOUGH = {("converted", "opportunity"), ("cancelled", "lost")}
 PHONES = ("phone", "mobile")

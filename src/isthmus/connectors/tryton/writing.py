@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from isthmus.connectors.tryton.mapping import (
+    CANCELLING,
     CODES,
     ENDED,
     OPPORTUNITIES,
@@ -130,10 +131,10 @@ class Writer:
         return number
 
     async def _delete(self, feed: str, change: Change, *, row: dict[str, Json]) -> Written:
-        """Delete; an open opportunity is cancelled first, and a party that others point to is deactivated instead."""
+        """Delete; an opportunity is cancelled first, and a party that others point to is deactivated instead."""
         number, version = cast("int", row["id"]), change.version
-        if feed == OPPORTUNITIES and row["state"] in ("lead", "opportunity"):
-            await self._change(feed, "cancel", number, version=version)
+        for button in CANCELLING.get(cast("str", row.get("state", "")), ()):
+            await self._change(feed, button, number, version=version)
             version = await self._version(feed, number)
         if feed == PARTIES and await self._transport.count(OPPORTUNITIES, [["party", "=", number]]):
             # Tryton would delete it and silently take the customer off its opportunities.
