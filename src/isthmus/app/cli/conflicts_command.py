@@ -110,7 +110,7 @@ def list_cases(
 @_personal_option
 @at_terminal
 def show_one(terminal: Terminal, case_id: str, *, show_personal: bool) -> None:
-    """Show a case: both values, who said them and when, and what the last write would do.
+    """Show both values, who said them, and when.
 
     Example: isthmus conflicts show case_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
@@ -147,7 +147,9 @@ def resolve_cases(  # noqa: PLR0913 - one parameter for each option.
     every: bool,
     dry_run: bool,
 ) -> None:
-    """Decide a case, or all that the options name. The decision is pushed, kept in the history, and can be undone.
+    """Decide a case, or all that the options name.
+
+    The decision is pushed, kept in the history, and can be undone.
 
     Example: isthmus conflicts resolve --all --type sales.deal --system billing --take --dry-run
     """
@@ -171,7 +173,9 @@ def resolve_cases(  # noqa: PLR0913 - one parameter for each option.
 @click.argument("case_id", metavar="ID")
 @at_terminal
 def undo_one(terminal: Terminal, case_id: str) -> None:
-    """Take a decision back: the former value is held again, and the case is open.
+    """Take a decision back.
+
+    The former value is held again, and the case is open.
 
     Example: isthmus conflicts undo case_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """

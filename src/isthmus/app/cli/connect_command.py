@@ -70,7 +70,9 @@ def command() -> None:
 @command.command("connectors")
 @at_terminal
 def list_connectors(terminal: Terminal) -> None:
-    """List the connectors, what each is proven against, and its settings.
+    """List the connectors and their settings.
+
+    Each says what it is proven against; fake ones are labelled.
 
     Example: isthmus connect --list
     """
@@ -116,7 +118,9 @@ def add(  # noqa: PLR0913 - one parameter for each option.
     no_delete: bool,
     no_check: bool,
 ) -> None:
-    """Connect a system. It is asked first whether it answers; if it does not, nothing is kept.
+    """Connect a system.
+
+    It is asked first whether it answers; if it does not, nothing is kept.
 
     Secrets come from a file (--secret key=@FILE), from the environment (--secret key=env:VARIABLE), or are asked for
     without showing them.
@@ -149,7 +153,9 @@ def add(  # noqa: PLR0913 - one parameter for each option.
 @every_option
 @at_terminal
 def change(terminal: Terminal, name: str, given: Given, every_s: int | None) -> None:
-    """Change settings, secrets or the schedule. What is not given stays; the system is asked whether it answers.
+    """Change settings, secrets or the schedule.
+
+    What is not given stays. The system is asked whether it answers.
 
     Example: isthmus connect set erp --secret key=@new-key.txt
     """
@@ -173,7 +179,7 @@ def change(terminal: Terminal, name: str, given: Given, every_s: int | None) -> 
 @click.argument("name")
 @at_terminal
 def show_one(terminal: Terminal, name: str) -> None:
-    """Show one connection: settings without secrets, feeds, status, last run.
+    """Show settings, feeds, status and last run.
 
     Example: isthmus connect show erp
     """
@@ -190,7 +196,7 @@ def show_one(terminal: Terminal, name: str) -> None:
 @click.argument("name")
 @at_terminal
 def check(terminal: Terminal, name: str) -> None:
-    """Ask a system whether it answers and who we are there.
+    """Ask a system whether it answers.
 
     Example: isthmus connect check erp
     """
@@ -208,7 +214,9 @@ def check(terminal: Terminal, name: str) -> None:
 @click.option("--reason", default="", help="Why, for those who see it.")
 @at_terminal
 def pause_one(terminal: Terminal, name: str, reason: str) -> None:
-    """Let a connection rest until it is resumed: nothing is pulled or pushed.
+    """Let a connection rest until it is resumed.
+
+    Nothing is pulled or pushed meanwhile.
 
     Example: isthmus connect pause erp --reason "upgrade until Monday"
     """
@@ -233,7 +241,9 @@ def resume_one(terminal: Terminal, name: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @at_terminal
 def remove_one(terminal: Terminal, name: str, *, yes: bool) -> None:
-    """Take a connection away and destroy its secrets. What it told us stays.
+    """Take a connection away, with its secrets.
+
+    What the system told us stays.
 
     Example: isthmus connect rm erp --yes
     """

@@ -115,7 +115,9 @@ def create(
     *,
     sandboxed: bool,
 ) -> None:
-    """Make a key. The key itself goes to stdout, this once; what is said about it goes to stderr.
+    """Make a key, shown this once.
+
+    The key itself goes to stdout; what is said about it goes to stderr.
 
     Example: isthmus keys create --name "BI export" --role finance.viewer --role sales.viewer --expires 90d > key.txt
     """
@@ -152,7 +154,7 @@ def create(
 @click.option("--all", "every", is_flag=True, help="Revoked and expired ones too.")
 @at_terminal
 def list_all(terminal: Terminal, *, every: bool) -> None:
-    """List keys: what they may do, until when, and when they were last used.
+    """List keys, and when they were last used.
 
     Example: isthmus keys ls --all
     """
@@ -173,7 +175,9 @@ def list_all(terminal: Terminal, *, every: bool) -> None:
 @click.argument("key_id", metavar="ID")
 @at_terminal
 def revoke(terminal: Terminal, key_id: str) -> None:
-    """End a key for ever. Within a second no server accepts it.
+    """End a key for ever.
+
+    Within a second no server accepts it.
 
     Example: isthmus keys revoke key_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """

@@ -73,7 +73,7 @@ def run(
     every: bool,
     confirmed: bool,
 ) -> None:
-    """Run connections now, one after the other, and show how far each is.
+    """Run connections now, one after the other.
 
     Exits 0 when all runs came to their end (rows may be rejected: they are counted and kept), 1 when one failed,
     5 when one is running already, 6 when a system does not answer for now.
@@ -101,7 +101,7 @@ def run(
 @command.command("status")
 @at_terminal
 def status(terminal: Terminal) -> None:
-    """Show how each connection is and how fresh each of its feeds.
+    """Show how connections are and how fresh.
 
     There is one status: pending, running, retrying (with the time of the next try), healthy, degraded (some rows
     were rejected), needs attention (with the reason), paused.
@@ -122,9 +122,9 @@ def status(terminal: Terminal) -> None:
 @at_terminal
 @click.pass_context
 def watch(context: click.Context, terminal: Terminal, name: str) -> None:
-    """Watch the run of a connection that goes on now, wherever it was started, until it ends.
+    """Watch the run that goes on until it ends.
 
-    When none goes on, the last one is shown.
+    It may have been started elsewhere, by a schedule or another program. When none goes on, the last one is shown.
 
     Example: isthmus sync watch crm
     """

@@ -72,7 +72,9 @@ class RowView(Struct, frozen=True, kw_only=True):
 @click.option("--show-personal", is_flag=True, help="Show personal values, which are masked otherwise.")
 @at_terminal
 def plan(terminal: Terminal, name: str, limit: int, *, show_personal: bool) -> None:
-    """Show field by field what a push would write now, and write nothing.
+    """Show what a push would write, field by field.
+
+    Nothing is written.
 
     Example: isthmus sync plan crm
     """
@@ -90,7 +92,9 @@ def plan(terminal: Terminal, name: str, limit: int, *, show_personal: bool) -> N
 @click.option("--code", help="Only what was rejected with this code.")
 @at_terminal
 def retry(terminal: Terminal, name: str, code: str | None) -> None:
-    """Try again what was rejected from a system, mapped anew with the connector as it is now.
+    """Try again what was rejected from a system.
+
+    Rows are mapped anew with the connector as it is now.
 
     Example: isthmus sync retry crm --code unknown-link
     """
@@ -119,7 +123,9 @@ def retry(terminal: Terminal, name: str, code: str | None) -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Rows at most.")
 @at_terminal
 def rejected(terminal: Terminal, system: str | None, code: str | None, limit: int, *, listed: bool) -> None:
-    """Show what could not be stored, grouped by cause. It is kept until it is mended and tried again.
+    """Show what could not be stored, by cause.
+
+    It is kept until it is mended and tried again.
 
     Example: isthmus sync rejected --system crm --rows
     """

@@ -27,7 +27,9 @@ def command() -> None:
 @click.option("--url", help="The address under which people reach the console, when it stands behind another server.")
 @at_terminal
 def link(terminal: Terminal, url: str | None) -> None:
-    """Make a link that signs its bearer in once, within 24 hours, as administrator of the workspace.
+    """Make a link that signs in once.
+
+    It opens within 24 hours; whoever has it is administrator of the workspace.
 
     Example: isthmus users link
     """

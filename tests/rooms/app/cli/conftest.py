@@ -1,0 +1,101 @@
+"""Commands as a shell runs them: programs of their own beside engines that run, each test in a workspace of its own."""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from isthmus.store.migrate import migrate
+from tests.rooms.app.engines import stage
+
+NOW = "2026-11-22T06:00:00Z"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said: data on `out`, talk on `err`, and the code it ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def row(self) -> dict[str, object]:
+        """The one document on stdout, which is an object."""
+        return msgspec.json.decode(self.out, type=dict[str, object])
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        """The one document on stdout, which is a list of objects."""
+        return msgspec.json.decode(self.out, type=list[dict[str, object]])
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A shell in a directory, with a data directory and a workspace."""
+
+    data_dir: Path
+    here: Path
+    workspace: str
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+
+    def plain(self, *arguments: str) -> Said:
+        """Run a command as it is given."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "isthmus.app.cli", *arguments],
+            cwd=self.here,
+            env=environment | {"COLUMNS": "100"} | self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def __call__(self, *arguments: str, code: int = 0) -> Said:
+        """Run a command here, and see that it ends with the code."""
+        said = self.plain(*arguments, "--data-dir", str(self.data_dir), "--workspace", self.workspace)
+        assert said.code == code, said
+        return said
+
+    def connect(self, system: str, *more: str, code: int = 0) -> Said:
+        """Connect a system of the fake company, which lives in a file here."""
+        given = {"system": system, "path": str(self.here / "company.sqlite"), "now": NOW, "companies": "12"}
+        settings = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
+        return self("connect", "add", "demo", "--name", system, *settings, *more, code=code)
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Path]:
+    """A data directory on which engines run, migrated."""
+    with stage.directory() as data_dir, stage.start(data_dir) as running:
+        owner = running.postgres.owner
+        with psycopg.connect(owner.conninfo, password=owner.password) as connection:
+            migrate(connection)
+        yield data_dir
+
+
+@pytest.fixture
+def shell(site: Path, tmp_path: Path) -> Shell:
+    """A shell in a fresh workspace."""
+    return Shell(site, tmp_path, f"test-{secrets.token_hex(6)}")
+
+
+@pytest.fixture(scope="session")
+def company(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A shell where three systems of the fake company are connected and pulled once, for tests that change nothing."""
+    shell = Shell(site, tmp_path_factory.mktemp("company"), f"test-{secrets.token_hex(6)}")
+    shell.connect("crm")
+    shell.connect("marketing")
+    shell.connect("billing", "--every", "15m")
+    shell("sync", "run", "--all", "--only", "pull")
+    return shell
