@@ -95,7 +95,7 @@ class Ledgers:
         self._published = dict(published or {})
         self._kept: OrderedDict[tuple[int, str], _Kept] = OrderedDict()
         self._kept_max = kept_max
-        self._lock = asyncio.Lock()
+        self._locks: dict[tuple[int, str], asyncio.Lock] = {}
 
     async def credit(self, tx: Transaction, catalog: Catalog, credits_: Credits, asked: Asked) -> Attribution:
         """Return the credit that a question gives; raises what `cut` and `credit` raise."""
@@ -117,17 +117,18 @@ class Ledgers:
     async def _current(self, tx: Transaction, catalog: Catalog, credits_: Credits) -> _Kept:
         types = [name for name in credits_.metric.reads if name in catalog.schema.types]
         key = (tx.scope.workspace, credits_.metric.name)
-        async with self._lock:
+        async with self._locks.setdefault(key, asyncio.Lock()):
             kept = self._kept.get(key)
             mark, new = await _marked(tx, types, since=kept.mark.seq if kept else _NOTHING_NEW)
             if kept is None or new or mark.waiting != kept.mark.waiting:
                 kept = await _read(tx, catalog, credits_, mark)
                 self._kept[key] = kept
-                while len(self._kept) > self._kept_max:
-                    self._kept.popitem(last=False)
             else:
                 kept.mark = mark
+                self._kept.setdefault(key, kept)
             self._kept.move_to_end(key)
+            while len(self._kept) > self._kept_max:
+                self._kept.popitem(last=False)
             return kept
 
 

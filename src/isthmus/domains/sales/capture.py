@@ -26,7 +26,7 @@ from isthmus.store.database import Transaction
 from isthmus.store.records import Stored, find
 from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
-from isthmus.sync.intake import Arrival, Arrived, arrive, edit_many, refusal, settings_of
+from isthmus.sync.intake import Arrival, Arrived, arrive, edit_many, settings_of
 
 LEAD = "sales.lead"
 EVIDENCE = {"same email": "the same e-mail", NAME_EVIDENCE: "the same name and company"}
@@ -65,9 +65,9 @@ class Capture:
 
 @dataclass(frozen=True, kw_only=True)
 class Captured:
-    """What became of a capture: the lead it is now, and how it came to it."""
+    """What became of a capture: the lead it is now, and how it came to it; or the faults for which it is none."""
 
-    lead: UUID
+    lead: UUID | None
     arrived: Arrived
 
 
@@ -86,23 +86,16 @@ class Pipeline:
         return self.tx.scope.now
 
     async def capture(self, captures: Sequence[Capture]) -> list[Captured]:
-        """Run captures, whose ids differ, through all steps, and return one result for each, in their order.
-
-        Raises Invalid with every fault when one of them is not a lead; see `faults_of`.
-        """
+        """Run captures, whose ids differ, through all steps, and return one result for each, in their order."""
         settings = await settings_of(self.tx, "sales", SalesSettings)
         done: dict[str, Captured] = {}
         for some in _rounds(captures):
             arrivals = await self._arrivals(some)
             arrived = await arrive(self.tx, self.store, LEAD, arrivals)
-            faults = [fault for each in arrived for fault in each.faults]
-            if faults:
-                raise refusal(faults)
-            new = {each.record_id: each for each in arrived if each.record_id and not each.repeated}
+            new = {each.record_id: each for each in arrived if not each.faults and not each.repeated}
             await self.run({lead: each for lead, each in new.items() if lead}, settings)
             for one, each in zip(some, arrived, strict=True):
-                if each.record_id is not None:
-                    done[one.external_id] = Captured(lead=each.record_id, arrived=each)
+                done[one.external_id] = Captured(lead=None if each.faults else each.record_id, arrived=each)
         return [done[each.external_id] for each in captures]
 
     async def run(self, leads: Mapping[UUID, Arrived], settings: SalesSettings) -> None:

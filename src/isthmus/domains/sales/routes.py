@@ -92,8 +92,10 @@ async def capture_lead(call: Call) -> LeadCaptured:
         campaigns = await _campaigns(tx, call, [(lead, "")])
         one = Capture(str(call.once), lead, campaigns.get(lead.campaign_id or ""))
         (done,) = await _pipeline(tx, call).capture([one])
+        if done.lead is None:
+            raise refusal(done.arrived.faults)
         views = await _views(tx, call, [done.lead])
-        return LeadCaptured(outcome=_outcome(done), lead=views[done.lead], merged=_merged(done))
+        return LeadCaptured(outcome=_outcome(done), lead=views[done.lead], merged=_merged(done, done.lead))
 
     return await committed(call.services.of(Store), call.scope, work)
 
@@ -112,7 +114,7 @@ async def capture_leads(call: Call) -> BatchCaptured:
             if isinstance(each, NewLead) and position not in unknown
         }
         done = dict(zip(captures, await _pipeline(tx, call).capture(list(captures.values())), strict=True))
-        views = await _views(tx, call, list({each.lead for each in done.values()}))
+        views = await _views(tx, call, list({each.lead for each in done.values() if each.lead}))
         refused = {
             position: list(each) for position, each in enumerate(read) if not isinstance(each, NewLead)
         } | unknown
@@ -272,8 +274,11 @@ def _read(raw: dict[str, Json], position: int) -> NewLead | tuple[Fault, ...]:
         lead = read_value(raw, NewLead, at=at)
     except Invalid as error:
         return error.faults
-    faults = faults_of(lead)
-    return tuple(Fault(pointer=at + each.pointer, code=each.code, detail=each.detail) for each in faults) or lead
+    return tuple(_placed(faults_of(lead), at)) or lead
+
+
+def _placed(faults: Sequence[Fault], at: str) -> list[Fault]:
+    return [Fault(pointer=at + each.pointer, code=each.code, detail=each.detail) for each in faults]
 
 
 def _outcome(done: Captured) -> str:
@@ -282,11 +287,11 @@ def _outcome(done: Captured) -> str:
     return "created" if done.arrived.fresh else "merged"
 
 
-def _merged(done: Captured) -> Merged | None:
+def _merged(done: Captured, lead: UUID) -> Merged | None:
     arrived = done.arrived
     if arrived.merge is None:
         return None
-    by, into = EVIDENCE.get(arrived.evidence, arrived.evidence), text_of(LEAD_TYPE.prefix, done.lead)
+    by, into = EVIDENCE.get(arrived.evidence, arrived.evidence), text_of(LEAD_TYPE.prefix, lead)
     return Merged(into=into, by=by, undo=f"/api/v1/merges/{text_of('merge', arrived.merge)}:undo")
 
 
@@ -295,6 +300,10 @@ def _item(
 ) -> ItemResult:
     if done is None:
         return ItemResult(position=position, outcome="refused", errors=refused[position])
+    if done.lead is None:
+        return ItemResult(
+            position=position, outcome="refused", errors=_placed(done.arrived.faults, f"/leads/{position}")
+        )
     view = views[done.lead]
     return ItemResult(
         position=position,
@@ -302,7 +311,7 @@ def _item(
         id=view.id,
         owner_id=view.owner_id,
         score=view.score,
-        merged=_merged(done),
+        merged=_merged(done, done.lead),
     )
 
 

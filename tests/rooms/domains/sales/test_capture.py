@@ -104,6 +104,7 @@ async def test_whatever_is_missing_or_wrong_is_named_and_nothing_is_stored(desk:
     unknown = "camp_01JD3Q4B8M0000000000000000"
     cases: list[tuple[dict[str, Json], dict[str, str]]] = [
         ({"email": "ada"}, {"/email": "invalid-email"}),
+        ({"email": "two..dots@lovelace.example"}, {"/email": "invalid-email"}),
         ({"company": " ", "first_name": ""}, {"/company": "required", "/first_name": "required"}),
         ({"expected_value": {"amount": "-1.00", "currency": "EUR"}}, {"/expected_value/amount": "negative-money"}),
         ({"expected_value": {"amount": "NaN", "currency": "EUR"}}, {"/expected_value": "invalid-money"}),
@@ -143,17 +144,19 @@ async def test_a_batch_stores_what_is_right_and_tells_what_is_not(desk: Desk) ->
         {**ADA, "colour": "red", "email": "x@lovelace.example"},
         {**ADA, "email": "y@lovelace.example", "campaign_id": "camp_01JD3Q4B8M0000000000000000"},
         {**ADA, "email": "ada@work.example"},
+        {**ADA, "email": "two..dots@lovelace.example", "last_name": "Dots"},
     ]
     answer = await desk.post(f"{LEADS}:batch", {"leads": [*leads]})
     assert answer.status == 200, answer.body
     assert [each["outcome"] for each in answer.rows("results")] == [
-        *("created", "created", "refused", "merged", "refused", "refused", "merged")
+        *("created", "created", "refused", "merged", "refused", "refused", "merged", "refused")
     ]
-    assert (answer.at("created"), answer.at("merged"), answer.at("refused")) == (2, 2, 3)
+    assert (answer.at("created"), answer.at("merged"), answer.at("refused")) == (2, 2, 4)
     assert answer.at("results.0.id") == answer.at("results.3.id") == answer.at("results.6.id")
     assert answer.at("results.2.errors.0.pointer") == "/leads/2/email"
     assert answer.at("results.4.errors.0.pointer") == "/leads/4/colour"
     assert answer.at("results.5.errors.0.code") == "unknown-campaign"
+    assert answer.at("results.7.errors.0.pointer") == "/leads/7/email"
     many: Json = [{**ADA} for _ in range(1001)]
     assert (await desk.post(f"{LEADS}:batch", {"leads": many})).faults == {"/leads": "wrong-length"}
 
