@@ -11,12 +11,12 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import cast
+from typing import Protocol, cast
 from uuid import UUID
 
 import psutil
@@ -28,6 +28,7 @@ from isthmus.app.bench import Bar, Outcome
 from isthmus.app.discovery import schema
 from isthmus.app.engines import Engines, EngineSettings, PostgresAccess, start_engines
 from isthmus.app.program import migrate_as_owner
+from isthmus.kernel.marks import Json
 from isthmus.store.columns import Columns
 from isthmus.store.database import Database, Scope
 from isthmus.store.put import PutResult
@@ -107,27 +108,44 @@ def run(*, quick: bool, say: Callable[[str], None]) -> Outcome:
             return asyncio.run(_rounds(engines, home, file, rows=rows, rounds=rounds, say=say))
 
 
+class _Column(Protocol):
+    """What we use of a column of Arrow, which has no types of its own."""
+
+    def to_pylist(self) -> list[Json]: ...
+
+
+class _Batch(Protocol):
+    """What we use of a batch of Arrow."""
+
+    def column(self, i: str, /) -> _Column: ...
+
+
+def _batches(file: Path) -> Iterator[_Batch]:
+    """Return the file in batches of the size that a put stores at once."""
+    reader = pq.ParquetFile(file)
+    return cast("Iterator[_Batch]", reader.iter_batches(batch_size=BATCH_ROWS_MAX))  # pyright: ignore[reportUnknownMemberType] - Arrow ships no types.
+
+
 def _make_file(path: Path, rows: int) -> Path:
     numbers = range(rows)
-    table = pa.table(
-        {
-            "external_id": [f"L{n}" for n in numbers],
-            "email": [f"User{n}.Name@company{n % 20_000}.example" for n in numbers],
-            "first_name": [f"First{n % 1_000}" for n in numbers],
-            "last_name": [f"Last{n % 7_777}" for n in numbers],
-            "company": [f"Company {n % 20_000}" for n in numbers],
-            "phone": [f"+49 30 {n:08d}" for n in numbers],
-            "title": ["Head of Operations"] * rows,
-            "country": ["DE"] * rows,
-            "region": ["Berlin"] * rows,
-            "industry": ["software"] * rows,
-            "company_size": [n % 1_000 + 1 for n in numbers],
-            "status": ["new"] * rows,
-            "source": ["list_import"] * rows,
-            "captured_at": ["2026-01-01T00:00:00Z"] * rows,
-        }
-    )
-    pq.write_table(table, path, row_group_size=50_000)
+    columns: dict[str, list[str] | list[int]] = {
+        "external_id": [f"L{n}" for n in numbers],
+        "email": [f"User{n}.Name@company{n % 20_000}.example" for n in numbers],
+        "first_name": [f"First{n % 1_000}" for n in numbers],
+        "last_name": [f"Last{n % 7_777}" for n in numbers],
+        "company": [f"Company {n % 20_000}" for n in numbers],
+        "phone": [f"+49 30 {n:08d}" for n in numbers],
+        "title": ["Head of Operations"] * rows,
+        "country": ["DE"] * rows,
+        "region": ["Berlin"] * rows,
+        "industry": ["software"] * rows,
+        "company_size": [n % 1_000 + 1 for n in numbers],
+        "status": ["new"] * rows,
+        "source": ["list_import"] * rows,
+        "captured_at": ["2026-01-01T00:00:00Z"] * rows,
+    }
+    table = pa.table(columns)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - Arrow ships no types.
+    pq.write_table(table, path, row_group_size=50_000)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - as above.
     return path
 
 
@@ -183,7 +201,7 @@ def _bare(postgres: PostgresAccess, file: Path) -> _Took:
         connection.execute(f"create temp table bare_stage ({shape}) on commit delete rows".encode())
         connection.commit()
         start, cpu = time.perf_counter(), time.process_time()
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=BATCH_ROWS_MAX):
+        for batch in _batches(file):
             values = [batch.column(name).to_pylist() for name in _COLUMNS]
             with connection.cursor().copy(f"copy bare_stage ({names}) from stdin (format binary)".encode()) as copy:
                 copy.set_types(list(_COLUMNS.values()))
@@ -214,7 +232,7 @@ async def _ours(store: Store, workspace: int, file: Path) -> tuple[PutResult, _T
 
 async def _columns(file: Path) -> AsyncIterator[Columns]:
     names = [name for name in _COLUMNS if name != "external_id"]
-    batches = pq.ParquetFile(file).iter_batches(batch_size=BATCH_ROWS_MAX)
+    batches = _batches(file)
 
     def following() -> Columns | None:
         batch = next(batches, None)
