@@ -59,12 +59,12 @@ def ago(at: datetime | None, *, now: datetime) -> str:
 def until(at: datetime, *, now: datetime) -> str:
     """Return how long it is until something is due."""
     seconds = (at - now).total_seconds()
-    return "due now" if seconds <= 0 else f"in {_largest(max(seconds, 1))}"
+    if seconds <= 0:
+        return "due now"
+    return f"in {_largest(seconds)}" if seconds >= MINUTE else "in under a minute"
 
 
 def _largest(seconds: float) -> str:
-    if seconds < MINUTE:
-        return f"{round(seconds)} s"
     if seconds < HOUR:
         return f"{int(seconds // MINUTE)} min"
     if seconds < DAY:

@@ -31,7 +31,7 @@ from isthmus.sync.runs import Engine
 from isthmus.vault import KeyStore, Vault
 
 SYSTEMS = ("crm", "marketing", "billing", "product", "desk")
-COMPANIES = "24"
+COMPANIES = "48"
 T = TypeVar("T")
 
 

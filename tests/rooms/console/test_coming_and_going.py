@@ -81,6 +81,8 @@ def test_the_keyboard_is_enough(window: Window, site: Site, owner: Who) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#main")).to_be_focused()
     page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Show what was won in USD")).to_be_focused()
+    page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="First", exact=True)).to_be_focused()
     assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")

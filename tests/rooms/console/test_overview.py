@@ -71,6 +71,21 @@ def test_every_model_credits_the_same_total(page: Page) -> None:
     assert abs(max(totals) - won) <= 12
 
 
+def test_currencies_are_never_added_and_each_has_its_picture(page: Page) -> None:
+    other = page.get_by_role("link", name="Show what was won in USD")
+    dollars = other.inner_text()
+    assert dollars.startswith("$")
+    expect(page.locator("#figures")).to_contain_text(f"and {dollars}")
+    other.click()
+    amounts = page.locator(".channels .amount").all_inner_texts()
+    assert all(each.startswith("$") for each in amounts)
+    assert abs(sum(int(each[1:].replace(",", "")) for each in amounts) - int(dollars[1:].replace(",", ""))) <= 12
+    page.get_by_role("link", name="Last", exact=True).click()
+    expect(page.locator(".channels .amount").first).to_contain_text("$")
+    page.locator("#lamp.on").wait_for()
+    expect(page.locator(".channels .amount").first).to_contain_text("$")
+
+
 def test_the_picture_stands_in_a_table_too(page: Page) -> None:
     page.get_by_text("All models side by side").click()
     rows = page.locator("#credit-table tbody tr")

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from isthmus.analytics import MODELS, UNATTRIBUTED, Asked, Attribution
 from isthmus.console import words
-from isthmus.console.overview.views import Bucket, CreditView, ModelView
+from isthmus.console.overview.views import Bucket, CreditView, CurrencyView, ModelView
 from isthmus.domains.sales.metrics import attribution_of
 from isthmus.gateway import Services
 from isthmus.store.database import Transaction
@@ -34,10 +34,11 @@ async def load_credit(tx: Transaction, services: Services) -> Sequence[Attributi
     ]
 
 
-def credit_view(answers: Sequence[Attribution] | None, *, model: str) -> CreditView:
-    """Return the picture of one model, in the currency in which most was won, channels by what they are credited.
+def credit_view(answers: Sequence[Attribution] | None, *, model: str, currency: str | None) -> CreditView:
+    """Return the picture of one model in one currency, channels by what they are credited.
 
     Every model credits the same total, so that the spread of a channel between models is what they disagree about.
+    Without `currency`, or when nothing was won in it, the picture is of the one in which most was won.
     """
     models = tuple(
         ModelView(
@@ -52,18 +53,19 @@ def credit_view(answers: Sequence[Attribution] | None, *, model: str) -> CreditV
     chosen = by_model.get(model)
     if chosen is None or not chosen.outcomes or not chosen.revenue:
         return CreditView(models=models, ready=answers is not None)
-    currency = max(chosen.revenue, key=lambda each: (chosen.revenue[each], each))
-    credit = {name: _of(answer, currency) for name, answer in by_model.items()}
-    channels = sorted({channel for each in credit.values() for channel in each})
+    won = sorted(chosen.revenue, key=lambda each: (-chosen.revenue[each], each))
+    shown = currency if currency in won else won[0]
+    credit = {name: _of(answer, shown) for name, answer in by_model.items()}
+    channels = {channel for each in credit.values() for channel in each}
     mine = credit[model]
     order = sorted(channels, key=lambda each: (each == UNATTRIBUTED, -mine.get(each, Decimal(0)), each))
-    total = chosen.revenue[currency]
     return CreditView(
         models=models,
-        buckets=_buckets(_folded(order), credit, model=model, total=total, currency=currency),
-        total=words.money(total, currency),
+        currencies=tuple(
+            CurrencyView(name=each, total=words.money(chosen.revenue[each], each), chosen=each == shown) for each in won
+        ),
+        buckets=_buckets(_folded(order), credit, model=model, total=chosen.revenue[shown], currency=shown),
         outcomes=chosen.outcomes,
-        others=tuple(sorted(each for each in chosen.revenue if each != currency)),
     )
 
 

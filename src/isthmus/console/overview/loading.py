@@ -29,6 +29,7 @@ class Viewer:
     workspace: int
     permissions: frozenset[str]
     model: str
+    currency: str | None = None
 
     def may(self, permission: str) -> bool:
         """Tell whether the viewer has a permission."""
@@ -77,7 +78,7 @@ async def _credit(services: Services, shelf: Shelf, viewer: Viewer, scope: Scope
             return await load_credit(tx, services)
 
     answers = await shelf.credit.get(scope, ask)
-    return credit_view(answers[1] if answers is not None else None, model=viewer.model)
+    return credit_view(answers[1] if answers is not None else None, model=viewer.model, currency=viewer.currency)
 
 
 async def _name(tx: Transaction) -> str:

@@ -17,6 +17,7 @@ class Choice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What can be chosen on the page."""
 
     model: ModelName = "linear"
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | None = None
 
 
 class Watching(Choice, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,22 +28,22 @@ class Watching(Choice, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 async def show(call: Call) -> Response:
     """Show the overview."""
-    viewer = _viewer(call, call.query(Choice).model)
+    viewer = _viewer(call, call.query(Choice))
     overview = await load_overview(call.services, board_of(call.services).shelf, viewer, call.scope)
     panels = draw(overview, origin=_origin(call))
-    return page(call, "overview.html", {"it": overview, "panels": panels, "model": viewer.model})
+    return page(call, "overview.html", {"it": overview, "panels": panels, "chosen": call.query(Choice)})
 
 
 async def watch(call: Call) -> Response:
     """Keep an open page up to date."""
     asked = call.query(Watching)
     have = dict(each.split(".", 1) for each in asked.have.split(",") if "." in each)
-    frames = board_of(call.services).frames(call.services, _viewer(call, asked.model), origin=_origin(call), have=have)
+    frames = board_of(call.services).frames(call.services, _viewer(call, asked), origin=_origin(call), have=have)
     return Response(body=frames)
 
 
-def _viewer(call: Call, model: str) -> Viewer:
-    return Viewer(call.principal.workspace, call.principal.permissions, model)
+def _viewer(call: Call, choice: Choice) -> Viewer:
+    return Viewer(call.principal.workspace, call.principal.permissions, choice.model, choice.currency)
 
 
 def _origin(call: Call) -> str:

@@ -88,23 +88,36 @@ class ModelView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurrencyView:
+    """What was won in one currency; one of them is chosen for the picture, for currencies are never added."""
+
+    name: str
+    total: str
+    chosen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class CreditView:
-    """Revenue by channel in one currency. `others` names currencies that are not in this picture.
+    """Revenue by channel in one currency, the one in which most was won unless another is chosen.
 
     Without `ready` the first answer is on its way.
     """
 
     models: tuple[ModelView, ...]
     ready: bool = True
+    currencies: tuple[CurrencyView, ...] = ()
     buckets: tuple[Bucket, ...] = ()
-    total: str = ""
     outcomes: int = 0
-    others: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> ModelView:
         """The model that was chosen."""
         return next(each for each in self.models if each.chosen)
+
+    @property
+    def currency(self) -> CurrencyView:
+        """The currency of the picture."""
+        return next(each for each in self.currencies if each.chosen)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ const again = async () => {
 };
 const connect = () => {
   const have = panels().map((each) => `${each.dataset.panel}.${each.dataset.digest}`).join(",");
-  stream = new EventSource(`/overview/live?${new URLSearchParams({ model: live.dataset.model, have })}`);
+  stream = new EventSource(`/overview/live?${new URLSearchParams({ ...live.dataset, have })}`);
   stream.onmessage = (event) => {
     const told = JSON.parse(event.data);
     for (const [name, drawn] of Object.entries(told.panels)) {
