@@ -16,8 +16,7 @@ from isthmus.app.links import first_link
 from isthmus.app.up import start_up
 
 if TYPE_CHECKING:
-    from isthmus.app.settings import Settings
-    from isthmus.app.up import Up
+    from isthmus.app.demo_tryton import Beside, FoundThere
 
 
 @click.command("demo")
@@ -41,32 +40,34 @@ def command(
     settings = settings_from(data_dir=data_dir, port=port, workspace="demo")
     say("isthmus demo: a made-up company, nothing in it is real, nothing leaves this machine")
     up = start_up(settings, say=say)
+    beside: Beside | None = None
     try:
         ready = time.monotonic() - began
         say(f"the API answers at {up.url} after {ready:.1f} s")
         stop_on_signals(up)
         link = asyncio.run(first_link(settings, up.engines, url=up.url))
         found = asyncio.run(load(settings, up.engines, companies=companies, say=say))
+        if "tryton" in others:
+            from isthmus.app.demo_tryton import load_tryton
+
+            beside = asyncio.run(load_tryton(settings, up.engines, say=say))
+            found["conflicts"] = beside.found["conflicts_in_all"]
         found["seconds"] |= {"until_ready": round(ready, 2), "total": round(time.monotonic() - began, 2)}
-        _with_others(settings, up, others)
-        _show(found, up.url, link, as_json=as_json)
+        _show(found, up.url, link, there=beside.found if beside else None, as_json=as_json)
         if not once:
             say("Ctrl-C stops it")
             up.wait()
     finally:
-        up.stop()
+        try:
+            if beside is not None:
+                asyncio.run(beside.stop())
+        finally:
+            up.stop()
 
 
-def _with_others(settings: Settings, up: Up, others: tuple[str, ...]) -> None:
-    if "tryton" in others:
-        from isthmus.app.demo_tryton import load_tryton
-
-        asyncio.run(load_tryton(settings, up.engines, say=say))
-
-
-def _show(found: Found, url: str, link: str | None, *, as_json: bool) -> None:
+def _show(found: Found, url: str, link: str | None, *, there: FoundThere | None, as_json: bool) -> None:
     if as_json:
-        print_json({**found, "url": url, "admin_link": link})
+        print_json({**found, **({"tryton": there} if there else {}), "url": url, "admin_link": link})
         return
     counts = found["counts"]
     domains = [f"{name} {counts[name]:,}" for name in ("marketing", "sales", "product", "success", "finance")]
@@ -80,6 +81,18 @@ def _show(found: Found, url: str, link: str | None, *, as_json: bool) -> None:
         share = float(str(each["share"]))
         bar = "█" * round(share * 40)
         click.echo(f"  {each['channel']!s:16} {each['revenue']!s:>14} {each['currency']}  {share:6.1%}  {bar}")
+    if there is not None:
+        _show_there(there)
     took = found["seconds"]
     click.echo(f"time         {took['total']} s, of which {took['until_ready']} s until the API answered")
     click.echo(f"console      {link or url}")
+
+
+def _show_there(there: FoundThere) -> None:
+    click.echo(
+        f"tryton       {there['records']:,} records, {there['matched']} known to other systems,"
+        f" {there['written']} changes written there, {there['conflicts']} of the conflicts"
+    )
+    click.echo(
+        f"             look at it: curl -H @{there['look']} {there['url']}/{there['database']}/rest/model/party.party"
+    )

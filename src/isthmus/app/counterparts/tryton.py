@@ -30,7 +30,7 @@ from isthmus.vault import entropy as system_entropy
 
 HERE = Path(__file__).parent
 LOCK = HERE / "tryton.lock"
-DATABASE, USER = "company", "admin"
+DATABASE, USER, ACCESS = "company", "admin", "access.json"
 MODULES = (
     *("party", "sale_opportunity", "account_invoice", "account_budget", "marketing_email", "marketing_campaign"),
     *("marketing_automation", "web_user", "sale_subscription"),
@@ -89,8 +89,10 @@ def tryton(
     if not database.exists():
         fresh = database.with_suffix(".new")
         _copy(built / "template" / database.name, fresh)
+        # A template that is built anew has another key; this database keeps the one it began with.
+        write_private(home / ACCESS, (built / ACCESS).read_bytes())
         fresh.rename(database)
-    access = cast("dict[str, str]", json.loads((built / "access.json").read_text("utf-8")))
+    access = cast("dict[str, str]", json.loads((home / ACCESS).read_text("utf-8")))
     report("Tryton: starting the server")
     with running(python=built / "env/bin/python", home=home, database=DATABASE, port=port) as (pid, bound):
         yield TrytonServer(
@@ -185,7 +187,7 @@ def _set_up(root: Path, *, entropy: Entropy, report: Report) -> None:
         tryton_world.fill(login)
         number = login.create("res.user.application", {"application": "rest", "user": login.user_number})[0]
         key = login.read("res.user.application", number, "key")["key"]
-    write_private(root / "access.json", json.dumps({"password": password, "key": key}).encode())
+    write_private(root / ACCESS, json.dumps({"password": password, "key": key}).encode())
 
 
 def _copy(source: Path, target: Path) -> None:
