@@ -38,12 +38,22 @@ async def watched(
     task = asyncio.create_task(
         synchronise(engine, workspace=program.workspace, connection=connection, parts=parts, confirmed=confirmed)
     )
-    while not task.done():
-        await asyncio.wait([task], timeout=WATCH_S)
-        newest = await latest(program, connection)
-        if newest is not None and newest.finished_at is None:
-            show(newest)
-    return await task
+    return await shown(program, task, about=connection, show=show)
+
+
+async def shown(program: Program, task: asyncio.Task[Run], *, about: str, show: Callable[[Run], None]) -> Run:
+    """Show a run while its task goes on; when this is cancelled, the run is ended in order first."""
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=WATCH_S)
+            newest = await latest(program, about)
+            if newest is not None and newest.finished_at is None:
+                show(newest)
+        return await task
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def latest(program: Program, connection: str) -> Run | None:

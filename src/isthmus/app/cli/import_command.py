@@ -17,7 +17,7 @@ from isthmus.app.cli.sync_views import RunView, run_view
 from isthmus.app.cli.telling import Teller
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import counted
-from isthmus.app.syncing import WATCH_S, latest, sync_engine
+from isthmus.app.syncing import shown, sync_engine
 from isthmus.sync.files import DryRun, RejectedLine, dry_run, import_file
 from isthmus.sync.mappings import FileMapping, save_mapping
 
@@ -166,23 +166,15 @@ async def _import(program: Program, file: Path, wish: MappingWish, save_as: str 
 
 
 async def _watched(program: Program, file: Path, mapping: FileMapping) -> Run:
-    """Import and show how far it is; an import that is interrupted is ended in order."""
+    """Import and show how far it is."""
     teller = Teller(file.name)
     actor = operator(program, "import").actor
     task = asyncio.create_task(
         import_file(sync_engine(program), workspace=program.workspace, actor=actor, path=file, mapping=mapping)
     )
     try:
-        while not task.done():
-            await asyncio.wait([task], timeout=WATCH_S)
-            newest = await latest(program, file.name)
-            if newest is not None and newest.finished_at is None:
-                teller.show(newest)
-        return await task
+        return await shown(program, task, about=file.name, show=teller.show)
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
         teller.clear()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from isthmus.app.cli import exit_code
 from isthmus.app.cli.common import operator
@@ -27,12 +29,14 @@ from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.clock import SystemClock
 from isthmus.app.syncing import WATCH_S, watched
 from isthmus.kernel.errors import IsthmusError
-from isthmus.sync.connections import connection_of, connections, resume
+from isthmus.sync.connections import Status, connection_of, connections, resume
 from isthmus.sync.running import EVERYTHING, Part
-from isthmus.sync.runs import Run, runs
+from isthmus.sync.runs import INTERRUPTED, Run, runs
 
 if TYPE_CHECKING:
     from isthmus.app.program import Program
+
+SILENT_AFTER = timedelta(seconds=30)
 
 
 class _Sync(Group):
@@ -137,6 +141,8 @@ def watch(context: click.Context, terminal: Terminal, name: str) -> None:
                 last = next(iter(await runs(tx, connection_id=connection.id, limit=1)), None)
             if last is None or last.finished_at is not None:
                 return last
+            if program.clock.now() - last.updated_at > SILENT_AFTER:
+                return msgspec.structs.replace(last, status=Status.NEEDS_ATTENTION, error=INTERRUPTED)
             progress.show(last)
             await asyncio.sleep(WATCH_S)
 
