@@ -3,10 +3,10 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import LiteralString
+from typing import LiteralString, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from isthmus.analytics.outcomes import Outcomes
 from isthmus.store.database import Transaction
 
 KEPT_MAX = 8
+_ANSWERS_MAX, _INTERVALS_MAX = 12, 64
 _DRAWS_MAX, _CELLS_MAX = 1_000_000, 4_000_000
 _ROUNDS_MIN, _ROUNDS_MAX = 200, 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,6 +43,10 @@ _OUTCOME_COLUMNS: dict[str, Kind] = {
     "value": "amount",
     "currency": "text",
 }
+
+
+Spans: TypeAlias = dict[str, Interval]
+_Spanned: TypeAlias = tuple[int, str, int, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,7 @@ class _Kept:
     outcomes: Table
     mark: _Mark
     ledgers: dict[str, Ledger] = field(default_factory=dict[str, Ledger])
+    answers: OrderedDict[Asked, Attribution] = field(default_factory=OrderedDict[Asked, Attribution])
 
 
 class Ledgers:
@@ -96,6 +102,7 @@ class Ledgers:
         self._kept: OrderedDict[tuple[int, str], _Kept] = OrderedDict()
         self._kept_max = kept_max
         self._locks: dict[tuple[int, str], asyncio.Lock] = {}
+        self._intervals: OrderedDict[_Spanned, tuple[Attribution, Spans]] = OrderedDict()
 
     async def credit(self, tx: Transaction, catalog: Catalog, credits_: Credits, asked: Asked) -> Attribution:
         """Return the credit that a question gives; raises what `cut` and `credit` raise."""
@@ -113,6 +120,17 @@ class Ledgers:
                 f"Nobody publishes {name}.", fix=f"Published: {', '.join(self._published) or 'none'}."
             )
         return await self.credit(tx, catalog, found, asked)
+
+    async def intervals(self, found: Attribution, *, currency: str, seed: int, only: str | None = None) -> Spans:
+        """Return `revenue_intervals` of an answer, computed once for as long as it is asked for."""
+        key = (id(found), currency, seed, only)
+        kept = self._intervals.get(key)
+        if kept is None:
+            spans = await asyncio.to_thread(revenue_intervals, found, currency=currency, seed=seed, only=only)
+            kept = self._intervals[key] = (found, spans)
+            while len(self._intervals) > _INTERVALS_MAX:
+                self._intervals.popitem(last=False)
+        return kept[1]
 
     async def _current(self, tx: Transaction, catalog: Catalog, credits_: Credits) -> _Kept:
         types = [name for name in credits_.metric.reads if name in catalog.schema.types]
@@ -149,6 +167,20 @@ async def _read(tx: Transaction, catalog: Catalog, credits_: Credits, mark: _Mar
 
 
 def _credited(kept: _Kept, asked: Asked) -> Attribution:
+    """Return the answer, kept from before where nothing that counts has closed since then."""
+    closed = _arrow.column(kept.outcomes, name="at", of="the outcomes")
+    moments = _arrow.microseconds(closed, name="at", of="the outcomes")
+    newest = _moment(int(moments.max())) if moments.size else _EPOCH
+    key = replace(asked, as_of=min(asked.as_of, newest))
+    found = kept.answers.get(key)
+    if found is None:
+        found = kept.answers[key] = _computed(kept, asked)
+        while len(kept.answers) > _ANSWERS_MAX:
+            kept.answers.popitem(last=False)
+    return found
+
+
+def _computed(kept: _Kept, asked: Asked) -> Attribution:
     ledger = kept.ledgers.get(asked.by)
     if ledger is None:
         chosen = {name: _arrow.column(kept.steps, name=name, of="the steps") for name in _STEP_COLUMNS}

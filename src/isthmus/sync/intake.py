@@ -24,7 +24,7 @@ from isthmus.store.database import Scope, Transaction
 from isthmus.store.fold import HERE
 from isthmus.store.observation import Observation
 from isthmus.store.prepare import Prepared, Row
-from isthmus.store.put import PutResult, Raced, anticipate, land, write
+from isthmus.store.put import PutResult, Raced, anticipate, land, lock_statement, write
 from isthmus.store.records import find
 from isthmus.store.schema import Schema
 from isthmus.sync.ingest import TRIES_MAX, Store
@@ -126,6 +126,7 @@ async def arrive(tx: Transaction, store: Store, type_name: str, arrivals: Sequen
         row.record_id = same[row.observation.external_id].same_as
     await match(tx, prepared, entropy=entropy)
     await _link(tx, type_name, told, same)
+    await _after(tx, store, prepared)
     fresh = {row.observation.external_id for row in prepared.rows if row.fresh}
     result = await write(tx, store.vault, prepared, preparer)
     after = await _known(tx, type_name, ids)
@@ -143,6 +144,19 @@ async def arrive(tx: Transaction, store: Store, type_name: str, arrivals: Sequen
         )
         for each in ids
     ]
+
+
+async def _after(tx: Transaction, store: Store, prepared: Prepared) -> None:
+    """Place what is said of records that are there after what was said of them before, also within a millisecond."""
+    known = {row.record_id for row in prepared.rows if row.record_id is not None and not row.fresh}
+    if not known:
+        return
+    query = lock_statement(store.schema[prepared.type.name], shown="id, hlc")
+    cursor = await tx.connection.execute(query, (sorted(known),))
+    last: dict[UUID, int] = dict(await cursor.fetchall())
+    for row in prepared.rows:
+        if row.record_id is not None and row.record_id in last:
+            row.hlc = max(row.hlc, last[row.record_id] + 1)
 
 
 async def arrive_all(

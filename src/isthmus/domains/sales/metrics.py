@@ -1,6 +1,6 @@
 """What sales answers: who gets credit for what was won, how a period went, and what a lead's touches say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, LiteralString, TypeAlias
 from uuid import UUID
@@ -15,9 +15,9 @@ from isthmus.analytics import (
     Ledgers,
     Metric,
     Relation,
-    revenue_intervals,
 )
 from isthmus.analytics.attribution import HALF_LIFE_DAYS, WINDOW_DAYS
+from isthmus.analytics.credits import Spans
 from isthmus.domains.sales.performance import PERFORMANCE
 from isthmus.gateway import Services
 from isthmus.kernel.money import Money
@@ -141,6 +141,8 @@ async def credit_of(
     """Return the frozen figures of an attribution; `only` narrows the buckets to one, the totals stay whole."""
     rows = await services.of(Catalog).rows(tx, ATTRIBUTION.metric, _LEFT_OUT)
     without = [each for each in rows[0] if isinstance(each, int)]
+    ledgers = services.of(Ledgers)
+    spans = {name: await ledgers.intervals(found, currency=name, seed=SEED, only=only) for name in found.digits}
     return Credit(
         by=by,
         model=found.model,
@@ -155,7 +157,7 @@ async def credit_of(
         without_date=without[1],
         totals=[Money(amount, currency) for currency, amount in found.revenue.items()],
         unattributed=[Money(amount, currency) for currency, amount in found.unattributed.items()],
-        buckets=_buckets(found, only=only),
+        buckets=_buckets(found, spans=spans, only=only),
     )
 
 
@@ -170,16 +172,15 @@ def with_zero(credit: Credit, *, bucket: str) -> Credit:
     return structs.replace(credit, buckets=[*credit.buckets, *zeros])
 
 
-def _buckets(found: Attribution, *, only: str | None) -> list[Bucket]:
-    intervals = {name: revenue_intervals(found, currency=name, seed=SEED, only=only) for name in found.digits}
+def _buckets(found: Attribution, *, spans: Mapping[str, Spans], only: str | None) -> list[Bucket]:
     buckets = [
         Bucket(
             bucket=each.bucket,
             revenue=Money(each.revenue, each.currency),
             share=each.share,
             deals=each.outcomes,
-            low=intervals[each.currency][each.bucket].low,
-            high=intervals[each.currency][each.bucket].high,
+            low=spans[each.currency][each.bucket].low,
+            high=spans[each.currency][each.bucket].high,
         )
         for each in found.totals
         if only is None or each.bucket == only

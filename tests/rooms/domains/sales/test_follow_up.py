@@ -106,7 +106,7 @@ async def test_a_running_follow_up_keeps_the_version_that_it_began_with(desk: De
     await desk.set("sales", {"follow_up": {"name": "Brochure", "version": 2, "steps": steps}})
     late = await captured(desk, email="late@hopper.example")
     await work(desk)
-    assert [subject for subject, *_ in await tasks(desk)] == ["Make first contact", "Send the brochure"]
+    assert sorted(str(subject) for subject, *_ in await tasks(desk)) == ["Make first contact", "Send the brochure"]
     assert ((await seen(desk, early)).at("follow_up.version"), (await seen(desk, late)).at("follow_up.version")) == (
         1,
         2,
