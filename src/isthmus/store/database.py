@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, and transactions in the name of a workspace."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -39,6 +40,17 @@ class Transaction:
 
     connection: AsyncConnection[TupleRow]
     scope: Scope
+
+
+def _unless_cancelled(error: Exception) -> None:
+    """Raise CancelledError when the task is being cancelled.
+
+    The driver cancels the running statement then, and where that reaches the rollback behind it instead, an error of the
+    database would take the place of the cancellation, and a loop that waits such errors out would never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 class Database:
@@ -84,6 +96,7 @@ class Database:
                     raise
                 await connection.commit()
         except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
+            _unless_cancelled(error)
             if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.QueryCanceled):
                 raise
             raise DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.") from error
@@ -109,4 +122,5 @@ class Database:
             async with self._pool.connection() as connection:
                 yield connection
         except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
+            _unless_cancelled(error)
             raise DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.") from error
