@@ -6,7 +6,7 @@ other, so that two observations of one human at the same moment become one recor
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import LiteralString, TypeAlias, cast
 from uuid import UUID
@@ -41,10 +41,13 @@ from unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::text[]) as link(
 async def match(tx: Transaction, prepared: Prepared, *, entropy: Callable[[int], bytes]) -> None:
     """Name the record of every row that has none: one with the same handle, or the candidate it came with.
 
-    Each link made is written down with its evidence, so that it can be explained and undone.
+    Each link made is written down with its evidence, so that it can be explained and undone. A block written ahead
+    has met nobody under the lock.
     """
-    await _lock(tx, _buckets(prepared))
-    await _release_known(tx, prepared)
+    part(prepared)
+    await lock(tx, prepared)
+    if prepared.block is not None and not prepared.block.ahead:
+        await meet(tx, prepared)
     strangers = [row for row in prepared.rows if row.record_id is None]
     if not strangers:
         return
@@ -72,31 +75,36 @@ async def match(tx: Transaction, prepared: Prepared, *, entropy: Callable[[int],
     await _write_links(tx, prepared.type, links, entropy)
 
 
-def _buckets(prepared: Prepared) -> set[int]:
-    columns = prepared.block.indexes if prepared.block is not None else []
-    strangers = (row for row in prepared.rows if row.record_id is None)
-    return {
-        index[0] for group in (*columns, *(row.indexes for row in strangers)) for index in group if index is not None
-    }
-
-
-async def _release_known(tx: Transaction, prepared: Prepared) -> None:
-    """Let the rows of the block that share a handle with anything leave it: they are matched one by one."""
+def part(prepared: Prepared) -> None:
+    """Let the rows of the block that share a handle with another row of the batch leave it: they are matched singly."""
     block = prepared.block
-    if block is None or not len(block):
-        return
+    if block is not None:
+        strangers = [row.indexes for row in prepared.rows if row.record_id is None]
+        shared: set[int] = set()
+        for position, column in enumerate(block.indexes):
+            shared.update(_repeated(column, [indexes[position] for indexes in strangers]))
+        release(prepared, sorted(shared))
+
+
+async def meet(tx: Transaction, prepared: Prepared) -> bool:
+    """Let the rows of the block that share a handle with a record leave it; tells whether there were any.
+
+    Without `lock` before it, another writer may add a record at any time.
+    """
+    block = prepared.block
+    if block is None:
+        return False
     shared: set[int] = set()
     asking: Sequence[int] = range(len(block))
     for position, declared in enumerate(prepared.type.handles):
         column = block.indexes[position]
-        others = [row.indexes[position] for row in prepared.rows if row.record_id is None]
-        shared.update(_repeated(column, others))
         asked = [n for n in asking if column[n] is not None]
         known = await _known(tx, prepared.type, position, [column[n] for n in asked])
         shared.update(n for n in asked if column[n] in known)
         if declared.required:
             asking = [n for n in asking if column[n] is None]
     release(prepared, sorted(shared))
+    return bool(shared)
 
 
 def _repeated(column: Sequence[bytes | None], others: Sequence[bytes | None]) -> list[int]:
@@ -149,11 +157,13 @@ class _Holders:
         return all(mine is None or held[n] is None or held[n] == mine for n, mine in enumerate(stronger))
 
 
-async def _lock(tx: Transaction, buckets: Iterable[int]) -> None:
+async def lock(tx: Transaction, prepared: Prepared) -> None:
     """Wait for other writers of the same handles in this workspace, always in one order."""
-    wanted = bytes(sorted(buckets))
-    if wanted:
-        await tx.connection.execute(_LOCK, (_LOCK_SPACE, wanted, len(wanted) - 1))
+    columns = prepared.block.indexes if prepared.block is not None else []
+    strangers = [row.indexes for row in prepared.rows if row.record_id is None]
+    buckets = {index[0] for group in (*columns, *strangers) for index in group if index is not None}
+    if buckets:
+        await tx.connection.execute(_LOCK, (_LOCK_SPACE, bytes(sorted(buckets)), len(buckets) - 1))
 
 
 async def _look_up(tx: Transaction, record_type: RecordType, rows: Sequence[Row], holders: _Holders) -> None:

@@ -143,34 +143,55 @@ def _tails(indexes: Sequence[Sequence[bytes | None]], count: int) -> Sequence[by
             return [b"".join(each) for each in zip(*columns, strict=True)]
 
 
-async def write_block(tx: Transaction, prepared: Prepared) -> int:
-    """Store the rows of the block, all of which are new records; returns their number.
+async def write_ahead(tx: Transaction, prepared: Prepared) -> None:
+    """Store all of the block but the records themselves, before it is sure that nobody else is meant by them.
 
-    A writer who was faster with one of the external ids breaks a key, and the transaction has to be tried again.
+    No other writer waits for this part. When somebody is met after all, it has to be rolled back. A writer who was
+    faster with one of the external ids breaks a key, and the whole transaction has to be tried again.
     """
     block = prepared.block
     if block is None or not len(block):
-        return 0
-    names = ", ".join(f"index_{n}" for n in range(len(block.indexes)))
-    copy = "copy stage_new (record_id, hlc, digest, external_id, said, sealed{}) from stdin (format binary)".format(
-        f", {names}" if names else ""
-    )
+        return
+    names = "".join(f", index_{n}" for n in range(len(block.indexes)))
+    copy = f"copy stage_new (record_id, hlc, digest, external_id, said, sealed{names}) from stdin (format binary)"
     await tx.connection.execute(_STAGE)
     async with tx.connection.cursor().copy(cast("LiteralString", copy)) as into:
         await into.write(b"".join((COPY_HEADER, *block.copied, COPY_TRAILER)))
-    scope = tx.scope
-    given = {"workspace": scope.workspace, "now": scope.now, "actor": scope.actor, "cause": scope.cause}
-    statement = fresh_statement(prepared.type, frozenset(block.source.fields))
-    await tx.connection.execute(statement, {**given, "system": block.source.system}, prepare=False)
+    await tx.connection.execute(_ahead_statement(prepared.type), _parameters(tx, block), prepare=False)
+    block.ahead = True
+
+
+async def write_block(tx: Transaction, prepared: Prepared) -> int:
+    """Store the rows of the block, all of which are new records; returns their number."""
+    block = prepared.block
+    if block is None or not len(block):
+        return 0
+    if not block.ahead:
+        await write_ahead(tx, prepared)
+    statement = _record_statement(prepared.type, frozenset(block.source.fields))
+    await tx.connection.execute(statement, _parameters(tx, block), prepare=False)
     return len(block)
 
 
-@lru_cache(maxsize=256)
-def fresh_statement(record_type: RecordType, spoken: frozenset[str]) -> LiteralString:
-    """Return the statement that stores staged records of which the fields `spoken` were said.
+def _parameters(tx: Transaction, block: Block) -> dict[str, object]:
+    scope = tx.scope
+    given: dict[str, object] = {"workspace": scope.workspace, "now": scope.now, "system": block.source.system}
+    return {**given, "actor": scope.actor, "cause": scope.cause}
 
-    Parameters: workspace, now, actor, cause, system. All names in it come from declarations, none from data.
+
+@lru_cache(maxsize=256)
+def _ahead_statement(record_type: RecordType) -> LiteralString:
+    """Return the statement that stores references, claims, events and audit rows of what is staged.
+
+    All names in it come from declarations, none from data.
     """
+    account = "(said->>'account_id')::uuid" if record_type.field("account_id") else "null::uuid"
+    return cast("LiteralString", _AHEAD.format(type=record_type.name, account=account))
+
+
+@lru_cache(maxsize=256)
+def _record_statement(record_type: RecordType, spoken: frozenset[str]) -> LiteralString:
+    """Return the statement that stores staged records of which the fields `spoken` were said."""
     if len(record_type.handles) > INDEXES_MAX:
         message = f"{record_type.name} has more than {INDEXES_MAX} handles"
         raise ValueError(message)
@@ -183,24 +204,19 @@ def fresh_statement(record_type: RecordType, spoken: frozenset[str]) -> LiteralS
     own += [(index_column(declared), f"index_{n}") for n, declared in enumerate(record_type.handles)]
     parts = {
         "table": record_type.table,
-        "type": record_type.name,
         "columns": "".join(f", {name}" for name, _ in own),
         "values": "".join(f", {expression}" for _, expression in own),
-        "account": "(said->>'account_id')::uuid" if "account_id" in spoken else "null::uuid",
     }
-    return cast("LiteralString", _FRESH.format_map(parts))
+    return cast("LiteralString", _RECORD.format_map(parts))
 
 
-_FRESH = """
+_AHEAD = """
 with given as materialized (
     select %(workspace)s::integer as workspace, %(now)s::timestamptz as at, %(actor)s::text as actor,
            %(cause)s::text as cause, %(system)s::text as system
 ), new_ref as (
     insert into ref (workspace, type, system, external_id, record_id, digest, hlc, seen)
     select workspace, '{type}', system, external_id, record_id, digest, hlc, hlc from stage_new, given
-), new_record as (
-    insert into {table} (workspace, id, sealed, hlc, system, created_at, updated_at{columns})
-    select workspace, record_id, sealed, hlc, system, at, at{values} from stage_new, given
 ), new_claim as (
     insert into claim (workspace, record_id, hlc, system, external_id, type, fields, sealed, actor, cause)
     select workspace, record_id, hlc, system, external_id, '{type}', said, sealed, actor, cause from stage_new, given
@@ -211,4 +227,10 @@ with given as materialized (
 )
 insert into audit (workspace, at, actor, action, resource, record_id, request_id, digest)
 select workspace, at, actor, 'create', '{type}', record_id, cause, digest from stage_new, given
+"""
+_RECORD = """
+insert into {table} (workspace, id, sealed, hlc, system, created_at, updated_at{columns})
+select %(workspace)s::integer, record_id, sealed, hlc, %(system)s::text, %(now)s::timestamptz,
+       %(now)s::timestamptz{values}
+from stage_new
 """

@@ -69,7 +69,8 @@ class Block:
     """Columns made ready, a row for each record at `positions` of the source; `indexes` has a column for each handle.
 
     `ids` are the 16 bytes of the records they will be, `sealed` their personal part (empty: nothing to seal), `copied`
-    the rows as they go to the stage: these are there once the rows are known to be strangers.
+    the rows as they go to the stage: these are there once the rows are known to be strangers. `ahead` tells that all
+    but the records themselves is written.
     """
 
     source: Columns
@@ -82,6 +83,7 @@ class Block:
     ids: list[bytes] = field(default_factory=list[bytes])
     sealed: list[bytes] = field(default_factory=list[bytes])
     copied: list[bytes] = field(default_factory=list[bytes])
+    ahead: bool = False
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -94,10 +96,13 @@ class Block:
         return [given[position] for position in self.positions]
 
     def drop(self, rows: Iterable[int]) -> None:
-        """Take rows out, by their numbers in this block."""
+        """Take rows out, by their numbers in this block; what was written ahead is void then."""
         wanted = bytearray(b"\1") * len(self)
         for row in rows:
             wanted[row] = 0
+        if all(wanted):
+            return
+        self.ahead = False
         self.positions = list(compress(self.positions, wanted))
         self.hlcs = list(compress(self.hlcs, wanted))
         self.open_json = list(compress(self.open_json, wanted))

@@ -87,7 +87,10 @@ class Reject:
 
 @dataclass(slots=True)
 class Prepared:
-    """One batch of one record type; `block` holds the rows that came as columns and need nothing special."""
+    """One batch of one record type; `block` holds the rows that came as columns and need nothing special.
+
+    `met` tells that rows of the block turned out to mean records that were there.
+    """
 
     type: RecordType
     rows: list[Row]
@@ -95,6 +98,7 @@ class Prepared:
     unchanged: int = 0
     merged: list[Row] = field(default_factory=list[Row])
     block: Block | None = None
+    met: bool = False
 
 
 @dataclass(frozen=True, slots=True)

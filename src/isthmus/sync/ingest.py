@@ -1,15 +1,17 @@
 """The one way in: observations are prepared, landed, matched and written; what cannot be stored is kept with why."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from psycopg import errors
+from psycopg import Rollback, errors
 
 from isthmus.kernel.marks import RecordType
-from isthmus.matching.match import match
+from isthmus.matching.match import lock, match, meet, part
+from isthmus.store.bulk import write_ahead
 from isthmus.store.columns import Columns
 from isthmus.store.database import Database, Scope, Transaction
 from isthmus.store.observation import Observation
@@ -21,7 +23,8 @@ from isthmus.vault import Vault, entropy
 
 Batch: TypeAlias = Sequence[Observation] | Columns
 TRIES_MAX = 5
-BATCH_ROWS_MAX = 5_000
+STORING_MAX = 2
+BATCH_ROWS_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,24 @@ async def put_in(
 
 
 async def _store_in(tx: Transaction, store: Store, preparer: Preparer, prepared: Prepared, *, keep: bool) -> PutResult:
+    part(prepared)
+    if prepared.block is not None and len(prepared.block):
+        await _try_ahead(tx, prepared)
     await match(tx, prepared, entropy=entropy)
     result = await write(tx, store.vault, prepared, preparer)
     if keep and result.rejects:
         await keep_rejects(tx, store.vault, prepared.type, result.rejects)
     return result
+
+
+async def _try_ahead(tx: Transaction, prepared: Prepared) -> None:
+    """Write most of a block before waiting for other writers of its handles, as if nobody were meant by them."""
+    async with tx.connection.transaction():
+        await write_ahead(tx, prepared)
+        await lock(tx, prepared)
+        if await meet(tx, prepared):
+            prepared.met = True
+            raise Rollback
 
 
 async def put(
@@ -92,28 +108,40 @@ async def put_stream(
     interval: Interval,
     progress: Callable[[PutResult], None],
 ) -> PutResult:
-    """Put a long stream of one record type, a transaction for each batch; the next is prepared while one is stored.
+    """Put a long stream of one record type, a transaction for each batch; the next are prepared while one is stored.
 
     A batch comes as observations, or faster as columns. `progress` is called with the totals after every commit.
     """
     preparer = store.preparer(record_type.name, scope.workspace)
     source = aiter(batches)
+    total = PutResult()
+    meets = False
 
     async def following() -> tuple[Batch, Prepared] | None:
         async for batch in source:
-            return batch, await _ready(store, scope, preparer, batch, interval)
+            return batch, await _ready(store, scope, preparer, batch, interval, meets=meets)
         return None
 
-    total = PutResult()
+    async def stored(batch: Batch, prepared: Prepared) -> None:
+        nonlocal meets
+        add(total, await _put_one(store, scope, preparer, batch, prepared, interval))
+        meets = meets or prepared.met
+        progress(total)
+
     ahead = asyncio.create_task(following())
+    storing: deque[asyncio.Task[None]] = deque()
     try:
         while (ready := await ahead) is not None:
             ahead = asyncio.create_task(following())
-            add(total, await _put_one(store, scope, preparer, *ready, interval))
-            progress(total)
+            storing.append(asyncio.create_task(stored(*ready)))
+            if len(storing) == STORING_MAX:
+                await storing.popleft()
+        while storing:
+            await storing.popleft()
     finally:
-        ahead.cancel()
-        await asyncio.gather(ahead, return_exceptions=True)
+        for task in (ahead, *storing):
+            task.cancel()
+        await asyncio.gather(ahead, *storing, return_exceptions=True)
     return total
 
 
@@ -127,11 +155,15 @@ def add(total: PutResult, result: PutResult) -> None:
     total.rejected += len(result.rejects) + result.rejected
 
 
-async def _ready(store: Store, scope: Scope, preparer: Preparer, batch: Batch, interval: Interval) -> Prepared:
-    """Prepare, land and seal a batch while another one is being stored."""
+async def _ready(
+    store: Store, scope: Scope, preparer: Preparer, batch: Batch, interval: Interval, *, meets: bool
+) -> Prepared:
+    """Prepare, land and seal a batch while others are being stored; `meets` tells that earlier ones met records."""
     prepared = await asyncio.to_thread(_prepare, preparer, batch, interval)
     async with store.database.transaction(scope) as tx:
         await land(tx, prepared)
+        if meets:
+            await meet(tx, prepared)
     await asyncio.to_thread(anticipate, store.vault, prepared, workspace=scope.workspace, now=scope.now)
     return prepared
 

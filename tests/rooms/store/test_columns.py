@@ -1,8 +1,10 @@
 """Bulk by column: it ends in the same records as row by row, and one bad row costs its own way only."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -157,6 +159,35 @@ async def test_batches_in_flight_that_share_ids_and_handles_end_as_one(store: St
     result = await stream(store, scope, leads(10), leads(10, at=AT + timedelta(hours=1)), leads(10, system="mail"))
     assert result.created == 10
     assert len(await held(store, scope)) == 10
+
+
+async def test_streams_of_two_systems_at_once_end_as_one_record_for_each_human(store: Store, scope: Scope) -> None:
+    batches = 6
+    parts = [range(40 * n, 40 * (n + 1)) for n in range(batches)]
+
+    def batch(system: str, numbers: range) -> Columns:
+        emails: list[Json] = [f"lead{n}@x.example" for n in numbers]
+        ids = [f"{system}{n}" for n in numbers]
+        return Columns(type=LEAD, system=system, external_ids=ids, fields={"email": emails}, at=AT)
+
+    results = await asyncio.gather(
+        stream(store, scope, *(batch("crm", each) for each in parts)),
+        stream(store, scope, *(batch("mail", each) for each in reversed(parts))),
+        stream(store, scope, *(batch("shop", each) for each in parts)),
+    )
+    assert sum(each.created for each in results) == 40 * batches
+    assert len(await held(store, scope)) == 40 * batches
+    assert (await counts(store, scope))[1] == 3 * 40 * batches
+
+
+async def test_a_broken_source_ends_the_stream_with_its_error(store: Store, scope: Scope) -> None:
+    async def broken() -> AsyncIterator[Columns]:
+        yield leads(3)
+        message = "the file ends in the middle"
+        raise ValueError(message)
+
+    with pytest.raises(ValueError, match="in the middle"):
+        await put_stream(store, scope, store.schema[LEAD], broken(), interval=ALWAYS, progress=lambda _: None)
 
 
 async def test_the_history_of_a_bulk_record_names_its_system(store: Store, scope: Scope) -> None:
