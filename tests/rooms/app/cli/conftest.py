@@ -15,6 +15,7 @@ import pytest
 from isthmus.store.migrate import migrate
 from tests.rooms.app.engines import stage
 
+SECONDS_MAX = 120
 NOW = "2026-11-22T06:00:00Z"
 
 
@@ -48,18 +49,26 @@ class Shell:
 
     def plain(self, *arguments: str) -> Said:
         """Run a command as it is given."""
+        with self._begin(arguments) as running:
+            out, err = running.communicate(timeout=SECONDS_MAX)
+        assert "Traceback" not in err, err
+        return Said(running.returncode, out, err)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a command here and do not wait for it."""
+        return self._begin((*arguments, "--data-dir", str(self.data_dir), "--workspace", self.workspace))
+
+    def _begin(self, arguments: tuple[str, ...]) -> "subprocess.Popen[str]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "isthmus.app.cli", *arguments],
             cwd=self.here,
             env=environment | {"COLUMNS": "100"} | self.environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Said(done.returncode, done.stdout, done.stderr)
 
     def __call__(self, *arguments: str, code: int = 0) -> Said:
         """Run a command here, and see that it ends with the code."""

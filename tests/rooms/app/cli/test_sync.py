@@ -1,5 +1,7 @@
 """Running connections: progress on stderr, counts on stdout, plans before writes, rejects kept and tried again."""
 
+import signal
+
 import msgspec
 from msgspec import Struct
 
@@ -97,3 +99,17 @@ def test_one_that_fails_does_not_keep_others_from_running(shell: Shell) -> None:
     said = shell("sync", "run", "crm", "desk", "--only", "pull", "--json", code=5)
     assert [(row["connection"], row["status"]) for row in said.rows] == [("crm", "paused"), ("desk", "healthy")]
     assert "crm: 'crm' is paused" in said.err
+
+
+def test_an_interrupted_run_ends_in_order_with_130(shell: Shell) -> None:
+    shell.connect("crm", "--set", "latency_ms=5000", "--no-check")
+    running = shell.start("sync", "run", "crm", "--only", "pull")
+    assert running.stderr is not None
+    while "crm.accounts" not in running.stderr.readline():
+        assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, out) == (130, "")
+    assert err.endswith("stopped\n")
+    assert "Traceback" not in err
+    assert shell("sync", "watch", "crm", "--json", code=1).row["finished_at"]
