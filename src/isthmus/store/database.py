@@ -45,7 +45,7 @@ class Transaction:
 def _unless_cancelled(error: Exception) -> None:
     """Raise CancelledError when the task is being cancelled.
 
-    The driver cancels the running statement then, and where that reaches the rollback behind it instead, an error of the
+    The driver cancels the running statement then; where that reaches the rollback behind it instead, an error of the
     database would take the place of the cancellation, and a loop that waits such errors out would never end.
     """
     task = asyncio.current_task()
