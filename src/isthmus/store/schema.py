@@ -85,15 +85,22 @@ def create_table(record_type: RecordType) -> str:
     own = [f"{name} {kind}" for name, kind in table_columns(record_type)]
     lines = ",\n    ".join([*META_COLUMNS, *own, "primary key (workspace, id)"])
     statements = [f"create table {table} (\n    {lines}\n);"]
-    looked_up = [index_column(field) for field in record_type.handles]
-    looked_up += [field.name for field in record_type.open_fields if field.to]
-    statements += [
-        f"create index {table}_{column} on {table} (workspace, {column}) where {column} is not null;"
-        for column in looked_up
-    ]
+    statements += index_statements(record_type, (name for name, _ in table_columns(record_type)))
     statements += [
         f"alter table {table} enable row level security;",
         f"create policy workspace on {table} using (workspace = (select current_workspace()));",
         f"grant select, insert, update, delete on {table} to isthmus_app;",
     ]
     return "\n".join(statements)
+
+
+def index_statements(record_type: RecordType, columns: Iterable[str]) -> list[str]:
+    """Return the statements that make the look-up indexes over some columns of a record type's table."""
+    looked_up = {index_column(each) for each in record_type.handles}
+    looked_up |= {each.name for each in record_type.open_fields if each.to}
+    table = record_type.table
+    return [
+        f"create index {table}_{column} on {table} (workspace, {column}) where {column} is not null;"
+        for column in columns
+        if column in looked_up
+    ]
