@@ -163,7 +163,8 @@ async def test_a_deletion_there_against_an_edit_here_waits_for_a_person(
     run = await agreement.sync(sweep=sweep)
     assert (run.conflicts, run.written) == (1, 0)
     [case] = await agreement.cases(deal)
-    assert (case.field, case.kept, case.claimed, case.claimed_system) == (GONE, False, True, SYSTEM)
+    assert (case.field, case.kept, case.kept_system) == (GONE, False, "isthmus")
+    assert (case.claimed, case.claimed_system) == (True, SYSTEM)
     assert (await agreement.stored(DEAL, deal)).deleted_at is None
     await agreement.resolve(case, decided)
     run = await agreement.sync()

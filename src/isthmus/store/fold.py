@@ -16,6 +16,7 @@ from isthmus.kernel.marks import LATEST, Json, RecordType, Rule
 
 HERE = "isthmus"
 GONE = "~deleted"
+MIDNIGHT = "T00:00:00Z"
 Place: TypeAlias = tuple[int, str, str]
 Verdict: TypeAlias = Literal["first", "moved", "agreed", "won", "lost", "contested", "settled"]
 
@@ -97,11 +98,16 @@ def step(record_type: RecordType, state: State, claim: Claim) -> None:
 
 
 def open_cases(state: State) -> dict[str, tuple[Place, Place]]:
-    """Return contested fields as (the claim that is kept, the claim that differs)."""
-    return {
-        name: (state.fields[name].place if name in state.fields else state.last, place)
-        for name, place in state.contested.items()
-    }
+    """Return contested fields as (the claim that is kept, the claim that differs).
+
+    What stands against a deletion is the newest word on the record that is not the deleting system's.
+    """
+    found: dict[str, tuple[Place, Place]] = {}
+    for name, place in state.contested.items():
+        held = state.fields.get(name)
+        others = (each.place for each in state.fields.values() if each.place[1:] != place[1:])
+        found[name] = (held.place if held else max(others, default=state.last), place)
+    return found
 
 
 def _field(
@@ -121,6 +127,8 @@ def _field(
         state.decisions.append(Decision(claim.place, name, value, "agreed", "equal"))
     elif before is not _ABSENT and before == value:
         return
+    elif _is_day_of(value, held.value) and claim.system != HERE and (before is _ABSENT or _is_day_of(before, before)):
+        state.decisions.append(Decision(claim.place, name, value, "agreed", "same day"))
     elif _blank(value) and before is _ABSENT:
         state.decisions.append(Decision(claim.place, name, value, "lost", "blank"))
     else:
@@ -201,6 +209,13 @@ def _settle_gone(state: State, claim: Claim, *, gone: bool) -> None:
 
 def _others_differ(state: State, name: str, value: Json) -> bool:
     return any(name in said and said[name] != value for said in state.shadows.values())
+
+
+def _is_day_of(value: object, held: object) -> bool:
+    """Tell whether a moment says no more than the day of another, as systems do that keep dates only."""
+    if not isinstance(value, str) or not isinstance(held, str) or not value.endswith(MIDNIGHT):
+        return False
+    return held.startswith(value.removesuffix(MIDNIGHT) + "T")
 
 
 def _blank(value: object) -> bool:

@@ -25,6 +25,7 @@ class Thing(Struct, frozen=True, kw_only=True):
     owner: Annotated[str | None, Rule("source_of_record", system="crm")] = None
     nick: Annotated[str | None, Rule("prefer_unless_blank", system="crm")] = None
     tags: Annotated[list[str], Rule("union")] = []
+    at: str | None = None
 
 
 THING = RecordType.of(Thing, name="test.thing", prefix="thng", retention_days=1)
@@ -95,6 +96,29 @@ def test_an_edit_here_is_compared_with_what_its_author_saw() -> None:
 
 def test_first_words_that_differ_on_a_critical_field_wait_for_a_person() -> None:
     assert "amount" in open_cases(after(FIRST, claim(2, "erp", amount=99)))
+
+
+def test_a_system_that_keeps_only_dates_does_not_take_the_time_of_day_away() -> None:
+    exact, day = "2026-11-03T13:10:34Z", "2026-11-03T00:00:00Z"
+    state = after(claim(1, "crm", at=exact), claim(2, "erp", at=day))
+    assert state.values()["at"] == exact
+    assert state.decisions[-1].verdict == "agreed"
+    assert after(claim(1, "erp", at=day), claim(2, "crm", at=exact)).values()["at"] == exact
+    moved = "2026-11-04T00:00:00Z"
+    assert after(claim(1, "crm", at=exact), claim(2, "erp", at=day), claim(3, "erp", at=moved)).values()["at"] == moved
+
+
+def test_midnight_counts_when_a_person_or_a_system_with_a_finer_clock_says_it() -> None:
+    exact, day = "2026-11-03T13:10:34Z", "2026-11-03T00:00:00Z"
+    assert after(claim(1, "crm", at=exact), claim(2, "crm", at=day)).values()["at"] == day
+    edit = Claim(2, HERE, "record", {"at": day}, seen={"at": exact})
+    assert after(claim(1, "crm", at=exact), edit).values()["at"] == day
+
+
+def test_what_stands_against_a_deletion_is_the_newest_word_of_somebody_else() -> None:
+    edit = Claim(2, HERE, "record", {"name": "Lovelace"}, seen={"name": "Ada"})
+    state = after(FIRST, edit, Claim(3, "crm", "a", {}, deleted=True))
+    assert open_cases(state) == {GONE: ((2, HERE, "record"), (3, "crm", "a"))}
 
 
 def test_a_blank_first_word_takes_nothing_away_and_a_later_blank_is_a_change() -> None:
