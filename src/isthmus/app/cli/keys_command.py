@@ -125,7 +125,7 @@ def create(
         raise click.UsageError(f"Say what the key may do: --role ({_ROLES}) or --scope (sales:write).")
 
     async def work(program: Program) -> MadeKey:
-        scope, workspace = operator(program, "keys-create"), await terminal.workspace(program)
+        scope, workspace = operator(program, "keys-create"), program.slug
         if sandboxed:
             workspace = terminal.settings.workspace or SANDBOX
             scope = await _sandbox(program, scope, workspace)

@@ -39,13 +39,6 @@ class Terminal:
         """Open the program, do the work, close it again."""
         return run(self.settings, work)
 
-    async def workspace(self, program: Program) -> str:
-        """Return the name of the workspace in which the command acts."""
-        async with program.database.plain() as connection:
-            cursor = await connection.execute("select slug from workspace where id = %s", (program.workspace,))
-            row = await cursor.fetchone()
-        return str(row[0]) if row else ""
-
     def answer(self, document: object, show: Callable[[], None]) -> None:
         """Print the document as JSON where that is asked for, else let `show` print it for people."""
         if self.as_json:

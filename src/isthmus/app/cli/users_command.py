@@ -41,6 +41,6 @@ def link(terminal: Terminal, url: str | None) -> None:
 
     made, slug = terminal.run(work)
     terminal.answer({"link": made, "workspace": slug}, lambda: click.echo(made))
-    say("it opens once, within 24 hours; whoever has it is administrator, so pass it on with care")
+    say(f"it opens once, within 24 hours; whoever has it is administrator of {slug}, so pass it on with care")
     if running is None and url is None:
         say("nothing answers there now; start it: isthmus up")
