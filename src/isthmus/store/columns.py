@@ -45,6 +45,20 @@ class Columns:
                 message = f"a column has {len(column)} values for {len(self.external_ids)} records"
                 raise ValueError(message)
 
+    @classmethod
+    def of(cls, observations: Sequence[Observation]) -> "Columns | None":
+        """Return observations of one system that all speak plainly of the same fields as columns, or None."""
+        first = observations[0] if observations else None
+        if first is None or not all(_alike(first, each) for each in observations):
+            return None
+        return cls(
+            type=first.type,
+            system=first.system,
+            external_ids=[each.external_id for each in observations],
+            fields={name: [each.fields[name] for each in observations] for name in first.fields},
+            at=[each.at for each in observations],
+        )
+
     def __len__(self) -> int:
         """Return the number of records."""
         return len(self.external_ids)
@@ -62,6 +76,11 @@ class Columns:
             fields={name: column[position] for name, column in self.fields.items()},
             at=self.stamp(position),
         )
+
+
+def _alike(first: Observation, other: Observation) -> bool:
+    special = other.links or other.deleted or other.seen is not None or other.version or other.payload
+    return not special and other.system == first.system and other.fields.keys() == first.fields.keys()
 
 
 @dataclass(slots=True)

@@ -20,8 +20,8 @@ from isthmus.vault import normal_form
 Normaliser: TypeAlias = Callable[[Json], Json]
 ColumnNormaliser: TypeAlias = Callable[[Sequence[Json]], Sequence[Json]]
 # The common form of an address; what it does not match is judged by the full grammar.
-_PLAIN_EMAIL = re.compile(r"[a-z0-9_%+-]+(?:\.[a-z0-9_%+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}")
-_LOCAL_MAX = 64
+_PLAIN_EMAIL = re.compile(r"[a-z0-9_%+-]++(?:\.[a-z0-9_%+-]++)*+@(?:[a-z0-9]++(?:-++[a-z0-9]++)*+\.)++[a-z]{2,24}")
+_PLAIN_MAX = 64
 _PLAIN_AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,13})\.[0-9]{2}")
 _PLAIN_CURRENCY = re.compile(r"[A-Z]{3}")
 _PLAIN_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -70,7 +70,7 @@ def _email(value: Json) -> Json:
     if not isinstance(value, str):
         return value
     address = value.strip().lower() if value.isascii() else normal_form(value, Normal.EMAIL)
-    if not address or (_PLAIN_EMAIL.fullmatch(address) and address.index("@") <= _LOCAL_MAX):
+    if not address or (len(address) <= _PLAIN_MAX and _PLAIN_EMAIL.fullmatch(address)):
         return address
     try:
         return validate_email(address, check_deliverability=False, test_environment=True).normalized

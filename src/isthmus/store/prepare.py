@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import blake2b
 from itertools import repeat
 from uuid import UUID
 
@@ -23,11 +22,10 @@ from isthmus.kernel.money import InvalidMoney
 from isthmus.store.columns import Block, ColumnReader, Columns, joined
 from isthmus.store.normal import ValueFault, canonical_amount, normaliser
 from isthmus.store.observation import Observation
-from isthmus.vault import WorkspaceKeys, blind_index, normal_form
+from isthmus.vault import WorkspaceKeys, blind_index, blind_indexes, keyed_digests, normal_form
 
 __all__ = ["Prepared", "Preparer", "Reject", "Rejected", "Row", "canonical_amount"]
 
-DIGEST_BYTES = 16
 _EXTERNAL_ID_MAX = 500
 _NUL = b"\\u0000"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -169,9 +167,7 @@ class Preparer:
             hlcs=[known[at] for at in stamps],
             open_json=read.open_json,
             personal_json=read.personal_json,
-            digests=[
-                self._digest(b"%b\0%b\0000" % each) for each in zip(read.open_json, read.personal_json, strict=True)
-            ],
+            digests=keyed_digests(map(_content, read.open_json, read.personal_json), key=self._digest_key),
             indexes=read.indexes,
         )
         block.drop(special)
@@ -193,18 +189,15 @@ class Preparer:
             prepared.rejects += [self._refuse(each) for each, _ in group]
             return
         read = self._read({name: [each.fields[name] for each, _ in group] for name in names}, len(group))
+        spoken = [each for each, _ in group]
+        digests = keyed_digests(map(_content, read.open_json, read.personal_json, spoken), key=self._digest_key)
         indexes = zip(*read.indexes, strict=True) if read.indexes else repeat(())
-        rows = zip(group, read.open_json, read.personal_json, indexes, strict=False)
-        for position, ((each, hlc), open_json, personal_json, index) in enumerate(rows):
+        rows = zip(group, read.open_json, read.personal_json, digests, indexes, strict=False)
+        for position, ((each, hlc), open_json, personal_json, digest, index) in enumerate(rows):
             if position in read.wrong:
                 prepared.rejects.append(self._refuse(each))
-                continue
-            content = b"%b\0%b\0%d" % (open_json, personal_json, each.deleted)
-            if each.links:
-                content += repr(
-                    sorted((name, link.system, link.external_id) for name, link in each.links.items())
-                ).encode()
-            prepared.rows.append(Row(each, open_json, personal_json, self._digest(content), index, hlc))
+            else:
+                prepared.rows.append(Row(each, open_json, personal_json, digest, index, hlc))
 
     def _read(self, columns: Mapping[str, Sequence[Json]], count: int) -> _Read:
         """Normalise, check and encode columns of known fields, in the order of their declaration."""
@@ -217,15 +210,10 @@ class Preparer:
                 encoded, normal[name], bad = reader.read(columns[name])
                 (personal if name in self._personal else opened)[name] = encoded
                 wrong.update(bad)
-        none: list[Json] = [None] * count
-        indexes = [
-            [blind_index(each, key=key) if isinstance(each, str) else None for each in normal.get(name, none)]
-            for name, _, key in self._handles
+        indexes: list[list[bytes | None]] = [
+            blind_indexes(normal[name], key=key) if name in normal else [None] * count for name, _, key in self._handles
         ]
         return _Read(joined(opened, count), joined(personal, count) if personal else [b""] * count, indexes, wrong)
-
-    def _digest(self, content: bytes) -> bytes:
-        return blake2b(content, key=self._digest_key, digest_size=DIGEST_BYTES).digest()
 
     def _refuse(self, observation: Observation) -> Reject:
         """Return an observation that cannot be stored with all its faults."""
@@ -267,6 +255,17 @@ def _fault(pointer: str, message: str) -> Fault:
     text, _, path = message.partition(" - at `$")
     inner = path.rstrip("`").replace(".", "/").replace("[", "/").replace("]", "")
     return Fault(pointer=inner or pointer, code="invalid-value", detail=f"{text}.")
+
+
+def _content(open_json: bytes, personal_json: bytes, observation: Observation | None = None) -> bytes:
+    """Return what the digest of a word is taken of; without an observation it has no links and is no deletion."""
+    if observation is None:
+        return b"%b\0%b\0%d" % (open_json, personal_json, False)
+    content = b"%b\0%b\0%d" % (open_json, personal_json, observation.deleted)
+    if observation.links:
+        links = sorted((name, link.system, link.external_id) for name, link in observation.links.items())
+        content += repr(links).encode()
+    return content
 
 
 def _is_bad_id(external_id: str) -> bool:

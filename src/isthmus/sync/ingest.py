@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from psycopg import Rollback, errors
 
@@ -169,9 +169,10 @@ async def _ready(
 
 
 def _prepare(preparer: Preparer, batch: Batch, interval: Interval) -> Prepared:
-    if isinstance(batch, Columns):
-        return preparer.prepare_columns(batch, since=interval.since, until=interval.until)
-    return preparer.prepare(batch, since=interval.since, until=interval.until)
+    columns = batch if isinstance(batch, Columns) else Columns.of(batch)
+    if columns is not None:
+        return preparer.prepare_columns(columns, since=interval.since, until=interval.until)
+    return preparer.prepare(cast("Sequence[Observation]", batch), since=interval.since, until=interval.until)
 
 
 async def _put_one(

@@ -1,7 +1,7 @@
 """Sealing of fields: a data key for each subject, wrapped by a key-encryption key, and blind indexes for look-ups."""
 
 from isthmus.vault.envelope import SealBroken, open_sealed, seal
-from isthmus.vault.index import blind_index, normal_form
+from isthmus.vault.index import blind_index, blind_indexes, keyed_digests, normal_form
 from isthmus.vault.keystore import KeyErased, KeyStore, WrongKey
 from isthmus.vault.vault import Vault, WorkspaceKeys, entropy
 
@@ -13,7 +13,9 @@ __all__ = [
     "WorkspaceKeys",
     "WrongKey",
     "blind_index",
+    "blind_indexes",
     "entropy",
+    "keyed_digests",
     "normal_form",
     "open_sealed",
     "seal",

@@ -4,12 +4,13 @@ Only values of high entropy get one (e-mail, phone); of a title or a country the
 """
 
 import unicodedata
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from isthmus.kernel.marks import Normal
 
 INDEX_BYTES = 16
-_ASCII_NOT_DIGITS = {code: None for code in range(128) if not chr(code).isdigit()}
+_NOT_DIGITS = bytes(code for code in range(256) if code not in b"0123456789")
 
 
 def normal_form(value: str, normal: Normal) -> str:
@@ -26,9 +27,7 @@ def normal_form(value: str, normal: Normal) -> str:
             host = text.casefold().split("://")[-1].split("/")[0].split("@")[-1].rstrip(".")
             return host.removeprefix("www.")
         case Normal.PHONE:
-            digits = text.translate(_ASCII_NOT_DIGITS)
-            if not digits.isascii():
-                digits = "".join(each for each in digits if each.isascii())
+            digits = text.encode().translate(None, _NOT_DIGITS).decode()
             if text.startswith("+"):
                 return f"+{digits}" if digits else ""
             return f"+{digits[2:]}" if digits.startswith("00") else digits
@@ -39,3 +38,20 @@ def normal_form(value: str, normal: Normal) -> str:
 def blind_index(form: str, *, key: bytes) -> bytes | None:
     """Return 16 bytes of keyed BLAKE2b (RFC 7693) over a normal form, or None when nothing identifies."""
     return blake2b(form.encode(), key=key, digest_size=INDEX_BYTES).digest() if form else None
+
+
+def blind_indexes(forms: Iterable[object], *, key: bytes) -> list[bytes | None]:
+    """Return the blind index of each form that is a text, and None for all else."""
+    texts = [form.encode() if isinstance(form, str) else b"" for form in forms]
+    return [digest if text else None for text, digest in zip(texts, keyed_digests(texts, key=key), strict=True)]
+
+
+def keyed_digests(contents: Iterable[bytes], *, key: bytes) -> list[bytes]:
+    """Return 16 bytes of keyed BLAKE2b over each content; the key is taken in once for all."""
+    keyed = blake2b(key=key, digest_size=INDEX_BYTES)
+    digests: list[bytes] = []
+    for content in contents:
+        own = keyed.copy()
+        own.update(content)
+        digests.append(own.digest())
+    return digests
