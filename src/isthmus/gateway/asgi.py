@@ -13,7 +13,7 @@ import structlog
 from isthmus.auth.principal import Principal
 from isthmus.auth.trace import trace
 from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
-from isthmus.gateway.decide import UNSAFE, Asked, GrantMissing, Proof, decide
+from isthmus.gateway.decide import UNSAFE, Asked, Chain, GrantMissing, decide
 from isthmus.gateway.idempotency import Asking, Repeats, read_key
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.problems import MEDIA as PROBLEM
@@ -41,7 +41,7 @@ class Parts:
     """What a gateway is made of. `ticks` counts nanoseconds; `error_page` shows an error to a browser."""
 
     services: Services
-    proof: Proof
+    chain: Chain
     traffic: Traffic
     ticks: Callable[[], int]
     error_page: ErrorPage = lambda error, request_id: problem_page(error, request_id=request_id)
@@ -72,6 +72,7 @@ class Gateway:
         now = self._parts.services.clock.now()
         request = read_request(scope, now=now)
         route: Route | None = None
+        asked: Asked | None = None
         try:
             request.check()
             if request.method == "OPTIONS":
@@ -79,9 +80,12 @@ class Gateway:
             else:
                 match = self.router.find(request.method, request.path)
                 route = match.route
-                answer = await self._answer(request, match, receive, now)
+                asked = _asked(request, route, now)
+                answer = await self._answer(request, asked, match, receive)
         except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
             answer = self._refusal(request, route, error)
+        if asked is not None:
+            answer.headers.extend(asked.headers)
         try:
             await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
         except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
@@ -89,10 +93,13 @@ class Gateway:
         place = None if route is None else self._places[id(route)]
         micros = (self._parts.ticks() - began) // 1000
         self._parts.traffic.count(place, status=answer.status, micros=micros)
+        if asked is not None:
+            for stage in self._parts.chain.stages:
+                stage.ended(asked, status=answer.status, micros=micros)
 
-    async def _answer(self, request: Request, match: Match, receive: Receive, now: datetime) -> Outgoing:
-        route = match.route
-        principal = await self._decided(request, route, now)
+    async def _answer(self, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
+        route, now = match.route, asked.now
+        principal = await self._decided(request, asked)
         version = pinned(request.headers.get(VERSION_HEADER))
         query = read_parameters(request.query, route.query or NoParameters, at="/query")
         raw = await read_body(request, route, receive) if request.method in UNSAFE else b""
@@ -120,20 +127,11 @@ class Gateway:
             return await run(call)
         return await self._once(request, call, principal, read_key(key))
 
-    async def _decided(self, request: Request, route: Route, now: datetime) -> Principal | None:
-        asked = Asked(
-            route=route,
-            now=now,
-            authorization=request.headers.get("authorization"),
-            session=request.session,
-            csrf=request.headers.get("x-csrf-token"),
-            site=request.site,
-            local=request.local,
-        )
+    async def _decided(self, request: Request, asked: Asked) -> Principal | None:
         try:
-            return await decide(self._parts.proof, asked)
+            return await decide(self._parts.chain, asked)
         except GrantMissing as denial:
-            scope = _scope(request, denial.principal, now)
+            route, scope = asked.route, _scope(request, denial.principal, asked.now)
             details = {"method": route.method, "permission": route.permission}
             with suppress(Unavailable):
                 async with self._parts.services.database.transaction(scope) as tx:
@@ -190,6 +188,23 @@ class Gateway:
             code=code,
             places=places,
         )
+
+
+def _asked(request: Request, route: Route, now: datetime) -> Asked:
+    headers = request.headers
+    return Asked(
+        route=route,
+        now=now,
+        path=request.path,
+        request_id=request.id,
+        client=request.client,
+        agent=headers.get("user-agent", ""),
+        authorization=headers.get("authorization"),
+        session=request.session,
+        csrf=headers.get("x-csrf-token"),
+        site=request.site,
+        local=request.local,
+    )
 
 
 def _scope(request: Request, principal: Principal | None, now: datetime) -> Scope:

@@ -1,10 +1,10 @@
-"""The decision of a call: credential, then grant. Silence denies.
+"""The decision of a call: credential, grant, then the stages: policy, limits, quota, threats. Silence denies.
 
-It knows nothing of the server, so that the same function can answer a proxy's external authorisation call. Policies,
-limits and quotas have their place after the grant.
+It knows nothing of the server, so that the same function can answer a proxy's external authorisation call.
 """
 
 import hmac
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -43,30 +43,71 @@ class Proof(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Asked:
-    """What a decision is made from: the route, and what the caller sent to prove itself.
+    """What a decision is made from: the route, where the call comes from, and what the caller sent to prove itself.
 
-    `site` is the header Sec-Fetch-Site, or what was derived from Origin; `local` tells a caller on this machine.
+    `site` is the header Sec-Fetch-Site, or what was derived from Origin; `local` tells a caller on this machine;
+    `client` is the caller's address. The decision adds to it: `principal` once it is proven, `headers` for the answer,
+    and `reasons`, such as the names of policies and limits that had a say.
     """
 
     route: Route
     now: datetime
+    path: str = ""
+    request_id: str = ""
+    client: str = ""
+    agent: str = ""
     authorization: str | None = field(default=None, repr=False)
     session: str | None = field(default=None, repr=False)
     csrf: str | None = field(default=None, repr=False)
     site: str = "none"
     local: bool = False
+    principal: Principal | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    reasons: list[str] = field(default_factory=list[str])
 
 
-async def decide(proof: Proof, asked: Asked) -> Principal | None:
-    """Return who may make the call, or None for a route that lets everybody in; raises Unauthenticated or Denied."""
+class Stage(Protocol):
+    """A part of the decision after the grant, which also hears how every call ended."""
+
+    def admit(self, asked: Asked) -> Awaitable[None] | None:
+        """Let the call pass, or raise an IsthmusError with the reason. Return an awaitable only if it must wait."""
+        ...
+
+    def ended(self, asked: Asked, *, status: int, micros: int) -> None:
+        """Hear how a call ended, refused ones and those without a principal too. It must not block."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """What decides: who proves credentials, and the stages in their order."""
+
+    proof: Proof
+    stages: tuple[Stage, ...] = ()
+
+
+async def decide(chain: Chain, asked: Asked) -> Principal | None:
+    """Return who may make the call, or None for a route that lets everybody in.
+
+    Raises Unauthenticated, Denied, and what the stages refuse with.
+    """
+    asked.principal = await _granted(chain.proof, asked)
+    for stage in chain.stages:
+        waiting = stage.admit(asked)
+        if waiting is not None:
+            await waiting
+    return asked.principal
+
+
+async def _granted(proof: Proof, asked: Asked) -> Principal | None:
     route = asked.route
     if route.method in UNSAFE and (asked.session or route.accepts == "form") and asked.site not in _OWN_SITES:
         raise ForgeryRefused("The change was sent from a page of another site.", fix="Use the console's own pages.")
     if route.permission is None or (route.open_locally and asked.local):
         return None
-    principal = await _proven(proof, asked)
+    principal = asked.principal = await _proven(proof, asked)
     if route.permission != ANY_CALLER and not principal.may(route.permission):
         raise GrantMissing(principal, route.permission)
     if principal.kind == "session" and route.method in UNSAFE and route.accepts != "form":

@@ -31,7 +31,7 @@ _MEDIA = {"json": "application/json", "form": "application/x-www-form-urlencoded
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked. `local` tells a caller on this machine that no proxy stands for."""
+    """What was asked. `client` is the address it comes from; `local` tells one on this machine without a proxy."""
 
     method: str
     path: str
@@ -40,6 +40,7 @@ class Request:
     id: str
     secure: bool
     local: bool
+    client: str = ""
     repeated: frozenset[str] = frozenset()
 
     @property
@@ -83,6 +84,7 @@ def read_request(scope: Mapping[str, object], *, now: datetime) -> Request:
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
         headers[name] = value
     given = headers.get("x-request-id", "")
+    client = _address(scope.get("client"))
     raw_path = cast("bytes | None", scope.get("raw_path")) or str(scope["path"]).encode()
     return Request(
         method=str(scope["method"]),
@@ -91,7 +93,8 @@ def read_request(scope: Mapping[str, object], *, now: datetime) -> Request:
         headers=headers,
         id=given if _REQUEST_ID.fullmatch(given) else new_request_id(now),
         secure=scope.get("scheme") == "https",
-        local=_is_local(scope.get("client")) and not _FORWARDED & headers.keys(),
+        client=client,
+        local=_is_local(client) and not _FORWARDED & headers.keys(),
         repeated=frozenset(repeated & _ONCE_ONLY),
     )
 
@@ -162,8 +165,12 @@ def _too_large(route: Route) -> TooLarge:
     )
 
 
-def _is_local(client: object) -> bool:
+def _address(client: object) -> str:
+    return str(cast("tuple[object]", client)[0]) if isinstance(client, list | tuple) else ""
+
+
+def _is_local(client: str) -> bool:
     try:
-        return isinstance(client, list | tuple) and ip_address(str(cast("tuple[object]", client)[0])).is_loopback
+        return ip_address(client).is_loopback
     except ValueError:
         return False

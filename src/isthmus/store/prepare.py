@@ -113,7 +113,7 @@ class Preparer:
     """Prepares observations of one record type in one workspace."""
 
     def __init__(self, record_type: RecordType, keys: WorkspaceKeys) -> None:
-        """Derive the keys and the normalisers once."""
+        """Derive the keys and the normalisers once; `personal` holds the names of the sealed fields."""
         self.type = record_type
         self._digest_key = keys.derived("digest")
         self._handles = [
@@ -123,7 +123,7 @@ class Preparer:
         ]
         self._normalisers = {each.name: normaliser(each) for each in record_type.fields}
         self._readers = {each.name: ColumnReader(each) for each in record_type.fields}
-        self._personal = frozenset(each.name for each in record_type.personal_fields)
+        self.personal = frozenset(each.name for each in record_type.personal_fields)
         self._open_part, self._personal_part = record_type.open_part, record_type.personal_part
 
     def prepare(self, observations: Iterable[Observation], *, since: datetime | None, until: datetime) -> Prepared:
@@ -208,7 +208,7 @@ class Preparer:
         for name, reader in self._readers.items():
             if name in columns:
                 encoded, normal[name], bad = reader.read(columns[name])
-                (personal if name in self._personal else opened)[name] = encoded
+                (personal if name in self.personal else opened)[name] = encoded
                 wrong.update(bad)
         indexes: list[list[bytes | None]] = [
             blind_indexes(normal[name], key=key) if name in normal else [None] * count for name, _, key in self._handles
@@ -243,7 +243,7 @@ class Preparer:
     def _type_faults(self, values: dict[str, Json]) -> Iterable[Fault]:
         """Check every field by itself, so that all faults are told at once."""
         for name, value in values.items():
-            part = self._personal_part if name in self._personal else self._open_part
+            part = self._personal_part if name in self.personal else self._open_part
             try:
                 if _NUL in msgspec.json.encode(msgspec.convert({name: value}, part)):
                     yield Fault(pointer=f"/{name}", code="nul", detail="Remove the NUL characters from the text.")

@@ -14,8 +14,6 @@ from functools import lru_cache
 from typing import LiteralString, cast
 from uuid import UUID
 
-import msgspec
-
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Fault, Unavailable
 from isthmus.kernel.ids import ENTROPY_BYTES, mint_many, mint_raw
@@ -24,10 +22,10 @@ from isthmus.store.bulk import copy_rows, land_block, write_block
 from isthmus.store.cases import CaseChange, write_cases
 from isthmus.store.columns import Block
 from isthmus.store.database import Transaction
-from isthmus.store.fold import Claim, State, fold, open_cases, step
+from isthmus.store.folding import Folded, fold_groups
 from isthmus.store.prepare import Prepared, Preparer, Reject, Row
 from isthmus.store.staging import COPY, STAGE, Staged, binary, merge_statement
-from isthmus.store.trail import SEEN, claim_from, claims_of, split_personal
+from isthmus.store.trail import claims_of
 from isthmus.vault import Vault, entropy
 
 _REFS: LiteralString = """
@@ -175,8 +173,10 @@ async def write(tx: Transaction, vault: Vault, prepared: Prepared, preparer: Pre
     staged = _stage_plain(plain)
     cases: list[CaseChange] = []
     if folded:
-        more, cases = await _stage_folded(tx, vault, prepared.type, preparer, folded, result)
-        staged += more
+        outcome = await _fold(tx, vault, preparer, folded)
+        staged, cases = [*staged, *outcome.staged], outcome.cases
+        result.rejects += outcome.rejects
+        result.unchanged += outcome.unchanged
     if not staged:
         return result
     await _merge(tx, prepared.type, staged)
@@ -251,117 +251,13 @@ def _stage_plain(rows: Sequence[Row]) -> list[Staged]:
     ]
 
 
-async def _stage_folded(
-    tx: Transaction,
-    vault: Vault,
-    record_type: RecordType,
-    preparer: Preparer,
-    groups: dict[UUID, list[Row]],
-    result: PutResult,
-) -> tuple[list[Staged], list[CaseChange]]:
-    """Fold the trails of records that are known, under a lock of each, and stage what came out."""
-    records = sorted(groups)
-    await tx.connection.execute(lock_statement(record_type), (records,))
-    await _keep_echoes(tx, groups)
-    trails = await claims_of(tx, vault, records)
-    alive = await asyncio.to_thread(vault.holding, workspace=tx.scope.workspace, subjects=records)
-    staged: list[Staged] = []
-    cases: list[CaseChange] = []
-    for record in records:
-        rows = groups[record]
-        if record not in alive and any(row.personal_json for row in rows):
-            result.rejects += [Reject(row.observation, (_ERASED,)) for row in rows]
-            continue
-        before = fold(record_type, trails[record])
-        known = {claim.place for claim in trails[record]}
-        new = [(row, claim) for row in rows for claim in (_claim(row),) if claim.place not in known]
-        result.unchanged += len(rows) - len(new)
-        if not new:
-            continue
-        old, contested = before.values(), set(before.contested)
-        was_gone = before.deleted
-        after = _advance(record_type, before, trails[record], [claim for _, claim in new])
-        cases.append(CaseChange(record, before=contested, after=open_cases(after), state=after))
-        changed = _differing(old, after.values())
-        moved = bool(changed) or was_gone != after.deleted or not trails[record]
-        staged += _stage_group(tx, vault, preparer, record, new, after, ",".join(changed) if moved else None)
-    return staged, cases
-
-
-def _advance(record_type: RecordType, state: State, trail: list[Claim], new: list[Claim]) -> State:
-    """Step on when the new claims are later than all others; otherwise fold the whole trail again."""
-    ordered = sorted(new, key=lambda each: each.place)
-    if ordered[0].place < state.last:
-        return fold(record_type, [*trail, *new])
-    for claim in ordered:
-        step(record_type, state, claim)
-    return state
-
-
-def _stage_group(
-    tx: Transaction,
-    vault: Vault,
-    preparer: Preparer,
-    record: UUID,
-    new: list[tuple[Row, Claim]],
-    state: State,
-    changed: str | None,
-) -> list[Staged]:
-    open_json, record_sealed, indexes = state_parts(tx, vault, preparer, record, state)
-    staged: list[Staged] = []
-    for position, (row, claim) in enumerate(sorted(new, key=lambda each: each[1].place)):
-        last = position == len(new) - 1
-        staged.append(
-            Staged(
-                record_id=record,
-                system=claim.system,
-                external_id=claim.external_id,
-                hlc=claim.hlc,
-                digest=row.digest,
-                said=row.open_json,
-                said_sealed=_seal(tx, vault, record, _sealed_part(preparer.type, row)),
-                version=row.observation.version,
-                basis=_basis(preparer.type, row),
-                claim_deleted=claim.deleted,
-                payload=_seal(tx, vault, record, row.observation.payload),
-                writes_record=last and changed is not None,
-                fresh=any(each.fresh for each, _ in new),
-                new_ref=not row.known,
-                record=open_json if last and changed is not None else None,
-                record_sealed=record_sealed if last else None,
-                gone=state.deleted,
-                changed=changed if last else None,
-                indexes=indexes,
-            )
-        )
-    return staged
-
-
-def state_parts(
-    tx: Transaction, vault: Vault, preparer: Preparer, record: UUID, state: State
-) -> tuple[bytes, bytes | None, tuple[bytes | None, ...]]:
-    """Return what a record row holds of a state: open values as JSON, personal values sealed, handle indexes."""
-    values = state.values()
-    open_values, personal = split_personal((each.name for each in preparer.type.personal_fields), values)
-    indexes = tuple(
-        preparer.index(each.name, value) if isinstance(value := values.get(each.name), str) else None
-        for each in preparer.type.handles
-    )
-    sealed = _seal(tx, vault, record, msgspec.json.encode(personal) if personal else None)
-    return msgspec.json.encode(open_values), sealed, indexes
-
-
-def _seal(tx: Transaction, vault: Vault, record: UUID, plain: bytes | None) -> bytes | None:
-    return vault.seal_many(workspace=tx.scope.workspace, values=[(record, plain)])[0] if plain else None
-
-
-def _sealed_part(record_type: RecordType, row: Row) -> bytes | None:
-    """Return the personal part of a claim, with the personal values that the editor saw."""
-    _, seen = split_personal((each.name for each in record_type.personal_fields), row.observation.seen or {})
-    if not seen:
-        return row.personal_json or None
-    personal = msgspec.json.decode(row.personal_json or b"{}", type=_Map)
-    return msgspec.json.encode({**personal, SEEN: seen})
+async def _fold(tx: Transaction, vault: Vault, preparer: Preparer, groups: dict[UUID, list[Row]]) -> Folded:
+    """Fold the trails of records that are known, under a lock of each."""
+    ordered = {record: groups[record] for record in sorted(groups)}
+    await tx.connection.execute(lock_statement(preparer.type), (list(ordered),))
+    await _keep_echoes(tx, ordered)
+    trails = await claims_of(tx, vault, list(ordered))
+    return await asyncio.to_thread(fold_groups, vault, tx.scope.workspace, preparer, ordered, trails)
 
 
 @lru_cache(maxsize=256)
@@ -369,30 +265,6 @@ def lock_statement(record_type: RecordType, *, shown: LiteralString = "1") -> Li
     """Return the statement that locks records in one order; the name in it comes from a declaration."""
     table = cast("LiteralString", record_type.table)
     return f"select {shown} from {table} where workspace = current_workspace() and id = any(%s) order by id for update"  # noqa: S608 - see above.
-
-
-def _basis(record_type: RecordType, row: Row) -> bytes | None:
-    seen = row.observation.seen
-    if seen is None and not row.settles:
-        return None
-    basis: dict[str, Json] = {"settles": list(row.settles)}
-    if seen is not None:
-        open_seen, _ = split_personal((each.name for each in record_type.personal_fields), seen)
-        basis["seen"] = open_seen
-    return msgspec.json.encode(basis)
-
-
-def _claim(row: Row) -> Claim:
-    place = (row.hlc, row.observation.system, row.observation.external_id)
-    fields = msgspec.json.decode(row.open_json, type=_Map)
-    claim = claim_from(
-        place, open_fields=fields, personal=row.personal_json, basis=None, deleted=row.observation.deleted
-    )
-    return Claim(*place, claim.said, row.observation.seen, frozenset(row.settles), row.observation.deleted)
-
-
-def _differing(old: _Map, new: _Map) -> list[str]:
-    return [name for name, value in new.items() if name not in old or old[name] != value]
 
 
 def _record(row: Row) -> UUID:
@@ -436,8 +308,3 @@ async def run_staged(tx: Transaction, staged: Sequence[Staged], statement: Liter
     counted = await cursor.fetchone()
     await connection.execute("truncate stage")
     return int(counted[0]) if counted else 0
-
-
-_ERASED = Fault(
-    pointer="/", code="erased", detail="This subject was erased here and is not taken in again; erase it at the source."
-)

@@ -1,5 +1,6 @@
 """Writing records anew from their claims, after claims or references were moved between records."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import LiteralString
 from uuid import UUID
@@ -8,8 +9,9 @@ from isthmus.kernel.marks import RecordType
 from isthmus.store.cases import CaseChange, write_cases
 from isthmus.store.database import Transaction
 from isthmus.store.fold import fold, open_cases
+from isthmus.store.folding import Folded, record_parts, seal_parts
 from isthmus.store.prepare import Preparer
-from isthmus.store.put import lock_statement, run_staged, state_parts
+from isthmus.store.put import lock_statement, run_staged
 from isthmus.store.staging import Staged, rewrite_statement
 from isthmus.store.trail import claims_of
 from isthmus.vault import Vault
@@ -35,27 +37,27 @@ async def refold(
     for record, name in await cursor.fetchall():
         contested[record].add(name)
     trails = await claims_of(tx, vault, ids)
-    staged: list[Staged] = []
-    cases: list[CaseChange] = []
+    folded = Folded()
     for record in ids:
         state = fold(record_type, trails[record])
-        open_json, sealed, indexes = state_parts(tx, vault, preparer, record, state)
+        open_json, personal, indexes = record_parts(preparer, state.values())
         hlc, system, external_id = state.last
-        staged.append(
-            Staged(
-                record_id=record,
-                system=system,
-                external_id=external_id,
-                hlc=hlc,
-                digest=b"",
-                said=open_json,
-                said_sealed=sealed,
-                fresh=record not in existing,
-                gone=state.deleted or not trails[record],
-                changed=",".join(sorted(state.values())),
-                indexes=indexes,
-            )
+        staged = Staged(
+            record_id=record,
+            system=system,
+            external_id=external_id,
+            hlc=hlc,
+            digest=b"",
+            said=open_json,
+            said_sealed=None,
+            fresh=record not in existing,
+            gone=state.deleted or not trails[record],
+            changed=",".join(sorted(state.values())),
+            indexes=indexes,
         )
-        cases.append(CaseChange(record, before=contested[record], after=open_cases(state), state=state))
-    await run_staged(tx, staged, rewrite_statement(record_type))
-    await write_cases(tx, record_type, cases)
+        folded.staged.append(staged)
+        folded.seal(staged, "said_sealed", record, personal)
+        folded.cases.append(CaseChange(record, before=contested[record], after=open_cases(state), state=state))
+    await asyncio.to_thread(seal_parts, vault, tx.scope.workspace, folded)
+    await run_staged(tx, folded.staged, rewrite_statement(record_type))
+    await write_cases(tx, record_type, folded.cases)

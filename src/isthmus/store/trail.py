@@ -14,7 +14,7 @@ from isthmus.vault import Vault
 SEEN = "~seen"
 _Map = dict[str, Json]
 _CLAIMS: LiteralString = """
-select record_id, hlc, system, external_id, fields, sealed, coalesce(subject, record_id), basis, deleted
+select record_id, hlc, system, external_id, fields::text, sealed, coalesce(subject, record_id), basis, deleted
 from claim where workspace = current_workspace() and record_id = any(%s)
 """
 
@@ -28,8 +28,9 @@ async def claims_of(tx: Transaction, vault: Vault, records: Sequence[UUID]) -> d
     claims: dict[UUID, list[Claim]] = {record: [] for record in records}
     for record_id, hlc, system, external_id, fields, envelope, _, basis, deleted in rows:
         personal = next(opened) if envelope is not None else None
+        said = msgspec.json.decode(fields, type=_Map)
         claim = claim_from(
-            (hlc, system, external_id), open_fields=fields, personal=personal, basis=basis, deleted=deleted
+            (hlc, system, external_id), open_fields=said, personal=personal, basis=basis, deleted=deleted
         )
         claims[record_id].append(claim)
     return claims
@@ -56,6 +57,6 @@ def claim_from(
 
 def split_personal(personal: Iterable[str], values: _Map) -> tuple[_Map, _Map]:
     """Return (open, personal) parts of values by field name."""
-    names = set(personal)
+    names = personal if isinstance(personal, frozenset) else frozenset(personal)
     sealed = {name: value for name, value in values.items() if name in names}
     return {name: value for name, value in values.items() if name not in names}, sealed

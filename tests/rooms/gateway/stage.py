@@ -10,6 +10,7 @@ from typing import cast
 from isthmus.auth.credentials import Credentials
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
+from isthmus.gateway.decide import Chain
 from isthmus.gateway.metrics import RouteLabel, Traffic
 from isthmus.gateway.request import Message
 from isthmus.kernel.clock import FrozenClock
@@ -102,4 +103,6 @@ def stage_of(routes: Sequence[Route], *, store: Store, clock: FrozenClock, ticks
     services = Services(schema=store.schema, database=store.database, vault=store.vault, clock=clock)
     traffic = Traffic([RouteLabel(route.method, route.path) for route in routes])
     proof = Credentials(store.database, domains=DOMAINS)
-    return Stage(Gateway(routes, Parts(services=services, proof=proof, traffic=traffic, ticks=ticks)), clock)
+    return Stage(
+        Gateway(routes, Parts(services=services, chain=Chain(proof=proof), traffic=traffic, ticks=ticks)), clock
+    )

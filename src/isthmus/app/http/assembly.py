@@ -14,6 +14,7 @@ from isthmus.app.syncing import sync_engine
 from isthmus.auth.credentials import Credentials
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
+from isthmus.gateway.decide import Chain
 from isthmus.gateway.metrics import RouteLabel, Traffic
 from isthmus.gateway.router import parameters
 from isthmus.store.schema import Schema
@@ -59,7 +60,9 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     traffic = Traffic(labels, block[0], worker=block[1]) if block else Traffic(labels)
     added = {Credentials: credentials, Traffic: traffic}
     with_own = replace(services, others={**services.others, **added})
-    return Gateway(served, Parts(services=with_own, proof=credentials, traffic=traffic, ticks=time.perf_counter_ns))
+    return Gateway(
+        served, Parts(services=with_own, chain=Chain(proof=credentials), traffic=traffic, ticks=time.perf_counter_ns)
+    )
 
 
 def _first_of_each(routes: Iterable[Route]) -> Iterator[Route]:

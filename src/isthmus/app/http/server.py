@@ -21,7 +21,7 @@ from granian.server.mp import MPServer
 
 from isthmus.app.discovery import schema
 from isthmus.app.http.assembly import all_routes
-from isthmus.app.http.worker import ENDING, TOKEN, counts_file, is_ready, load
+from isthmus.app.http.worker import ENDING, SERVER, TOKEN, counts_file, is_ready, load
 from isthmus.app.log import configure_log
 from isthmus.app.settings import Settings, read_settings
 from isthmus.gateway.metrics import block_bytes
@@ -80,6 +80,7 @@ class _Server(MPServer):
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises AddressRefused. Workers that die are replaced."""
     check_address(settings)
+    os.environ[SERVER] = str(os.getpid())
     size = block_bytes(routes=len(all_routes(schema())), workers=settings.workers)
     counts = counts_file(settings)
     counts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -18,6 +18,8 @@ from isthmus.gateway.request import Message, Receive, Send
 from isthmus.kernel.errors import Unavailable
 
 TOKEN = "_ISTHMUS_HTTP_TOKEN"  # noqa: S105 - the name of a variable that tells one start from another.
+SERVER = "_ISTHMUS_HTTP_SERVER"
+"""Names the server's process to its workers."""
 ENDING = signal.SIGUSR1
 """Tells a worker that it will be asked to end, and must end its streams."""
 _WATCH_S = 0.5
@@ -90,7 +92,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
     async with opened(settings, engines) as program:
         gateway = build(services_of(program), block=_block(settings))
         asyncio.get_running_loop().add_signal_handler(ENDING, gateway.close_streams)
-        watching = asyncio.create_task(_end_with_the_server(os.getppid(), gateway))
+        watching = asyncio.create_task(_end_with_the_server(int(os.environ[SERVER]), gateway))
         try:
             yield gateway
         finally:
@@ -98,7 +100,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
 
 
 async def _end_with_the_server(server: int, gateway: Gateway) -> None:
-    """A worker whose server was killed is adopted by another parent; it ends."""
+    """A worker whose server was killed, even before the worker was ready, is adopted by another parent; it ends."""
     while os.getppid() == server:  # noqa: ASYNC110 - no event tells of the end of a parent.
         await asyncio.sleep(_WATCH_S)
     gateway.close_streams()

@@ -1,0 +1,225 @@
+"""Folding new words into records that are known, and staging what comes out.
+
+Reading and sealing are done for all records of a batch at once; the folding between is pure computation and runs in a
+thread. A record of which one system alone ever spoke plainly needs no rules: what it said last holds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from isthmus.kernel.errors import Fault
+from isthmus.kernel.marks import Json, RecordType
+from isthmus.store.cases import CaseChange
+from isthmus.store.fold import HERE, Claim, State, fold, open_cases, step
+from isthmus.store.prepare import Preparer, Reject, Row
+from isthmus.store.staging import Staged
+from isthmus.store.trail import SEEN, split_personal
+from isthmus.vault import Vault
+
+_Map: TypeAlias = dict[str, Json]
+_Sealed: TypeAlias = Literal["said_sealed", "payload", "record_sealed"]
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a batch makes of known records. `sealing` names what has to be sealed before the rows are staged."""
+
+    staged: list[Staged] = field(default_factory=list[Staged])
+    cases: list[CaseChange] = field(default_factory=list[CaseChange])
+    rejects: list[Reject] = field(default_factory=list[Reject])
+    unchanged: int = 0
+    sealing: list[tuple[Staged, _Sealed, UUID, bytes]] = field(
+        default_factory=list[tuple[Staged, _Sealed, UUID, bytes]]
+    )
+
+    def seal(self, staged: Staged, part: _Sealed, record: UUID, plain: bytes | None) -> None:
+        """Note that a part is sealed for a record, if there is anything in it."""
+        if plain:
+            self.sealing.append((staged, part, record, plain))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """The values of a record before and after, whether it is gone, and its change in the inbox if there is any."""
+
+    before: _Map
+    after: _Map
+    was_gone: bool = False
+    gone: bool = False
+    case: CaseChange | None = None
+
+
+def fold_groups(
+    vault: Vault, workspace: int, preparer: Preparer, groups: dict[UUID, list[Row]], trails: dict[UUID, list[Claim]]
+) -> Folded:
+    """Fold the rows of each record into its trail and seal what came out. It blocks: run it in a thread."""
+    folded = Folded()
+    alive = vault.holding(workspace=workspace, subjects=groups)
+    for record, rows in groups.items():
+        if record not in alive and any(row.personal_json for row in rows):
+            folded.rejects += [Reject(row.observation, (_ERASED,)) for row in rows]
+        else:
+            _fold_rows(preparer, record, rows, trails[record], folded)
+    seal_parts(vault, workspace, folded)
+    return folded
+
+
+def seal_parts(vault: Vault, workspace: int, folded: Folded) -> None:
+    """Seal all parts at once."""
+    values = [(record, plain) for _, _, record, plain in folded.sealing]
+    sealed = vault.seal_many(workspace=workspace, values=values)
+    for (staged, part, _, _), envelope in zip(folded.sealing, sealed, strict=True):
+        setattr(staged, part, envelope)
+    folded.sealing.clear()
+
+
+def record_parts(preparer: Preparer, values: _Map) -> tuple[bytes, bytes | None, tuple[bytes | None, ...]]:
+    """Return what a record row holds of values: the open ones as JSON, the personal ones to be sealed, the indexes."""
+    open_values, personal = split_personal(preparer.personal, values)
+    indexes = tuple(
+        preparer.index(each.name, value) if isinstance(value := values.get(each.name), str) else None
+        for each in preparer.type.handles
+    )
+    return msgspec.json.encode(open_values), msgspec.json.encode(personal) if personal else None, indexes
+
+
+def _fold_rows(preparer: Preparer, record: UUID, rows: Sequence[Row], trail: list[Claim], folded: Folded) -> None:
+    known = {claim.place for claim in trail}
+    new = [(row, claim) for row in rows for claim in (_claim(row),) if claim.place not in known]
+    folded.unchanged += len(rows) - len(new)
+    if not new:
+        return
+    new.sort(key=lambda each: each[1].place)
+    claims = [claim for _, claim in new]
+    outcome = _alone(preparer.type, trail, claims) or _by_rules(preparer.type, record, trail, claims)
+    if outcome.case is not None:
+        folded.cases.append(outcome.case)
+    changed = _differing(outcome.before, outcome.after)
+    moved = bool(changed) or outcome.was_gone != outcome.gone or not trail
+    _stage(preparer, record, new, outcome, ",".join(changed) if moved else None, folded)
+
+
+def _alone(record_type: RecordType, trail: Sequence[Claim], new: Sequence[Claim]) -> _Outcome | None:
+    """Return the outcome where one system alone spoke under one id, plainly; None where rules may decide.
+
+    Without anybody else it always is the only side that moved, and wins, except where a value may only advance.
+    """
+    first = new[0]
+    for claim in (*trail, *new):
+        plain = claim.seen is None and not claim.settles and not claim.deleted and claim.system != HERE
+        if not plain or claim.system != first.system or claim.external_id != first.external_id:
+            return None
+    before = _last_said(record_type, sorted(trail, key=lambda each: each.hlc))
+    after = _last_said(record_type, sorted((*trail, *new), key=lambda each: each.hlc))
+    return _Outcome(before, after) if before is not None and after is not None else None
+
+
+def _last_said(record_type: RecordType, claims: Iterable[Claim]) -> _Map | None:
+    """Return what was said last of each field, or None where a value that may only advance has changed."""
+    values: _Map = {}
+    advancing = [each.name for each in record_type.fields if each.rule.name == "advance_only"]
+    for claim in claims:
+        for name in advancing:
+            if name in values and name in claim.said and claim.said[name] != values[name]:
+                return None
+        values.update(claim.said)
+    return values
+
+
+def _by_rules(record_type: RecordType, record: UUID, trail: list[Claim], new: list[Claim]) -> _Outcome:
+    state = fold(record_type, trail)
+    before, contested, was_gone = state.values(), set(state.contested), state.deleted
+    after = _advance(record_type, state, trail, new)
+    case = CaseChange(record, before=contested, after=open_cases(after), state=after)
+    return _Outcome(before, after.values(), was_gone, after.deleted, case if case.before or case.after else None)
+
+
+def _advance(record_type: RecordType, state: State, trail: list[Claim], new: list[Claim]) -> State:
+    """Step on when the new claims are later than all others; otherwise fold the whole trail again."""
+    if new[0].place < state.last:
+        return fold(record_type, [*trail, *new])
+    for claim in new:
+        step(record_type, state, claim)
+    return state
+
+
+def _stage(
+    preparer: Preparer,
+    record: UUID,
+    new: Sequence[tuple[Row, Claim]],
+    outcome: _Outcome,
+    changed: str | None,
+    folded: Folded,
+) -> None:
+    open_json, personal, indexes = record_parts(preparer, outcome.after)
+    fresh = any(row.fresh for row, _ in new)
+    for position, (row, claim) in enumerate(new):
+        last = position == len(new) - 1
+        writes = last and changed is not None
+        staged = Staged(
+            record_id=record,
+            system=claim.system,
+            external_id=claim.external_id,
+            hlc=claim.hlc,
+            digest=row.digest,
+            said=row.open_json,
+            said_sealed=None,
+            version=row.observation.version,
+            basis=_basis(preparer, row),
+            claim_deleted=claim.deleted,
+            writes_record=writes,
+            fresh=fresh,
+            new_ref=not row.known,
+            record=open_json if writes else None,
+            gone=outcome.gone,
+            changed=changed if last else None,
+            indexes=indexes,
+        )
+        folded.staged.append(staged)
+        folded.seal(staged, "said_sealed", record, _sealed_part(preparer, row))
+        folded.seal(staged, "payload", record, row.observation.payload)
+        if writes:
+            folded.seal(staged, "record_sealed", record, personal)
+
+
+def _sealed_part(preparer: Preparer, row: Row) -> bytes | None:
+    """Return the personal part of a claim, with the personal values that the editor saw."""
+    if not row.observation.seen:
+        return row.personal_json or None
+    _, seen = split_personal(preparer.personal, row.observation.seen)
+    if not seen:
+        return row.personal_json or None
+    personal = msgspec.json.decode(row.personal_json or b"{}", type=_Map)
+    return msgspec.json.encode({**personal, SEEN: seen})
+
+
+def _basis(preparer: Preparer, row: Row) -> bytes | None:
+    seen = row.observation.seen
+    if seen is None and not row.settles:
+        return None
+    basis: _Map = {"settles": list(row.settles)}
+    if seen is not None:
+        basis["seen"], _ = split_personal(preparer.personal, seen)
+    return msgspec.json.encode(basis)
+
+
+def _claim(row: Row) -> Claim:
+    said = msgspec.json.decode(row.open_json, type=_Map)
+    if row.personal_json:
+        said |= msgspec.json.decode(row.personal_json, type=_Map)
+    seen, settles = row.observation.seen, frozenset(row.settles)
+    own = row.observation
+    return Claim(row.hlc, own.system, own.external_id, said, seen, settles, own.deleted)
+
+
+def _differing(old: _Map, new: _Map) -> list[str]:
+    return [name for name, value in new.items() if name not in old or old[name] != value]
+
+
+_ERASED = Fault(
+    pointer="/", code="erased", detail="This subject was erased here and is not taken in again; erase it at the source."
+)
