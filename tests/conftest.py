@@ -16,6 +16,26 @@ from isthmus.sync.ingest import Store
 from isthmus.vault import KeyStore, Vault
 from tests.rooms.app.engines import stage
 
+
+class _AtOnce:
+    """Shows a failure when it happens: a run that is cut short would take it along."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if report.failed and isinstance(reporter, pytest.TerminalReporter):
+            reporter.ensure_newline()
+            reporter.write_line(f"{report.nodeid} failed after {report.duration:.1f} s, {report.when}:", red=True)
+            reporter.write_line(report.longreprtext[-4000:])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell of failures at once."""
+    config.pluginmanager.register(_AtOnce(config))
+
+
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
 
