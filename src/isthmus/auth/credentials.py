@@ -1,25 +1,32 @@
-"""From a credential to its principal, remembered for at most a second, so that a revoked one is refused after that."""
+"""From a credential to its principal, remembered so that a revoked one is refused within a second.
+
+What was found is remembered for a second; a key for longer while the number of its workspace is followed and stands.
+"""
 
 import asyncio
 import hmac
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import LiteralString
+from typing import LiteralString, Protocol
 from uuid import UUID
 
+from isthmus.auth.custom_roles import list_roles
+from isthmus.auth.keys import read_only
 from isthmus.auth.keytext import InvalidKey, read_key_text
+from isthmus.auth.people.logins import name_in, open_for
 from isthmus.auth.principal import Principal
-from isthmus.auth.roles import surviving
+from isthmus.auth.roles import NO_CUSTOM, Custom, is_built_in, roles_held, surviving
 from isthmus.auth.sessions import IDLE, SessionEnded, csrf_token, session_digest
 from isthmus.kernel.errors import Unauthenticated
 from isthmus.store.database import Database, Scope
 
 REMEMBERED = timedelta(seconds=1)
+FOLLOWED = timedelta(seconds=15)
 REMEMBERED_MAX = 10_000
-USE_WRITTEN = timedelta(minutes=1)
-_FIND_KEY: LiteralString = "select * from find_api_key(%s)"
+USE_WRITTEN = timedelta(seconds=45)
+_FIND_KEY: LiteralString = "select * from find_key(%s)"
 _FIND_SESSION: LiteralString = "select * from find_session(%s)"
 _KEY_USED: LiteralString = (
     "update api_key set last_used_at = greatest(last_used_at, %s) where workspace = current_workspace() and id = %s"
@@ -36,14 +43,33 @@ class _Found:
     principal: Principal
     asked_at: datetime
     ends_at: datetime | None
+    epoch: int | None = None
+
+
+class Epochs(Protocol):
+    """The numbers under which workspaces' keys, roles and policies stand."""
+
+    @property
+    def numbers(self) -> Mapping[int, int]:
+        """All of them, as they were last read; a workspace in which nothing changed is absent."""
+        ...
+
+    def of(self, workspace: int) -> int:
+        """Return the number of a workspace, as it was last read."""
+        ...
+
+    def fresh(self, *, now: datetime) -> bool:
+        """Tell whether a change would have been seen."""
+        ...
 
 
 class Credentials:
     """Proves keys and sessions. One for each program; safe for many calls at once."""
 
-    def __init__(self, database: Database, *, domains: Sequence[str]) -> None:
-        """`domains` are the names that domain roles hold in."""
+    def __init__(self, database: Database, *, domains: Sequence[str], epochs: Epochs | None = None) -> None:
+        """`domains` are the names that domain roles hold in; without `epochs` all is forgotten after a second."""
         self._database = database
+        self._epochs = epochs
         self._domains = tuple(domains)
         self._found: OrderedDict[bytes, _Found] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Found]] = {}
@@ -64,11 +90,27 @@ class Credentials:
 
     async def _remembered(self, digest: bytes, ask: Callable[[], Awaitable[_Found]], now: datetime) -> Principal:
         found = self._found.get(digest)
-        if found is None or not found.asked_at <= now < found.asked_at + REMEMBERED:
+        if found is None or not self._stands(found, now):
             found = await self._ask_once(digest, ask)
         if found.ends_at is not None and now >= found.ends_at:
             raise Unauthenticated("The credential has expired.", fix="Ask for a new one, or sign in again.")
         return found.principal
+
+    def _stands(self, found: _Found, now: datetime) -> bool:
+        """Tell whether what was found may still be trusted."""
+        if found.asked_at <= now < found.asked_at + REMEMBERED:
+            return True
+        if found.epoch is None or self._epochs is None or not self._epochs.fresh(now=now):
+            return False
+        in_time = found.asked_at <= now < found.asked_at + FOLLOWED
+        return in_time and self._epochs.of(found.principal.workspace) == found.epoch
+
+    async def custom(self, workspace: int, roles: Sequence[str], *, now: datetime) -> Custom:
+        """Return the workspace's own roles if one of these may be among them."""
+        if all(is_built_in(role, domains=self._domains) for role in roles):
+            return NO_CUSTOM
+        async with self._database.transaction(Scope(workspace=workspace, actor="gate", cause="roles", now=now)) as tx:
+            return await list_roles(tx)
 
     async def _ask_once(self, digest: bytes, ask: Callable[[], Awaitable[_Found]]) -> _Found:
         """Let calls that come at the same moment wait for one question; what is not found is not remembered."""
@@ -92,17 +134,36 @@ class Credentials:
         return found
 
     async def _ask_key(self, key_id: UUID, digest: bytes, now: datetime) -> _Found:
+        epochs = self._epochs
+        read = epochs.numbers if epochs is not None and epochs.fresh(now=now) else None
         async with self._database.plain() as connection:
             row = await (await connection.execute(_FIND_KEY, (key_id,))).fetchone()
         known = bytes(row[2]) if row else bytes(len(digest))
         if not hmac.compare_digest(known, digest) or row is None:
             raise InvalidKey("The API key is not known here.", fix="Use a key of this server.")
-        workspace, name, _, roles, permissions, expires_at, revoked_at, last_used_at = row
+        workspace, name, _, roles, permissions, expires_at, revoked_at, last_used_at, only, *owning = row
         if revoked_at is not None:
             raise InvalidKey("The API key was revoked.", fix="Use another key.")
-        allowed = surviving(roles, permissions, domains=self._domains)
-        principal = Principal(workspace=workspace, kind="key", id=key_id, name=name, permissions=allowed)
-        found = _Found(principal, now, expires_at)
+        account, account_name, account_roles, account_permissions, disabled_at = owning
+        if account is not None and (account_name is None or disabled_at is not None):
+            raise InvalidKey("The service account of the key is disabled.", fix="Have the account enabled.")
+        named = (*roles, *(account_roles or ()))
+        custom = await self.custom(workspace, named, now=now)
+        allowed = surviving(roles, permissions, domains=self._domains, custom=custom)
+        if account is not None:
+            bound = surviving(account_roles, account_permissions, domains=self._domains, custom=custom)
+            allowed = allowed & bound if roles or permissions else bound
+        principal = Principal(
+            workspace=workspace,
+            kind="key",
+            id=key_id,
+            name=name,
+            permissions=allowed,
+            client=account_name or "",
+            roles=tuple(sorted(roles_held(roles or account_roles or (), domains=self._domains, custom=custom))),
+            only=read_only(only),
+        )
+        found = _Found(principal, now, expires_at, None if read is None else read.get(workspace, 0))
         if (expires_at is None or now < expires_at) and (last_used_at is None or now - last_used_at >= USE_WRITTEN):
             await self._write(_KEY_USED, principal, now)
         return found
@@ -112,20 +173,29 @@ class Credentials:
             row = await (await connection.execute(_FIND_SESSION, (digest,))).fetchone()
         if row is None:
             raise SessionEnded("There is no such session.", fix="Sign in.")
-        workspace, session_id, name, roles, seen_at, expires_at, ended_at = row
+        workspace, session_id, name, roles, seen_at, expires_at, ended_at, login, sealed, methods, proven, mfa = row
         if ended_at is not None or now >= expires_at or now - seen_at >= IDLE:
             raise SessionEnded("The session has ended.", fix="Sign in again.")
         principal = Principal(
             workspace=workspace,
             kind="session",
             id=session_id,
-            name=name,
+            name=await self._name(workspace, login, bytes(sealed)) if login is not None else name,
             permissions=surviving(roles, (), domains=self._domains),
             csrf=csrf_token(token),
+            user=login,
+            roles=tuple(roles),
+            methods=frozenset(methods),
+            proven_at=proven,
+            mfa_at=mfa,
         )
         if now - seen_at >= USE_WRITTEN:
             await self._write(_SESSION_SEEN, principal, now)
         return _Found(principal, now, expires_at)
+
+    async def _name(self, workspace: int, login: UUID, sealed: bytes) -> str:
+        plain = None if self._vault is None else await open_for(self._vault, login, sealed, workspace=workspace)
+        return name_in(plain) if plain else ""
 
     async def _write(self, statement: LiteralString, principal: Principal, now: datetime) -> None:
         scope = Scope(workspace=principal.workspace, actor=principal.actor, cause="use", now=now)
