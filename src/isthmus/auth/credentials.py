@@ -21,6 +21,7 @@ from isthmus.auth.roles import NO_CUSTOM, Custom, is_built_in, roles_held, survi
 from isthmus.auth.sessions import IDLE, SessionEnded, csrf_token, session_digest
 from isthmus.kernel.errors import Unauthenticated
 from isthmus.store.database import Database, Scope
+from isthmus.vault import Vault
 
 REMEMBERED = timedelta(seconds=1)
 FOLLOWED = timedelta(seconds=15)
@@ -66,9 +67,15 @@ class Epochs(Protocol):
 class Credentials:
     """Proves keys and sessions. One for each program; safe for many calls at once."""
 
-    def __init__(self, database: Database, *, domains: Sequence[str], epochs: Epochs | None = None) -> None:
-        """`domains` are the names that domain roles hold in; without `epochs` all is forgotten after a second."""
+    def __init__(
+        self, database: Database, *, domains: Sequence[str], epochs: Epochs | None = None, vault: Vault | None = None
+    ) -> None:
+        """`domains` are the names that domain roles hold in.
+
+        Without `epochs` all is forgotten after a second; without a vault users have no names.
+        """
         self._database = database
+        self._vault = vault
         self._epochs = epochs
         self._domains = tuple(domains)
         self._found: OrderedDict[bytes, _Found] = OrderedDict()
