@@ -1,1 +1,1 @@
-"""The tamper-evident log and its proofs."""
+"""The log of who did what: entries, their canonical bytes, the queue for what no transaction writes, and the search."""

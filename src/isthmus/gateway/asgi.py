@@ -3,17 +3,16 @@
 import asyncio
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote
 
 import structlog
 
+from isthmus.audit.queue import AuditQueue
 from isthmus.auth.principal import Principal
-from isthmus.auth.trace import trace
 from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
-from isthmus.gateway.decide import UNSAFE, Asked, Chain, GrantMissing, decide
+from isthmus.gateway.decide import UNSAFE, Asked, Chain, decide
 from isthmus.gateway.idempotency import Asking, Repeats, read_key
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.problems import MEDIA as PROBLEM
@@ -23,14 +22,14 @@ from isthmus.gateway.request import Message, Receive, Request, Send, read_body, 
 from isthmus.gateway.router import Match, Router
 from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
 from isthmus.gateway.sending import Outgoing, send_answer
+from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, shown
 from isthmus.gateway.versions import pinned
 from isthmus.kernel.clock import milliseconds
-from isthmus.kernel.errors import IsthmusError, Unauthenticated, Unavailable
+from isthmus.kernel.errors import IsthmusError, Malformed, Unauthenticated, Unavailable
 from isthmus.kernel.ids import mint
 from isthmus.store.database import Scope
 from isthmus.vault import entropy
 
-NOBODY = 0
 SIGN_IN = "/sign-in"
 _log = structlog.get_logger("isthmus.gateway")
 ErrorPage = Callable[[IsthmusError, str], bytes]
@@ -38,12 +37,16 @@ ErrorPage = Callable[[IsthmusError, str], bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a gateway is made of. `ticks` counts nanoseconds; `error_page` shows an error to a browser."""
+    """What a gateway is made of. `ticks` counts nanoseconds; `error_page` shows an error to a browser.
+
+    `trail` writes what was refused and which personal fields were read; without one the gateway has its own.
+    """
 
     services: Services
     chain: Chain
     traffic: Traffic
     ticks: Callable[[], int]
+    trail: AuditQueue | None = None
     error_page: ErrorPage = lambda error, request_id: problem_page(error, request_id=request_id)
 
 
@@ -57,7 +60,12 @@ class Gateway:
         self._places = {id(route): index for index, route in enumerate(self.router.routes)}
         services = parts.services
         self._repeats = Repeats(services.database, services.vault, services.clock)
+        self._trail = parts.trail or AuditQueue(services.database)
         self._closing = asyncio.Event()
+
+    async def close(self) -> None:
+        """Write what waits for the audit log."""
+        await self._trail.close()
 
     def close_streams(self) -> None:
         """End the streams that are open, because the program ends; their callers come again elsewhere."""
@@ -84,6 +92,8 @@ class Gateway:
                 answer = await self._answer(request, asked, match, receive)
         except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
             answer = self._refusal(request, route, error)
+            if asked is not None and answer.status in DENIED and isinstance(error, IsthmusError):
+                self._trail.note(denied(asked, error, request.headers))
         if asked is not None:
             answer.headers.extend(asked.headers)
         try:
@@ -99,7 +109,7 @@ class Gateway:
 
     async def _answer(self, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
         route, now = match.route, asked.now
-        principal = await self._decided(request, asked)
+        principal = await decide(self._parts.chain, asked)
         version = pinned(request.headers.get(VERSION_HEADER))
         query = read_parameters(request.query, route.query or NoParameters, at="/query")
         raw = await read_body(request, route, receive) if request.method in UNSAFE else b""
@@ -108,7 +118,7 @@ class Gateway:
             route=route,
             path=match.path,
             services=self._parts.services,
-            scope=_scope(request, principal, now),
+            scope=_scope(request, principal, asked),
             request_id=request.id,
             once=mint(unix_ms=milliseconds(now), entropy=entropy(10)),
             caller=principal,
@@ -123,20 +133,14 @@ class Gateway:
         if route.if_match and "if-match" not in request.headers:
             raise needs_version()
         key = request.headers.get("idempotency-key")
-        if key is None or route.method != "POST" or principal is None:
-            return await run(call)
-        return await self._once(request, call, principal, read_key(key))
-
-    async def _decided(self, request: Request, asked: Asked) -> Principal | None:
-        try:
-            return await decide(self._parts.chain, asked)
-        except GrantMissing as denial:
-            route, scope = asked.route, _scope(request, denial.principal, asked.now)
-            details = {"method": route.method, "permission": route.permission}
-            with suppress(Unavailable):
-                async with self._parts.services.database.transaction(scope) as tx:
-                    await trace(tx, action="call.denied", resource=route.path, record_id=None, details=details)
-            raise
+        if key is not None and route.method == "POST" and principal is not None:
+            return await self._once(request, call, principal, read_key(key))
+        answer = await run(call)
+        if call.opened and route.method not in UNSAFE and answer.status < Malformed.status:
+            await self._trail.keep(
+                shown(asked, request.headers, status=answer.status, fields=call.opened, path=call.path)
+            )
+        return answer
 
     async def _once(self, request: Request, call: Call, principal: Principal, key: str) -> Outgoing:
         """Answer a call that may come again."""
@@ -207,7 +211,13 @@ def _asked(request: Request, route: Route, now: datetime) -> Asked:
     )
 
 
-def _scope(request: Request, principal: Principal | None, now: datetime) -> Scope:
+def _scope(request: Request, principal: Principal | None, asked: Asked) -> Scope:
     if principal is None:
-        return Scope(workspace=NOBODY, actor="nobody", cause=request.id, now=now)
-    return Scope(workspace=principal.workspace, actor=principal.actor, cause=request.id, now=now)
+        return Scope(workspace=NOBODY, actor="nobody", cause=request.id, now=asked.now)
+    return Scope(
+        workspace=principal.workspace,
+        actor=principal.actor,
+        cause=request.id,
+        now=asked.now,
+        circumstances=circumstances_of(asked, principal, request.headers),
+    )

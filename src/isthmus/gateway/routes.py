@@ -22,6 +22,7 @@ HTML = "text/html; charset=utf-8"
 BODY_BYTES_MAX = 1 << 20
 BATCH_BODY_BYTES_MAX = 8 << 20
 ANY_CALLER = "*"
+PERSONAL = ":read_personal"
 PAGE_ROWS = 50
 PAGE_ROWS_MAX = 200
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -98,7 +99,8 @@ class Call:
     `scope` is what a transaction is opened with: the caller's workspace, the caller, the request id and the moment. On
     a route for everybody it names no workspace, and row-level security shows it nothing. `once` is an id that repeats
     when, and only when, the caller repeats the call with the same Idempotency-Key: as the external id of what is put,
-    it makes that exactly once, even when the first attempt was killed before it could answer.
+    it makes that exactly once, even when the first attempt was killed before it could answer. `opened` gathers the
+    permissions by which personal fields were shown.
     """
 
     route: "Route"
@@ -115,6 +117,7 @@ class Call:
     version: str = ""
     secure: bool = False
     session: str | None = field(default=None, repr=False)
+    opened: set[str] = field(default_factory=set[str], compare=False)
 
     @property
     def principal(self) -> Principal:
@@ -145,8 +148,14 @@ class Call:
             raise NotFound(error.detail, fix=error.fix) from error
 
     def may(self, permission: str) -> bool:
-        """Tell whether the caller has a further permission, such as that to see personal fields."""
-        return self.caller is not None and self.caller.may(permission)
+        """Tell whether the caller has a further permission, such as that to see personal fields.
+
+        Who asks for the latter shows these fields if the answer is yes, so the read is traced before it is answered.
+        """
+        allowed = self.caller is not None and self.caller.may(permission)
+        if allowed and permission.endswith(PERSONAL):
+            self.opened.add(permission)
+        return allowed
 
     def require(self, permission: str) -> None:
         """Raise Denied unless the caller has a further permission."""

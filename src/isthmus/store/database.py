@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import LiteralString, cast
 
 import psycopg
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -25,6 +25,19 @@ class DatabaseAway(Unavailable):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """How a call came about, for every row that it writes into the audit log; empty means unknown or none.
+
+    `behind` is on whose behalf it is made, `network` the class of its address, `decision` the JSON of what let it in.
+    """
+
+    behind: str = ""
+    purpose: str = ""
+    network: str = ""
+    decision: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scope:
     """In whose name something is done: workspace, actor (`key:…`, `user:…`, `sync:…`), request or run, time."""
 
@@ -32,6 +45,7 @@ class Scope:
     actor: str
     cause: str
     now: datetime
+    circumstances: Circumstances | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,15 @@ def _unless_cancelled(error: Exception) -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError from error
+
+
+def _told(circumstances: Circumstances) -> str:
+    """Return further columns of a select that set what is known; NUL, which PostgreSQL's texts cannot hold, goes."""
+    return "".join(
+        f", set_config('isthmus.{each.name}', {sql.Literal(value.replace(chr(0), '')).as_string()}, true)"
+        for each in fields(circumstances)
+        if (value := str(getattr(circumstances, each.name)))
+    )
 
 
 class Database:
@@ -103,8 +126,10 @@ class Database:
 
     async def _begun(self, stack: AsyncExitStack, scope: Scope) -> AsyncConnection[TupleRow]:
         """Return a connection with its transaction begun; connections that died while they rested are passed over."""
-        # One round trip for both; the workspace is a number, so that nothing can be bound into the text.
+        # One round trip for all; several statements take no parameters, so the texts are quoted by the driver.
         begin = cast("LiteralString", f"begin; select set_config('isthmus.workspace', '{scope.workspace:d}', true)")
+        if scope.circumstances is not None:
+            begin = cast("LiteralString", begin + _told(scope.circumstances))
         for _ in range(self._pool.max_size):
             connection = await stack.enter_async_context(self._pool.connection())
             try:

@@ -23,6 +23,7 @@ COMMANDS = {
     "conflicts": "See and settle what waits for a person.",
     "keys": "Make, list and revoke API keys.",
     "users": "Make a one-time link to the console.",
+    "audit": "Search the log of who did what.",
     "query": "Ask the database, read-only.",
     "attribute": "Attribute outcomes to touches from files, without a server.",
     "bench": "Measure against named peers.",

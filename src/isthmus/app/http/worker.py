@@ -97,6 +97,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
             yield gateway
         finally:
             watching.cancel()
+            await gateway.close()
 
 
 async def _end_with_the_server(server: int, gateway: Gateway) -> None:
