@@ -52,6 +52,7 @@ from isthmus.gateway.reading import read_value
 from isthmus.gateway.routes import (
     ANY_CALLER,
     BATCH_BODY_BYTES_MAX,
+    FRESH_S,
     HTML,
     Call,
     Page,
@@ -66,6 +67,7 @@ from isthmus.gateway.routes import (
 __all__ = [
     "ANY_CALLER",
     "BATCH_BODY_BYTES_MAX",
+    "FRESH_S",
     "HTML",
     "Call",
     "Page",

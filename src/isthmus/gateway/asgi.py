@@ -13,6 +13,7 @@ from isthmus.audit.queue import AuditQueue
 from isthmus.auth.principal import Principal
 from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
 from isthmus.gateway.decide import UNSAFE, Asked, Chain, decide
+from isthmus.gateway.errors import StepUpNeeded
 from isthmus.gateway.idempotency import Asking, Repeats, read_key
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.problems import MEDIA as PROBLEM
@@ -30,7 +31,7 @@ from isthmus.kernel.ids import mint
 from isthmus.store.database import Scope
 from isthmus.vault import entropy
 
-SIGN_IN = "/sign-in"
+SIGN_IN, STEP_UP = "/sign-in", "/step-up"
 _log = structlog.get_logger("isthmus.gateway")
 ErrorPage = Callable[[IsthmusError, str], bytes]
 
@@ -129,6 +130,7 @@ class Gateway:
             version=version,
             secure=request.secure,
             session=request.session,
+            client=request.client,
         )
         if route.if_match and "if-match" not in request.headers:
             raise needs_version()
@@ -172,6 +174,9 @@ class Gateway:
         if wants_page and isinstance(known, Unauthenticated) and request.method in {"GET", "HEAD"}:
             to = f"{SIGN_IN}?next={quote(request.path, safe='/')}"
             return Outgoing(status=303, headers=[("location", to)])
+        if wants_page and isinstance(known, StepUpNeeded):
+            back = request.path if request.method in {"GET", "HEAD"} else f"/{request.path.split('/')[1]}"
+            return Outgoing(status=303, headers=[("location", f"{STEP_UP}?next={quote(back, safe='/')}")])
         if wants_page:
             page = self._parts.error_page(known, request.id)
             return Outgoing(status=known.status, media=HTML, body=page, headers=headers)

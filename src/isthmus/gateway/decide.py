@@ -6,11 +6,11 @@ It knows nothing of the server, so that the same function can answer a proxy's e
 import hmac
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from isthmus.auth.principal import Principal
-from isthmus.gateway.errors import ForgeryRefused
+from isthmus.gateway.errors import ForgeryRefused, FresherTokenNeeded, StepUpNeeded
 from isthmus.gateway.routes import ANY_CALLER, Route
 from isthmus.kernel.errors import Denied, Unauthenticated
 
@@ -112,7 +112,21 @@ async def _granted(proof: Proof, asked: Asked) -> Principal | None:
         raise GrantMissing(principal, route.permission)
     if principal.kind == "session" and route.method in UNSAFE and route.accepts != "form":
         check_csrf(principal, asked.csrf)
+    if route.fresh_s is not None:
+        check_fresh(principal, route.fresh_s, now=asked.now)
     return principal
+
+
+def check_fresh(principal: Principal, fresh_s: int, *, now: datetime) -> None:
+    """Raise StepUpNeeded, or FresherTokenNeeded for a token, when the person behind proved themselves too long ago.
+
+    A second factor is what counts for whoever has shown one. Keys are of machines, which have nothing further to show.
+    """
+    if principal.kind == "key" or (principal.kind == "token" and principal.user is None):
+        return
+    at = principal.mfa_at or principal.proven_at
+    if at is None or now - at > timedelta(seconds=fresh_s):
+        raise StepUpNeeded(fresh_s) if principal.kind == "session" else FresherTokenNeeded(fresh_s)
 
 
 def check_csrf(principal: Principal, token: str | None) -> None:

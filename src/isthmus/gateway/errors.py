@@ -1,6 +1,15 @@
 """What the gateway refuses beyond the ground errors of the kernel."""
 
-from isthmus.kernel.errors import Conflicting, Denied, Invalid, IsthmusError, Malformed, NotFound, PreconditionFailed
+from isthmus.kernel.errors import (
+    Conflicting,
+    Denied,
+    Invalid,
+    IsthmusError,
+    Malformed,
+    NotFound,
+    PreconditionFailed,
+    Unauthenticated,
+)
 
 
 class RouteMissing(NotFound):
@@ -66,3 +75,28 @@ class BodyLate(Malformed):
     """The body did not arrive in time."""
 
     status, code, title = 408, "body-late", "The body did not arrive in time"
+
+
+class StepUpNeeded(Denied):
+    """The person proved themselves too long ago for this, or without their second factor."""
+
+    code, title = "step-up-needed", "Prove once more that it is you"
+
+    def __init__(self, fresh_s: int) -> None:
+        """`fresh_s` is how long a proof counts here, in seconds."""
+        super().__init__(
+            f"This needs a proof that is at most {fresh_s} s old.", fix="Prove yourself at /step-up, and repeat it."
+        )
+
+
+class FresherTokenNeeded(Unauthenticated):
+    """The token's person proved themselves too long ago for this (RFC 9470)."""
+
+    code, title = "step-up-needed", "Prove once more that it is you"
+
+    def __init__(self, fresh_s: int) -> None:
+        """`fresh_s` is how long a proof counts here, in seconds."""
+        super().__init__(
+            f"This needs a proof that is at most {fresh_s} s old.", fix=f"Ask for a token with max_age={fresh_s}."
+        )
+        self.fresh_s = fresh_s

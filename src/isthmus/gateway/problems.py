@@ -5,7 +5,7 @@ from html import escape
 import msgspec
 from msgspec import Struct
 
-from isthmus.gateway.errors import InFlight, MethodRefused
+from isthmus.gateway.errors import FresherTokenNeeded, InFlight, MethodRefused
 from isthmus.kernel.errors import Fault, IsthmusError, Limited, Unauthenticated, Unavailable
 
 MEDIA = "application/problem+json"
@@ -69,6 +69,9 @@ def problem_headers(error: IsthmusError) -> list[tuple[str, str]]:
     match error:
         case MethodRefused():
             return [("allow", ", ".join(error.allowed))]
+        case FresherTokenNeeded():
+            wanted = f'error="insufficient_user_authentication", max_age="{error.fresh_s}"'
+            return [("www-authenticate", f'Bearer realm="isthmus", {wanted}')]
         case Unauthenticated():
             return [("www-authenticate", 'Bearer realm="isthmus"')]
         case Limited() | Unavailable() | InFlight():

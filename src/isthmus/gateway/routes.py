@@ -23,6 +23,7 @@ BODY_BYTES_MAX = 1 << 20
 BATCH_BODY_BYTES_MAX = 8 << 20
 ANY_CALLER = "*"
 PERSONAL = ":read_personal"
+FRESH_S = 900
 PAGE_ROWS = 50
 PAGE_ROWS_MAX = 200
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -100,7 +101,7 @@ class Call:
     a route for everybody it names no workspace, and row-level security shows it nothing. `once` is an id that repeats
     when, and only when, the caller repeats the call with the same Idempotency-Key: as the external id of what is put,
     it makes that exactly once, even when the first attempt was killed before it could answer. `opened` gathers the
-    permissions by which personal fields were shown.
+    permissions by which personal fields were shown. `client` is the address that the call came from.
     """
 
     route: "Route"
@@ -118,6 +119,7 @@ class Call:
     secure: bool = False
     session: str | None = field(default=None, repr=False)
     opened: set[str] = field(default_factory=set[str], compare=False)
+    client: str = ""
 
     @property
     def principal(self) -> Principal:
@@ -207,7 +209,9 @@ class Route:
     is the type of the answer: JSON, `HTML` for a page (whose caller is sent to the sign-in page instead of being
     refused), `text/event-stream`, ….
     `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
-    `raw` for uploads (`Call.raw`). `errors` names what the handler raises beyond what the gateway itself raises.
+    `raw` for uploads (`Call.raw`). With `fresh_s` a person must have proven themselves, by their second factor if they
+    have one, within so many seconds; whoever has not is sent to prove it again. `errors` names what the handler raises
+    beyond what the gateway itself raises.
     """
 
     method: Method
@@ -230,6 +234,7 @@ class Route:
     if_match: bool = False
     open_locally: bool = False
     shown_once: bool = False
+    fresh_s: int | None = None
     listed: bool = True
     operation: str | None = None
 

@@ -12,6 +12,7 @@ from isthmus.app.http.system import System
 from isthmus.app.program import Program
 from isthmus.app.syncing import sync_engine
 from isthmus.auth.credentials import Credentials
+from isthmus.auth.people.sign_in import People
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
 from isthmus.gateway.decide import Chain
@@ -55,10 +56,11 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     """Return the ASGI application of one worker. `routes` None is all there are."""
     served = tuple(routes) if routes is not None else all_routes(services.schema)
     domains = sorted({each.domain for each in services.schema})
-    credentials = Credentials(services.database, domains=domains)
+    credentials = Credentials(services.database, domains=domains, vault=services.vault)
     labels = [RouteLabel(route.method, route.path) for route in served]
     traffic = Traffic(labels, block[0], worker=block[1]) if block else Traffic(labels)
-    added = {Credentials: credentials, Traffic: traffic}
+    people = People.over(services.database, services.vault, domains=domains)
+    added = {Credentials: credentials, Traffic: traffic, People: people}
     with_own = replace(services, others={**services.others, **added})
     return Gateway(
         served, Parts(services=with_own, chain=Chain(proof=credentials), traffic=traffic, ticks=time.perf_counter_ns)
