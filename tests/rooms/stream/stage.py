@@ -70,6 +70,17 @@ async def tail_becomes(broker: Broker, workspace: int, seqs: list[int]) -> None:
 
 
 @asynccontextmanager
+async def connected(conninfo: str) -> AsyncGenerator[Database]:
+    """Open a database of its own, and close it whatever happens."""
+    database = Database(conninfo)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
 async def beside(*works: Coroutine[None, None, None]) -> AsyncGenerator[None]:
     """Run work beside the block, cancel it in the end, and raise what broke it."""
     tasks = [asyncio.create_task(each) for each in works]
@@ -90,6 +101,11 @@ class OwnValkey:
         """Make its directory; it does not run yet."""
         self._home = Path(tempfile.mkdtemp(prefix="isthmus-valkey-"))
         self._running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> str:
+        """Where it listens while it runs."""
+        return str(self._home / "v.sock")
 
     def client(self) -> Valkey:
         """Return a client of it, whether it runs or not."""

@@ -9,7 +9,7 @@ from isthmus.stream.broker import Broker
 from isthmus.stream.event import within
 from isthmus.stream.publish import Publisher
 from isthmus.stream.relay import Relay, stamp
-from tests.rooms.stream.stage import OwnValkey, beside, emit, emit_in, log, tail_becomes, until
+from tests.rooms.stream.stage import OwnValkey, beside, connected, emit, emit_in, log, tail_becomes, until
 
 
 async def stamp_all(database: Database, workspace: int) -> int:
@@ -62,22 +62,19 @@ async def test_the_relay_numbers_every_workspace_from_one(
 
 
 async def test_one_relay_leads_and_the_next_takes_over(engines: Engines, scope: Scope, schema: Schema) -> None:
-    first, second = Database(engines.postgres.app.conninfo), Database(engines.postgres.app.conninfo)
-    await first.open()
-    await second.open()
-    leading = Relay(database=first, schema=schema, broker=None)
-    waiting = Relay(database=second, schema=schema, broker=None, standby_s=0.05)
-    async with beside(waiting.run()):
-        async with beside(leading.run()):
-            await until(lambda: leading.health.stamps != waiting.health.stamps)
-            await emit(first, scope, [1])
-            await until(lambda: leading.health.stamped + waiting.health.stamped == 1)
-            assert leading.health.stamps != waiting.health.stamps
-        await until(lambda: waiting.health.stamps)
-        await emit(first, scope, [2])
-        await until(lambda: leading.health.stamped + waiting.health.stamped == 2)
-    await first.close()
-    await second.close()
+    login = engines.postgres.app.conninfo
+    async with connected(login) as first, connected(login) as second:
+        leading = Relay(database=first, schema=schema, broker=None)
+        waiting = Relay(database=second, schema=schema, broker=None, standby_s=0.05)
+        async with beside(waiting.run()):
+            async with beside(leading.run()):
+                await until(lambda: leading.health.stamps != waiting.health.stamps)
+                await emit(first, scope, [1])
+                await until(lambda: leading.health.stamped + waiting.health.stamped == 1)
+                assert leading.health.stamps != waiting.health.stamps
+            await until(lambda: waiting.health.stamps)
+            await emit(first, scope, [2])
+            await until(lambda: leading.health.stamped + waiting.health.stamped == 2)
 
 
 async def test_a_leader_whose_connection_is_cut_leads_again(database: Database, scope: Scope, schema: Schema) -> None:
