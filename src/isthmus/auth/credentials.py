@@ -15,11 +15,16 @@ from uuid import UUID
 from isthmus.auth.custom_roles import list_roles
 from isthmus.auth.keys import read_only
 from isthmus.auth.keytext import InvalidKey, read_key_text
+from isthmus.auth.oauth.clients import CLIENT_PREFIX
+from isthmus.auth.oauth.errors import InvalidToken
+from isthmus.auth.oauth.scopes import allowed_by
 from isthmus.auth.people.logins import name_in, open_for
 from isthmus.auth.principal import Principal
 from isthmus.auth.roles import NO_CUSTOM, Custom, is_built_in, roles_held, surviving
 from isthmus.auth.sessions import IDLE, SessionEnded, csrf_token, session_digest
+from isthmus.auth.tokens import Access, Presented, Tokens
 from isthmus.kernel.errors import Unauthenticated
+from isthmus.kernel.ids import text_of
 from isthmus.store.database import Database, Scope
 from isthmus.vault import Vault
 
@@ -29,6 +34,7 @@ REMEMBERED_MAX = 10_000
 USE_WRITTEN = timedelta(seconds=45)
 _FIND_KEY: LiteralString = "select * from find_key(%s)"
 _FIND_SESSION: LiteralString = "select * from find_session(%s)"
+_FIND_ACCESS: LiteralString = "select * from find_oauth_token(%s, %s)"
 _KEY_USED: LiteralString = (
     "update api_key set last_used_at = greatest(last_used_at, %s) where workspace = current_workspace() and id = %s"
 )
@@ -68,12 +74,20 @@ class Credentials:
     """Proves keys and sessions. One for each program; safe for many calls at once."""
 
     def __init__(
-        self, database: Database, *, domains: Sequence[str], epochs: Epochs | None = None, vault: Vault | None = None
+        self,
+        database: Database,
+        *,
+        domains: Sequence[str],
+        epochs: Epochs | None = None,
+        vault: Vault | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         """`domains` are the names that domain roles hold in.
 
-        Without `epochs` all is forgotten after a second; without a vault users have no names.
+        Without `epochs` all is forgotten after a second; without a vault users have no names; without `tokens` none
+        of them opens anything.
         """
+        self._tokens = tokens
         self._database = database
         self._vault = vault
         self._epochs = epochs
@@ -90,6 +104,16 @@ class Credentials:
         """Return the principal of a session's token; raises SessionEnded."""
         digest = session_digest(token)
         return await self._remembered(digest, lambda: self._ask_session(digest, token, now), now)
+
+    async def token(self, shown: Presented, *, cause: str, now: datetime) -> Principal:
+        """Return the principal of an access token; raises InvalidToken, and ProofRefused for the proof of its key."""
+        if self._tokens is None:
+            raise InvalidToken("Access tokens open nothing here.", fix="Use an API key.")
+        access = await self._tokens.read(shown.text, now=now)
+        principal = await self._remembered(access.digest, lambda: self._ask_token(access, now), now)
+        workspace = principal.workspace
+        await self._tokens.check_binding(access, shown, workspace=workspace, cause=cause, now=now)
+        return principal
 
     def forget(self) -> None:
         """Ask again for everything, because something was revoked here."""
@@ -175,6 +199,40 @@ class Credentials:
             await self._write(_KEY_USED, principal, now)
         return found
 
+    async def _ask_token(self, access: Access, now: datetime) -> _Found:
+        epochs = self._epochs
+        read = epochs.numbers if epochs is not None and epochs.fresh(now=now) else None
+        async with self._database.plain() as connection:
+            row = await (await connection.execute(_FIND_ACCESS, (access.grant, access.id))).fetchone()
+        if row is None or row[-1] or (row[-2] is not None and now >= row[-2]):
+            raise InvalidToken("The access token was revoked.", fix="Ask for authorisation again.")
+        workspace, client, client_name, client_scopes, kind, _, name, user, sealed, roles, *granting = row
+        permissions, narrowed, _, methods, proven_at, mfa_at, *_ = granting
+        scopes = [each for each in access.scopes if kind == "exchange" or each in client_scopes]
+        allowed = allowed_by(scopes, domains=self._domains) & frozenset(permissions)
+        custom = await self.custom(workspace, roles or (), now=now)
+        if user is not None:
+            allowed &= surviving(roles, (), domains=self._domains, custom=custom)
+        if kind == "client":
+            allowed = allowed_by(scopes, domains=self._domains)
+        acting = access.act.get("sub") if isinstance(access.act, dict) else None
+        principal = Principal(
+            workspace=workspace,
+            kind="token",
+            id=access.grant,
+            name=await self._name(workspace, user, bytes(sealed)) if user is not None else name or client_name,
+            permissions=allowed,
+            user=user,
+            client=text_of(CLIENT_PREFIX, client),
+            behind=str(acting or ""),
+            roles=tuple(sorted(roles_held(roles or (), domains=self._domains, custom=custom))),
+            methods=frozenset(methods),
+            proven_at=proven_at,
+            mfa_at=mfa_at,
+            only=read_only(narrowed),
+        )
+        return _Found(principal, now, access.ends_at, None if read is None else read.get(workspace, 0))
+
     async def _ask_session(self, digest: bytes, token: str, now: datetime) -> _Found:
         async with self._database.plain() as connection:
             row = await (await connection.execute(_FIND_SESSION, (digest,))).fetchone()
@@ -183,15 +241,16 @@ class Credentials:
         workspace, session_id, name, roles, seen_at, expires_at, ended_at, login, sealed, methods, proven, mfa = row
         if ended_at is not None or now >= expires_at or now - seen_at >= IDLE:
             raise SessionEnded("The session has ended.", fix="Sign in again.")
+        custom = await self.custom(workspace, roles, now=now)
         principal = Principal(
             workspace=workspace,
             kind="session",
             id=session_id,
             name=await self._name(workspace, login, bytes(sealed)) if login is not None else name,
-            permissions=surviving(roles, (), domains=self._domains),
+            permissions=surviving(roles, (), domains=self._domains, custom=custom),
             csrf=csrf_token(token),
             user=login,
-            roles=tuple(roles),
+            roles=tuple(sorted(roles_held(roles, domains=self._domains, custom=custom))),
             methods=frozenset(methods),
             proven_at=proven,
             mfa_at=mfa,

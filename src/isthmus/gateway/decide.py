@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from isthmus.auth.principal import Principal
+from isthmus.auth.tokens import Presented
 from isthmus.gateway.errors import ForgeryRefused, FresherTokenNeeded, StepUpNeeded
 from isthmus.gateway.routes import ANY_CALLER, Route
 from isthmus.kernel.errors import Denied, Unauthenticated
 
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OWN_SITES = frozenset({"same-origin", "none"})
+_SCHEMES = frozenset({"bearer", "dpop"})
 
 
 class GrantMissing(Denied):
@@ -38,6 +40,10 @@ class Proof(Protocol):
         """Return the principal of an API key; raises Unauthenticated."""
         ...
 
+    async def token(self, shown: Presented, *, cause: str, now: datetime) -> Principal:
+        """Return the principal of an access token; raises Unauthenticated."""
+        ...
+
     async def session(self, token: str, *, now: datetime) -> Principal:
         """Return the principal of a session; raises Unauthenticated."""
         ...
@@ -48,8 +54,9 @@ class Asked:
     """What a decision is made from: the route, where the call comes from, and what the caller sent to prove itself.
 
     `site` is the header Sec-Fetch-Site, or what was derived from Origin; `local` tells a caller on this machine;
-    `client` is the caller's address. The decision adds to it: `principal` once it is proven, `headers` for the answer,
-    and `reasons`, such as the names of policies and limits that had a say.
+    `client` is the caller's address, `dpop` the proof of the key that its token is bound to. The decision adds to it:
+    `principal` once it is proven, `headers` for the answer, and `reasons`, such as the names of policies and limits
+    that had a say.
     """
 
     route: Route
@@ -58,7 +65,9 @@ class Asked:
     request_id: str = ""
     client: str = ""
     agent: str = ""
+    method: str = ""
     authorization: str | None = field(default=None, repr=False)
+    dpop: str | None = field(default=None, repr=False)
     session: str | None = field(default=None, repr=False)
     csrf: str | None = field(default=None, repr=False)
     site: str = "none"
@@ -140,12 +149,17 @@ def check_csrf(principal: Principal, token: str | None) -> None:
 async def _proven(proof: Proof, asked: Asked) -> Principal:
     if asked.authorization is not None:
         scheme, _, credential = asked.authorization.partition(" ")
-        if scheme.lower() != "bearer" or not credential.strip():
+        scheme, credential = scheme.lower(), credential.strip()
+        if scheme not in _SCHEMES or not credential:
             raise Unauthenticated(
                 "The header Authorization is not of the form Bearer <key>.",
                 fix="Send: Authorization: Bearer ist_live_…",
             )
-        return await proof.key(credential.strip(), now=asked.now)
+        if scheme == "bearer" and "." not in credential:
+            return await proof.key(credential, now=asked.now)
+        method = asked.method or asked.route.method
+        shown = Presented(text=credential, scheme=scheme, method=method, path=asked.path, proof=asked.dpop)
+        return await proof.token(shown, cause=asked.request_id, now=asked.now)
     if asked.session is not None:
         return await proof.session(asked.session, now=asked.now)
     raise Unauthenticated(

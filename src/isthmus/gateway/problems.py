@@ -5,12 +5,15 @@ from html import escape
 import msgspec
 from msgspec import Struct
 
+from isthmus.auth.oauth.errors import InvalidToken, ProofRefused
+from isthmus.auth.oauth.jose import ASYMMETRIC
 from isthmus.gateway.errors import FresherTokenNeeded, InFlight, MethodRefused
 from isthmus.kernel.errors import Fault, IsthmusError, Limited, Unauthenticated, Unavailable
 
 MEDIA = "application/problem+json"
 TYPE_BASE = "/docs/errors/"
 RETRY_AFTER_S = 1
+_ALGORITHMS = " ".join(ASYMMETRIC)
 _encoder = msgspec.json.Encoder()
 
 
@@ -72,6 +75,10 @@ def problem_headers(error: IsthmusError) -> list[tuple[str, str]]:
         case FresherTokenNeeded():
             wanted = f'error="insufficient_user_authentication", max_age="{error.fresh_s}"'
             return [("www-authenticate", f'Bearer realm="isthmus", {wanted}')]
+        case InvalidToken():
+            name = "invalid_dpop_proof" if isinstance(error, ProofRefused) else "invalid_token"
+            ours = f'realm="isthmus", error="{name}"'
+            return [("www-authenticate", f"Bearer {ours}"), ("www-authenticate", f'DPoP {ours}, algs="{_ALGORITHMS}"')]
         case Unauthenticated():
             return [("www-authenticate", 'Bearer realm="isthmus"')]
         case Limited() | Unavailable() | InFlight():

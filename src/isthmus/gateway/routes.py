@@ -197,6 +197,7 @@ class Call:
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Struct | Response | None]]
+Refusal: TypeAlias = Callable[[IsthmusError], Response]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +211,9 @@ class Route:
     refused), `text/event-stream`, ….
     `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
     `raw` for uploads (`Call.raw`). With `fresh_s` a person must have proven themselves, by their second factor if they
-    have one, within so many seconds; whoever has not is sent to prove it again. `errors` names what the handler raises
-    beyond what the gateway itself raises.
+    have one, within so many seconds; whoever has not is sent to prove it again. `refusal` makes the answer to an error
+    where another standard than problem+json says how it looks. `errors` names what the handler raises beyond what the
+    gateway itself raises.
     """
 
     method: Method
@@ -235,6 +237,7 @@ class Route:
     open_locally: bool = False
     shown_once: bool = False
     fresh_s: int | None = None
+    refusal: Refusal | None = None
     listed: bool = True
     operation: str | None = None
 

@@ -152,6 +152,12 @@ class InvalidToken(Unauthenticated):
     code, title = "invalid-token", "The access token does not open this"
 
 
+class ProofRefused(InvalidToken):
+    """The token came with a DPoP proof that does not fit the request, or was shown before (RFC 9449)."""
+
+    code = "invalid-dpop-proof"
+
+
 class InsufficientScope(Denied):
     """The access token lacks a scope that is needed."""
 

@@ -63,7 +63,10 @@ group by g.client, c.name order by c.name
 
 
 class Grant(Struct, frozen=True, kw_only=True):
-    """A grant; `subject` is the `sub` of its tokens, `narrowed` the records its tokens are narrowed to."""
+    """A grant; `subject` is the `sub` of its tokens, `narrowed` the records its tokens are narrowed to.
+
+    `name` is that of a program or of a session without a user; the name of a user is sealed, and stands with the user.
+    """
 
     id: UUID
     client: UUID
@@ -126,7 +129,7 @@ def of_person(
         client=client.id,
         kind=kind,
         subject=subject_of(principal),
-        name=principal.name,
+        name="" if principal.user else principal.name,
         user_id=principal.user,
         session_id=principal.id,
         permissions=sorted(principal.permissions),

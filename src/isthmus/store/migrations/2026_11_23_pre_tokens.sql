@@ -171,22 +171,34 @@ create function find_oauth_request(wanted bytea) returns integer
 begin atomic
     select r.workspace from oauth_request r where r.digest = wanted and r.kind = 'shown';
 end;
+-- `ended` follows the person too: who is disabled, or whose session was ended, has no token that opens anything.
 create function find_oauth_token(wanted uuid, token_id uuid)
-    returns table (workspace integer, client uuid, client_name text, client_scopes text[], subject text, name text,
-                   user_id uuid, session_id uuid, permissions text[], narrowed jsonb, scopes text[], methods text[],
-                   proven_at timestamptz, mfa_at timestamptz, act jsonb, expires_at timestamptz, ended boolean)
+    returns table (workspace integer, client uuid, client_name text, client_scopes text[], kind text, subject text,
+                   name text, user_id uuid, sealed bytea, roles text[], permissions text[], narrowed jsonb,
+                   scopes text[], methods text[], proven_at timestamptz, mfa_at timestamptz, act jsonb,
+                   expires_at timestamptz, ended boolean)
     language sql stable security definer
 begin atomic
-    select g.workspace, g.client, c.name, c.scopes, g.subject, g.name, g.user_id, g.session_id, g.permissions,
-           g.narrowed, g.scopes, g.methods, g.proven_at, g.mfa_at, g.act, g.expires_at,
+    select g.workspace, g.client, c.name, c.scopes, g.kind, g.subject, g.name, g.user_id, l.sealed, l.roles,
+           g.permissions, g.narrowed, g.scopes, g.methods, g.proven_at, g.mfa_at, g.act, g.expires_at,
            g.revoked_at is not null or c.removed_at is not null
            or exists (select from oauth_revoked r where r.workspace = g.workspace and r.token = token_id)
+           or (g.user_id is not null and (l.id is null or l.disabled_at is not null))
            or (not 'offline_access' = any (g.scopes)
                and exists (select from session s
                            where s.workspace = g.workspace and s.id = g.session_id and s.ended_at is not null))
-    from oauth_grant g join oauth_client c on c.workspace = g.workspace and c.id = g.client
+    from oauth_grant g
+        join oauth_client c on c.workspace = g.workspace and c.id = g.client
+        left join person_login l on l.workspace = g.workspace and l.id = g.user_id
     where g.id = wanted;
 end;
 revoke execute on function find_oauth_client(uuid), find_oauth_request(bytea), find_oauth_token(uuid, uuid) from public;
 grant execute on function find_oauth_client(uuid), find_oauth_request(bytea), find_oauth_token(uuid, uuid)
     to isthmus_app;
+
+create trigger gate_epoch after update of scopes, removed_at or delete on oauth_client
+    for each row execute function raise_gate_epoch();
+create trigger gate_epoch after update of revoked_at or delete on oauth_grant
+    for each row execute function raise_gate_epoch();
+create trigger gate_epoch after insert on oauth_revoked
+    for each row execute function raise_gate_epoch();
