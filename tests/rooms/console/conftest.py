@@ -8,8 +8,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from isthmus.app.engines import Engines
+from isthmus.app.program import migrate_as_owner
 from tests.counterparts import require_debian
+from tests.rooms.app.engines import stage
 from tests.rooms.console.stage import Site, Who
 
 FLAGS = (
@@ -20,15 +21,17 @@ Window = Callable[..., BrowserContext]
 
 
 @pytest.fixture(scope="session")
-def site(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The program, served."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The program, served on engines of its own: its relay leads whatever else uses them."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = int(found.getsockname()[1])
-    site = Site(engines, tmp_path_factory.mktemp("site"), port)
-    site.start()
-    yield site
-    site.stop()
+    with stage.directory() as data_dir, stage.start(data_dir) as engines:
+        migrate_as_owner(engines.postgres)
+        site = Site(engines, tmp_path_factory.mktemp("site"), port)
+        site.start()
+        yield site
+        site.stop()
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,9 @@ async def test_what_is_returned_in_time_is_there_again_and_what_is_returned_late
     slow = Rate(count=200, seconds=200, burst=100)
     lease = await authority.draw(Ask(key="back", rate=slow, ahead=50))
     assert lease.ahead == 50
-    back = await authority.draw(Ask(key="back", rate=slow, back=50, back_epoch=lease.epoch))
+    back = await authority.draw(
+        Ask(key="back", rate=slow, back=50, back_epoch=lease.epoch, new_epoch=lease.epoch, new_gone=50)
+    )
     assert back.free == pytest.approx(100, abs=1)
     late = await authority.draw(Ask(key="back", rate=slow, need=40))
     assert late.now == 40
