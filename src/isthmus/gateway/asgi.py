@@ -64,6 +64,11 @@ class Gateway:
         self._trail = parts.trail or AuditQueue(services.database)
         self._closing = asyncio.Event()
 
+    @property
+    def services(self) -> Services:
+        """What its handlers work with."""
+        return self._parts.services
+
     async def close(self) -> None:
         """Write what waits for the audit log."""
         await self._trail.close()
@@ -77,6 +82,13 @@ class Gateway:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
+        self._parts.traffic.entered()
+        try:
+            await self._called(scope, receive, send)
+        finally:
+            self._parts.traffic.left()
+
+    async def _called(self, scope: Message, receive: Receive, send: Send) -> None:
         began = self._parts.ticks()
         now = self._parts.services.clock.now()
         request = read_request(scope, now=now)
@@ -105,6 +117,9 @@ class Gateway:
         micros = (self._parts.ticks() - began) // 1000
         self._parts.traffic.count(place, status=answer.status, micros=micros)
         if asked is not None:
+            if asked.principal is not None:
+                principal = asked.principal
+                self._parts.traffic.count_key(principal.kind, principal.id, status=answer.status, micros=micros)
             for stage in self._parts.chain.stages:
                 stage.ended(asked, status=answer.status, micros=micros)
 
@@ -170,6 +185,12 @@ class Gateway:
             self._unexpected(request, route, error)
             known = Unexpected("The request could not be answered.", fix="Try again, and tell us the request id.")
         wants_page = route.is_page if route else "text/html" in request.headers.get("accept", "")
+        if route is not None and route.refusal is not None:
+            made = route.refusal(known)
+            body = made.body if isinstance(made.body, bytes) else b""
+            return Outgoing(
+                status=made.status or known.status, media=made.media or "", body=body, headers=[*made.headers]
+            )
         headers = problem_headers(known)
         if wants_page and isinstance(known, Unauthenticated) and request.method in {"GET", "HEAD"}:
             to = f"{SIGN_IN}?next={quote(request.path, safe='/')}"
@@ -208,7 +229,9 @@ def _asked(request: Request, route: Route, now: datetime) -> Asked:
         request_id=request.id,
         client=request.client,
         agent=headers.get("user-agent", ""),
+        method=request.method,
         authorization=headers.get("authorization"),
+        dpop=headers.get("dpop"),
         session=request.session,
         csrf=headers.get("x-csrf-token"),
         site=request.site,

@@ -1,34 +1,77 @@
-"""Traffic counted by route: answers by status class, and a histogram of latency with buckets that double.
+"""Traffic counted by route and by key: answers by status class, and a histogram of latency.
 
 The numbers lie in one block of memory with a part for each worker, which only that worker writes; whoever is asked
-adds up all parts. Text form: Prometheus exposition 0.0.4.
+adds up all parts. A part begins with gauges, has a row for each route, one for what found no route, and a row for each
+of the keys that call most, whose number is bounded.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
 
-FIRST_BUCKET_US = 256
-BUCKETS = 17
-"""Upper bounds 256 µs, 512 µs, … 16.8 s; slower answers count in the total only."""
-_CLASSES = 5
-_SUM = _CLASSES + BUCKETS + 1
+from isthmus.gateway.monitoring.histogram import LISTED, LISTED_MICROS, PLACES, place_of
+
+CLASSES = 5
+KEYS = 32
+GAUGES = ("in_flight", "audit_waiting", "audit_dropped", "audit_written", "database_waiting", "database_in_use")
+_HEAD = 8
+_SUM = CLASSES + PLACES
 _ROW = _SUM + 1
+_KEY_HEAD = 3
+_KEY_ROW = _KEY_HEAD + _ROW
 _WORD = 8
-_MICRO = 1e-6
-MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+_HALF = (1 << 64) - 1
+_KINDS = ("key", "token")
+_RANKED_MAX = 10_000
 
 
 def block_bytes(*, routes: int, workers: int) -> int:
-    """Return the size of the block; the last row of each part counts what found no route."""
-    return (routes + 1) * workers * _ROW * _WORD
+    """Return the size of the block."""
+    return _part_words(routes + 1) * workers * _WORD
+
+
+def _part_words(rows: int) -> int:
+    return _HEAD + rows * _ROW + KEYS * _KEY_ROW
 
 
 @dataclass(frozen=True)
 class RouteLabel:
-    """How a route is named in the metrics."""
+    """How a route is named in the metrics, and the domain whose permission it asks for; none is `system`."""
 
     method: str
     path: str
+    domain: str = "system"
+
+
+@dataclass(kw_only=True)
+class Row:
+    """Sums: answers by status class (1xx to 5xx), the histogram's buckets, and microseconds in all."""
+
+    classes: list[int] = field(default_factory=lambda: [0] * CLASSES)
+    counts: dict[int, int] = field(default_factory=dict[int, int])
+    micros: int = 0
+
+    @property
+    def calls(self) -> int:
+        """How many answers there were."""
+        return sum(self.classes)
+
+    def add(self, other: "Row") -> None:
+        """Add the sums of another."""
+        self.classes = [mine + its for mine, its in zip(self.classes, other.classes, strict=True)]
+        self.micros += other.micros
+        for place, count in other.counts.items():
+            self.counts[place] = self.counts.get(place, 0) + count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What all workers counted: routes that were called, the busiest keys (kind and id), and gauges."""
+
+    routes: Sequence[tuple[RouteLabel, Row]]
+    keys: Sequence[tuple[str, UUID, Row]]
+    gauges: dict[str, int]
 
 
 class Traffic:
@@ -36,56 +79,111 @@ class Traffic:
 
     def __init__(self, labels: Sequence[RouteLabel], block: memoryview | None = None, *, worker: int = 0) -> None:
         """Without a block, count in memory of its own."""
-        self._labels = [*labels, RouteLabel("", "unmatched")]
+        self.labels = (*labels, RouteLabel("", "unmatched"))
         whole = block if block is not None else memoryview(bytearray(block_bytes(routes=len(labels), workers=1)))
         self._words = whole.cast("B").cast("Q")
-        self._part = len(self._labels) * _ROW
+        self._part = _part_words(len(self.labels))
         self._own = worker * self._part
+        self._rows = self._own + _HEAD
+        self._last = len(self.labels) - 1
+        self._keys = self._rows + len(self.labels) * _ROW
+        self._slots: dict[UUID, int] = {}
+        self._wanted: set[UUID] = set()
+        self._calls: Counter[UUID] = Counter()
+        for gauge in range(_HEAD):
+            self._words[self._own + gauge] = 0
+        self._clear_keys()
+
+    def entered(self) -> None:
+        """Count a call that begins."""
+        self._words[self._own] += 1
+
+    def left(self) -> None:
+        """Count a call that is over."""
+        self._words[self._own] -= 1
+
+    def gauge(self, name: str, value: int) -> None:
+        """Say how one of `GAUGES` stands in this worker."""
+        self._words[self._own + GAUGES.index(name)] = max(value, 0)
 
     def count(self, route: int | None, *, status: int, micros: int) -> None:
-        """Count one answer of a route, by its place among the labels."""
-        words = self._words
-        row = self._own + (len(self._labels) - 1 if route is None else route) * _ROW
-        words[row + min(max(status // 100, 1), _CLASSES) - 1] += 1
-        bucket = max(0, (max(micros, 1) - 1).bit_length() - (FIRST_BUCKET_US - 1).bit_length())
-        words[row + _CLASSES + min(bucket, BUCKETS)] += 1
-        words[row + _SUM] += micros
+        """Count one answer of a route, by its place among the labels; `status` is 100 to 599."""
+        self._add(self._rows + (self._last if route is None else route) * _ROW, status, micros)
 
-    def text(self) -> str:
-        """Return all counts of all workers."""
-        return "\n".join(self._lines()) + "\n"
+    def count_key(self, kind: str, key: UUID, *, status: int, micros: int) -> None:
+        """Count one answer for a key. Whoever comes while there is room gets a row; `rank` makes room."""
+        calls = self._calls
+        if key in calls or len(calls) < _RANKED_MAX:
+            calls[key] += 1
+        start = self._slots.get(key)
+        if start is None:
+            room = len(self._slots) + len(self._wanted) < KEYS
+            if kind not in _KINDS or not (room or key in self._wanted):
+                return
+            self._wanted.discard(key)
+            start = self._take(kind, key)
+        self._add(start + _KEY_HEAD, status, micros)
 
-    def _lines(self) -> Iterator[str]:
-        rows = [(label, self._row(index)) for index, label in enumerate(self._labels)]
-        used = [(label, row) for label, row in rows if any(row)]
-        yield "# HELP isthmus_requests_total Answers by route and class of status."
-        yield "# TYPE isthmus_requests_total counter"
-        for label, row in used:
-            for index in range(_CLASSES):
-                if row[index]:
-                    yield f'isthmus_requests_total{{{_named(label)},status="{index + 1}xx"}} {row[index]}'
-        yield "# HELP isthmus_request_seconds Time from the first byte read to the last byte given to the server."
-        yield "# TYPE isthmus_request_seconds histogram"
-        for label, row in used:
-            yield from _histogram(_named(label), row)
+    def rank(self) -> None:
+        """Give the rows of keys to those that called most since the last time; their counts begin anew."""
+        best = {key for key, _ in self._calls.most_common(KEYS)}
+        for key in [each for each in self._slots if each not in best and len(self._calls) > KEYS]:
+            start = self._slots.pop(key)
+            self._words[start] = 0
+        self._wanted = best - self._slots.keys()
+        self._calls.clear()
 
-    def _row(self, index: int) -> list[int]:
+    def snapshot(self) -> Snapshot:
+        """Return the sums of all workers."""
         parts = len(self._words) // self._part
-        starts = [part * self._part + index * _ROW for part in range(parts)]
-        return [sum(self._words[start + column] for start in starts) for column in range(_ROW)]
+        starts = [part * self._part for part in range(parts)]
+        routes = [(label, self._summed(starts, _HEAD + index * _ROW)) for index, label in enumerate(self.labels)]
+        keys: dict[tuple[str, UUID], Row] = {}
+        for start in starts:
+            for slot in range(KEYS):
+                at = start + _HEAD + len(self.labels) * _ROW + slot * _KEY_ROW
+                kind, high, low = self._words[at : at + _KEY_HEAD].tolist()
+                if kind:
+                    name = (_KINDS[kind - 1], UUID(int=high << 64 | low))
+                    keys.setdefault(name, Row()).add(self._row(at + _KEY_HEAD))
+        gauges = {name: sum(self._words[start + n] for start in starts) for n, name in enumerate(GAUGES)}
+        return Snapshot(
+            routes=[(label, row) for label, row in routes if row.calls],
+            keys=[(kind, key, row) for (kind, key), row in keys.items() if row.calls],
+            gauges=gauges,
+        )
 
+    def _add(self, start: int, status: int, micros: int) -> None:
+        words = self._words
+        words[start + status // 100 - 1] += 1
+        words[start + CLASSES + (LISTED[micros] if 0 <= micros < LISTED_MICROS else place_of(micros))] += 1
+        words[start + _SUM] += micros
 
-def _histogram(named: str, row: Sequence[int]) -> Iterator[str]:
-    running = 0
-    for bucket in range(BUCKETS):
-        running += row[_CLASSES + bucket]
-        bound = (FIRST_BUCKET_US << bucket) * _MICRO
-        yield f'isthmus_request_seconds_bucket{{{named},le="{bound:.6g}"}} {running}'
-    running += row[_CLASSES + BUCKETS]
-    yield f'isthmus_request_seconds_bucket{{{named},le="+Inf"}} {running}'
-    yield f"isthmus_request_seconds_sum{{{named}}} {row[_SUM] * _MICRO:.6f}"
-    yield f"isthmus_request_seconds_count{{{named}}} {running}"
+    def _summed(self, starts: Sequence[int], offset: int) -> Row:
+        found = Row()
+        for start in starts:
+            # A worker has called a route when a class of status was counted; most rows are empty and cost no more.
+            if any(self._words[start + offset : start + offset + CLASSES]):
+                found.add(self._row(start + offset))
+        return found
 
+    def _row(self, start: int) -> Row:
+        words = self._words[start : start + _ROW].tolist()
+        counts = {place: count for place, count in enumerate(words[CLASSES:_SUM]) if count}
+        return Row(classes=words[:CLASSES], counts=counts, micros=words[_SUM])
 
-def _named(label: RouteLabel) -> str:
-    return f'method="{label.method}",route="{label.path}"'
+    def _take(self, kind: str, key: UUID) -> int:
+        taken = set(self._slots.values())
+        start = next(
+            at for slot in range(KEYS) if (at := self._keys + slot * _KEY_ROW) not in taken and not self._words[at]
+        )
+        self._slots[key] = start
+        for place in range(start + _KEY_HEAD, start + _KEY_ROW):
+            self._words[place] = 0
+        self._words[start + 1], self._words[start + 2] = key.int >> 64, key.int & _HALF
+        self._words[start] = _KINDS.index(kind) + 1
+        return start
+
+    def _clear_keys(self) -> None:
+        for slot in range(KEYS):
+            self._words[self._keys + slot * _KEY_ROW] = 0

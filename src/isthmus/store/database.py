@@ -105,6 +105,12 @@ class Database:
         """Close all connections."""
         await self._pool.close()
 
+    def load(self) -> tuple[int, int]:
+        """Return how many connections are in use, and how many callers wait for one."""
+        stats = self._pool.get_stats()
+        size, free = stats.get("pool_size", 0), stats.get("pool_available", 0)
+        return size - free, stats.get("requests_waiting", 0)
+
     @asynccontextmanager
     async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
         """Open a transaction that commits at the end of the block, or rolls back when it raises."""

@@ -11,12 +11,14 @@ from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
 from isthmus.app.program import Program
 from isthmus.app.syncing import sync_engine
+from isthmus.audit.queue import AuditQueue
 from isthmus.auth.credentials import Credentials
 from isthmus.auth.people.sign_in import People
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
 from isthmus.gateway.decide import Chain
 from isthmus.gateway.metrics import RouteLabel, Traffic
+from isthmus.gateway.monitoring.minutes import Minutes, domain_of
 from isthmus.gateway.router import parameters
 from isthmus.store.schema import Schema
 from isthmus.sync.ingest import Store
@@ -57,14 +59,19 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     served = tuple(routes) if routes is not None else all_routes(services.schema)
     domains = sorted({each.domain for each in services.schema})
     credentials = Credentials(services.database, domains=domains, vault=services.vault)
-    labels = [RouteLabel(route.method, route.path) for route in served]
+    labels = [_label(route, domains) for route in served]
     traffic = Traffic(labels, block[0], worker=block[1]) if block else Traffic(labels)
     people = People.over(services.database, services.vault, domains=domains)
-    added = {Credentials: credentials, Traffic: traffic, People: people}
+    trail, minutes = AuditQueue(services.database), Minutes(domains=domains)
+    added = {Credentials: credentials, Traffic: traffic, People: people, AuditQueue: trail, Minutes: minutes}
     with_own = replace(services, others={**services.others, **added})
-    return Gateway(
-        served, Parts(services=with_own, chain=Chain(proof=credentials), traffic=traffic, ticks=time.perf_counter_ns)
-    )
+    chain = Chain(proof=credentials, stages=(minutes,))
+    parts = Parts(services=with_own, chain=chain, traffic=traffic, ticks=time.perf_counter_ns, trail=trail)
+    return Gateway(served, parts)
+
+
+def _label(route: Route, domains: Sequence[str]) -> RouteLabel:
+    return RouteLabel(route.method, route.path, domain_of(route, domains=domains))
 
 
 def _first_of_each(routes: Iterable[Route]) -> Iterator[Route]:

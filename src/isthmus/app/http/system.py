@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from isthmus.gateway import HTML, Call, Response, Route
-from isthmus.gateway.metrics import MEDIA as METRICS_MEDIA
 from isthmus.gateway.metrics import Traffic
+from isthmus.gateway.monitoring.exposition import MEDIA as METRICS_MEDIA
+from isthmus.gateway.monitoring.exposition import text_of_traffic
 from isthmus.gateway.openapi import openapi
 from isthmus.gateway.pages import POLICY, error_page, errors_page, known_errors, operations_page
 from isthmus.gateway.routes import Handler
@@ -124,7 +125,7 @@ async def get_readiness(call: Call) -> Response:
 
 async def get_metrics(call: Call) -> Response:
     """Answer the traffic."""
-    return Response(body=call.services.of(Traffic).text().encode())
+    return Response(body=text_of_traffic(call.services.of(Traffic).snapshot()).encode())
 
 
 def _open(

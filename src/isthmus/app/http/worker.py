@@ -11,6 +11,7 @@ from pathlib import Path
 
 from isthmus.app.engines import running_engines
 from isthmus.app.http.assembly import Block, build, services_of
+from isthmus.app.http.watching import keep_watch
 from isthmus.app.program import opened
 from isthmus.app.settings import Settings, read_settings
 from isthmus.gateway.asgi import Gateway
@@ -92,11 +93,16 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
     async with opened(settings, engines) as program:
         gateway = build(services_of(program), block=_block(settings))
         asyncio.get_running_loop().add_signal_handler(ENDING, gateway.close_streams)
-        watching = asyncio.create_task(_end_with_the_server(int(os.environ[SERVER]), gateway))
+        watching = [
+            asyncio.create_task(_end_with_the_server(int(os.environ[SERVER]), gateway)),
+            asyncio.create_task(keep_watch(gateway.services)),
+        ]
         try:
             yield gateway
         finally:
-            watching.cancel()
+            for each in watching:
+                each.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             await gateway.close()
 
 
