@@ -106,7 +106,8 @@ create policy workspace on limit_node using (workspace = current_workspace());
 
 create function draw_limits(keys text[], emissions double precision[], rooms bigint[], lives bigint[], needs bigint[],
                             units bigint[], aheads bigint[], backs bigint[], back_epochs bigint[],
-                            seens double precision[], losts boolean[])
+                            seens double precision[], losts boolean[], old_epochs bigint[], old_gones bigint[],
+                            new_epochs bigint[], new_gones bigint[])
     returns table (place bigint, given bigint, given_ahead bigint, wait_us double precision, full_us double precision,
                    epoch bigint, free double precision)
     language plpgsql security definer set search_path from current
@@ -123,8 +124,10 @@ declare
 begin
     -- In the order of the keys, so that two statements never wait for each other in a circle.
     for each in
-        select t.* from unnest(keys, emissions, rooms, lives, needs, units, aheads, backs, back_epochs, seens, losts)
-            with ordinality as t(key, emission, room, life, need, unit, ahead, back, back_epoch, seen, lost, place)
+        select t.* from unnest(keys, emissions, rooms, lives, needs, units, aheads, backs, back_epochs, seens, losts,
+                                old_epochs, old_gones, new_epochs, new_gones)
+            with ordinality as t(key, emission, room, life, need, unit, ahead, back, back_epoch, seen, lost, old_epoch,
+                                 old_gone, new_epoch, new_gone, place)
         order by t.key, t.place
     loop
         insert into limit_bucket as b (key, full_us, epoch, before, this) values (each.key, 0, 0, 0, 0)
@@ -150,14 +153,11 @@ begin
             earlier := this;
             this := 0;
         end if;
-        back := 0;
-        if each.back_epoch = epoch then
-            back := least(each.back, this);
-            this := this - back;
-        elsif each.back_epoch = epoch - 1 then
-            back := least(each.back, earlier);
-            earlier := earlier - back;
-        end if;
+        this := greatest(0, this - case epoch when each.old_epoch then each.old_gone else 0 end
+                                 - case epoch when each.new_epoch then each.new_gone else 0 end);
+        earlier := greatest(0, earlier - case epoch - 1 when each.old_epoch then each.old_gone else 0 end
+                                       - case epoch - 1 when each.new_epoch then each.new_gone else 0 end);
+        back := case when each.back_epoch >= epoch - 1 then each.back else 0 end;
         full_us := greatest(full_us - back * each.emission, now_us + (earlier + this) * each.emission);
         free := floor(room - (full_us - now_us) / each.emission + 1e-9);
         given := least(each.need, floor(greatest(0, free) / each.unit)::bigint * each.unit);
@@ -206,8 +206,10 @@ begin atomic
     select count(*) from gone;
 end;
 revoke execute on function draw_limits(text[], double precision[], bigint[], bigint[], bigint[], bigint[], bigint[],
-                                       bigint[], bigint[], double precision[], boolean[]),
+                                       bigint[], bigint[], double precision[], boolean[], bigint[], bigint[], bigint[],
+                                      bigint[]),
     count_limit_nodes(text, integer), sweep_limits() from public;
 grant execute on function draw_limits(text[], double precision[], bigint[], bigint[], bigint[], bigint[], bigint[],
-                                      bigint[], bigint[], double precision[], boolean[]),
+                                      bigint[], bigint[], double precision[], boolean[], bigint[], bigint[], bigint[],
+                                      bigint[]),
     count_limit_nodes(text, integer), sweep_limits() to isthmus_app;

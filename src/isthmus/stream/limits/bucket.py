@@ -6,7 +6,8 @@ which it will be full (the theoretical arrival time of GCRA, ITU-T I.371), in mi
 A permit given to a caller who waits is spent at once. A permit given *ahead* lies in a lease at a node until it is
 spent, returned or expired. So that a window of t seconds never admits more than burst + rate × t, whatever lies in
 leases counts as if it were still in the bucket: the level plus what may lie outside is never over `burst`. The time is
-cut in epochs of the life of a lease, and what was given ahead in this epoch and the one before may still lie outside.
+cut in epochs of the life of a lease, and what was given ahead in this epoch and the one before may still lie outside,
+unless the node said that it is gone.
 """
 
 import math
@@ -18,8 +19,8 @@ from msgspec import Struct
 from isthmus.kernel.errors import Unavailable
 
 MICROS = 1_000_000
-LIFE_S_MAX = 0.3
-_LIFE_SHARE = 0.3
+LIFE_S_MAX = 1.0
+_LIFE_SHARE = 1.0
 """How much of the time in which an empty bucket fills may pass while a lease lives."""
 AHEAD_SHARE = 0.75
 """How much of a bucket may lie in leases at once."""
@@ -70,9 +71,11 @@ class Rate(Struct, frozen=True, kw_only=True):
 class Ask(Struct, frozen=True, kw_only=True):
     """What a node asks of a bucket.
 
-    `need` permits are for callers who wait, each of whom needs `unit`; `ahead` are wished for a lease. `back` returns
-    permits of a lease of epoch `back_epoch`. `seen_us` is the fullness moment that the node saw last: a store that
-    knows nothing of the bucket takes it, and so does one that was away and may have lost what it knew (`lost`).
+    `need` permits are for callers who wait, each of whom needs `unit`; `ahead` are wished for a lease. Of the permits
+    given ahead in epoch `old_epoch` the node has no more `old_gone`, of `new_epoch` no more `new_gone`: spent, expired
+    or returned. `back` of them are returned, of `back_epoch`. `seen_us` is the fullness moment that the node saw last:
+    a store that knows nothing of the bucket takes it, as does one that was away and may have lost what it knew
+    (`lost`).
     """
 
     key: str
@@ -80,6 +83,10 @@ class Ask(Struct, frozen=True, kw_only=True):
     need: int = 0
     unit: int = 1
     ahead: int = 0
+    old_epoch: int = -1
+    old_gone: int = 0
+    new_epoch: int = -1
+    new_gone: int = 0
     back: int = 0
     back_epoch: int = 0
     seen_us: float = 0.0
@@ -134,7 +141,10 @@ class Bucket:
         seen = ask.seen_us if ask.lost else 0.0
         self.full_us = min(max(self.full_us, seen), now_us + room * emission)
         self._advance(now_us, emission=emission, life=life)
-        self._take_back(ask, emission)
+        self._forget(ask.old_epoch, ask.old_gone)
+        self._forget(ask.new_epoch, ask.new_gone)
+        if ask.back_epoch >= self._epoch - 1:
+            self.full_us -= ask.back * emission
         self.full_us = max(self.full_us, now_us + (self._before + self._this) * emission)
         free = math.floor(_level(self.full_us, now_us, ask.rate) + _ROUNDING)
         given = min(ask.need, max(0, free) // ask.unit * ask.unit)
@@ -165,16 +175,12 @@ class Bucket:
             self._before, self._this = self._this, 0
         self._epoch = epoch
 
-    def _take_back(self, ask: Ask, emission: float) -> None:
-        if ask.back_epoch == self._epoch:
-            back = min(ask.back, self._this)
-            self._this -= back
-        elif ask.back_epoch == self._epoch - 1:
-            back = min(ask.back, self._before)
-            self._before -= back
-        else:
-            back = 0
-        self.full_us -= back * emission
+    def _forget(self, epoch: int, gone: int) -> None:
+        """What a node has no more lies outside no more."""
+        if epoch == self._epoch:
+            self._this = max(0, self._this - gone)
+        elif epoch == self._epoch - 1:
+            self._before = max(0, self._before - gone)
 
 
 def _level(full_us: float, now_us: int, rate: Rate) -> float:

@@ -21,6 +21,8 @@ _HORIZON_SHARE = 0.6
 _LOW_SHARE = 0.15
 """When so much of the horizon's demand is left, the next lease is asked for."""
 _AHEAD_OF_ROOM = 0.25
+_HOLD_SHARE = 0.2
+"""For how much of the horizon nobody asks again after the bucket was found empty."""
 _ATTEMPTS_MAX = 8
 _BEAT_S = 1.0
 _IDLE_S = 30.0
@@ -69,6 +71,7 @@ class Lease:
         "lots",
         "low",
         "name",
+        "owed",
         "permits",
         "rate",
         "refused_until",
@@ -95,6 +98,7 @@ class Lease:
         self.full_us = 0.0
         self.free = float(rate.room)
         self.epoch = 0
+        self.owed: dict[int, int] = {}
         self.generation = -1
         self.local: Bucket | None = None
         self.away_since: float | None = None
@@ -147,7 +151,7 @@ class Leases:
                 return self._slow(leases, cost, now)
         for lease in leases:
             lease.permits -= cost
-            if lease.permits <= lease.low and lease.asking is None:
+            if lease.permits <= lease.low and lease.asking is None and not lease.lots and now >= lease.refused_until:
                 self._ask(lease)
         return None
 
@@ -176,8 +180,7 @@ class Leases:
     def _sweep(self, now: float) -> None:
         """Return permits that are about to expire, and forget limits that nobody meets."""
         for key, lease in list(self._leases.items()):
-            margin = lease.life_s * _MARGIN_SHARE
-            if lease.permits and now < lease.until <= now + margin and lease.asking is None:
+            if lease.asking is None and _expires(lease, now):
                 self._ask(lease)
             elif lease.asking is None and now - lease.drawn_at > _IDLE_S and not lease.waiting:
                 del self._leases[key]
@@ -237,12 +240,17 @@ class Leases:
         _measure(lease, now)
         unit, need, count = _needs(lease)
         epoch, back = _expiring(lease, now)
+        gone = _gone(lease, now)
         ask = Ask(
             key=lease.key,
             rate=lease.rate,
             need=need,
             unit=unit,
             ahead=_wished(lease, now),
+            old_epoch=gone[0][0],
+            old_gone=gone[0][1],
+            new_epoch=gone[1][0],
+            new_gone=gone[1][1],
             back=back,
             back_epoch=epoch,
             seen_us=lease.full_us,
@@ -258,6 +266,7 @@ class Leases:
                 return
         else:
             lease.generation = self._authority.generation
+            _owe(lease, gone, grant)
             lease.full_us, lease.away_since, lease.local, self.away_since = grant.full_us, None, None, None
         _fill(lease, ask, grant, asked_at=now)
         _release(lease, count)
@@ -330,14 +339,37 @@ def _wished(lease: Lease, now: float) -> int:
     return max(0, math.ceil(wanted) - held) if wanted >= 1 else 0
 
 
+def _expires(lease: Lease, now: float) -> bool:
+    """Tell whether more permits lie here than will be spent before they expire, and they expire soon."""
+    margin = lease.life_s * _MARGIN_SHARE
+    return lease.until - margin <= now < lease.until and lease.permits > lease.speed * (lease.until - now) + 1
+
+
 def _expiring(lease: Lease, now: float) -> tuple[int, int]:
     """Take permits out of the lease that cannot be spent any more in time; return their epoch and number."""
-    margin = lease.life_s * _MARGIN_SHARE
-    in_time = lease.until - margin <= now < lease.until
-    if not lease.permits or not in_time or lease.speed * margin >= lease.permits:
+    if not _expires(lease, now):
         return 0, 0
     back, lease.permits = lease.permits, 0
     return lease.epoch, back
+
+
+def _gone(lease: Lease, now: float) -> list[tuple[int, int]]:
+    """Return, for the last two epochs in which permits were given ahead, how many of these are here no more."""
+    here: dict[int, int] = {}
+    if now < lease.until:
+        here[lease.epoch] = lease.permits
+    for lot in lease.lots:
+        here[lot.epoch] = here.get(lot.epoch, 0) + lot.permits
+    owed = sorted(lease.owed.items())[-2:]
+    found = [(epoch, max(0, given - here.get(epoch, 0))) for epoch, given in owed]
+    return [(-1, 0)] * (2 - len(found)) + found
+
+
+def _owe(lease: Lease, gone: list[tuple[int, int]], grant: Grant) -> None:
+    """Remember what lies here ahead of its use, as the authority counts it now."""
+    kept = {epoch: lease.owed[epoch] - count for epoch, count in gone if epoch >= grant.epoch - 1}
+    kept[grant.epoch] = kept.get(grant.epoch, 0) + grant.ahead
+    lease.owed = kept
 
 
 def _fill(lease: Lease, ask: Ask, grant: Grant, *, asked_at: float) -> None:
@@ -349,7 +381,7 @@ def _fill(lease: Lease, ask: Ask, grant: Grant, *, asked_at: float) -> None:
         lease.lots.append(_Lot(given, until, grant.epoch))
     lease.low = lease.speed * lease.horizon_s * _LOW_SHARE if grant.ahead else -1.0
     if grant.free < 1.0 or grant.now < ask.need:
-        hold = lease.horizon_s if lease.leased else 0.0
+        hold = lease.horizon_s * _HOLD_SHARE if lease.leased else 0.0
         lease.refused_until = asked_at + max(grant.wait_us / MICROS, hold)
     else:
         lease.refused_until = -math.inf

@@ -14,6 +14,8 @@ _DRAW = """
 local emission, room, life = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local need, unit, ahead = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local back, back_epoch, seen, lost = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
+local gone = {[tonumber(ARGV[11])] = tonumber(ARGV[12])}
+gone[tonumber(ARGV[13])] = tonumber(ARGV[14])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local epoch, full, last, before, this = math.floor(now / life), 0, 0, 0, 0
@@ -34,15 +36,9 @@ elseif epoch > last then
     end
     before, this = this, 0
 end
-if back_epoch == epoch then
-    back = math.min(back, this)
-    this = this - back
-elseif back_epoch == epoch - 1 then
-    back = math.min(back, before)
-    before = before - back
-else
-    back = 0
-end
+this = math.max(0, this - (gone[epoch] or 0))
+before = math.max(0, before - (gone[epoch - 1] or 0))
+if back_epoch < epoch - 1 then back = 0 end
 full = math.max(full - back * emission, now + (before + this) * emission)
 local free = math.floor(room - (full - now) / emission + 1e-9)
 local given = math.min(need, math.floor(math.max(0, free) / unit) * unit)
@@ -98,6 +94,10 @@ class ValkeyAuthority:
             ask.back_epoch,
             ask.seen_us,
             int(ask.lost),
+            ask.old_epoch,
+            ask.old_gone,
+            ask.new_epoch,
+            ask.new_gone,
         )
         answer = cast("bytes", await self._run(_DRAW_SHA, _DRAW, PREFIX + ask.key, arguments))
         return grants([float(each) for each in answer.split()])
