@@ -14,6 +14,7 @@ from isthmus.gateway import HTML, Call, Response
 ASSETS = {
     "console.css": "text/css; charset=utf-8",
     "console.js": "text/javascript; charset=utf-8",
+    "passkeys.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 THEME_COOKIE = "isthmus_theme"
@@ -69,5 +70,7 @@ def page(call: Call, template: str, values: Mapping[str, object], *, status: int
         "path": call.route.path,
         "csrf": caller.csrf if caller is not None else "",
         "signed_in": caller.name if caller is not None and caller.kind == "session" else "",
+        "has_account": caller is not None and caller.user is not None,
+        "may_invite": caller is not None and caller.may("gateway:write"),
     }
     return Response(body=render(template, {**common, **values}).encode(), status=status, media=HTML)

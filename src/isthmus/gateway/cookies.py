@@ -22,7 +22,16 @@ def own_page(to: str) -> str:
     return to if ours else "/"
 
 
+def session_header(call: Call, session: NewSession) -> tuple[str, str]:
+    """Return the header that gives the browser its session, for answers that lead nowhere."""
+    return _cookie(call, session.token, age_s=max(0, int((session.expires_at - call.scope.now).total_seconds())))
+
+
 def _sent(call: Call, token: str, *, age_s: int, to: str) -> Response:
+    return Response(body=b"", status=303, headers=(("location", to), _cookie(call, token, age_s=age_s)))
+
+
+def _cookie(call: Call, token: str, *, age_s: int) -> tuple[str, str]:
     name = session_cookie(secure=call.secure)
     cookie = f"{name}={token}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{'; Secure' if call.secure else ''}"
-    return Response(body=b"", status=303, headers=(("location", to), ("set-cookie", cookie)))
+    return ("set-cookie", cookie)

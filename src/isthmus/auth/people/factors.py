@@ -88,16 +88,8 @@ async def confirm_totp(
         raise SignInRefused("The code does not fit.", fix="Take the one that is shown now; set the clock right.")
     await tx.connection.execute(_CONFIRM, (step, login))
     await trace(tx, action="totp.added", resource="user", record_id=login, details={})
-    return await added_factor(tx, vault, visitor, login=login, session=session, methods=CODE)
-
-
-async def added_factor(
-    tx: Transaction, vault: Vault, visitor: Visitor, *, login: UUID, session: UUID, methods: frozenset[str]
-) -> tuple[NewSession, list[str]]:
-    """Renew the session by a factor that was just shown, and make recovery codes where there are none."""
-    who = await find_login(tx, vault, login)
-    codes = [] if who.recovery_codes else await new_codes(tx, vault, login)
-    return await renew_session(tx, session, visitor.proof(login, methods, second_factor=True)), codes
+    codes = [] if (await find_login(tx, vault, login)).recovery_codes else await new_codes(tx, vault, login)
+    return await renew_session(tx, session, visitor.proof(login, CODE, second_factor=True)), codes
 
 
 async def remove_totp(tx: Transaction, vault: Vault, login: UUID) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from psycopg.rows import TupleRow
 
+from isthmus.auth.custom_roles import list_roles
 from isthmus.auth.people.errors import LoginMissing, LoginTaken, OwnLogin
 from isthmus.auth.people.visitor import NOBODY
 from isthmus.auth.roles import check_grant, permissions_of, surviving
@@ -113,7 +114,7 @@ async def create_login(
     `giver` holds the permissions of whoever asks (None: the machine's owner, or a provider that was set up by one).
     Raises UnknownRole, GrantTooWide, LoginTaken, and Invalid for an address that is none.
     """
-    wanted = permissions_of(wish.roles, domains=domains)
+    wanted = permissions_of(wish.roles, domains=domains, custom=await list_roles(tx))
     if giver is not None:
         check_grant(wanted, giver=giver)
     email, name = _checked(wish)
@@ -163,10 +164,11 @@ async def set_roles(
     OwnLogin for oneself (`own`).
     """
     before = await find_login(tx, vault, login)
-    wanted = permissions_of(roles, domains=domains)
+    custom = await list_roles(tx)
+    wanted = permissions_of(roles, domains=domains, custom=custom)
     _not_oneself(login, own, "Nobody changes their own roles.")
     if giver is not None:
-        check_grant(wanted | surviving(before.roles, (), domains=domains), giver=giver)
+        check_grant(wanted | surviving(before.roles, (), domains=domains, custom=custom), giver=giver)
     await tx.connection.execute(_ROLES, (list(roles), login))
     details = {"before": before.roles, "after": list(roles)}
     await trace(tx, action="user.roles", resource="user", record_id=login, details=details)
@@ -201,7 +203,7 @@ async def disable_login(
     """Shut a user out and end their sessions; raises LoginMissing, GrantTooWide, and OwnLogin for oneself."""
     found = await find_login(tx, vault, login)
     _not_oneself(login, own, "Nobody shuts themselves out.")
-    check_above(found, giver=giver, domains=domains)
+    await check_above(tx, found, giver=giver, domains=domains)
     if (await tx.connection.execute(_DISABLE, (tx.scope.now, login))).rowcount:
         ended = await end_sessions(tx, login)
         await trace(tx, action="user.disabled", resource="user", record_id=login, details={"sessions": ended})
@@ -212,16 +214,16 @@ async def enable_login(
     tx: Transaction, vault: Vault, login: UUID, *, domains: Sequence[str], giver: frozenset[str] | None
 ) -> Login:
     """Let a user in again; raises LoginMissing and GrantTooWide."""
-    check_above(await find_login(tx, vault, login), giver=giver, domains=domains)
+    await check_above(tx, await find_login(tx, vault, login), giver=giver, domains=domains)
     if (await tx.connection.execute(_ENABLE, (login,))).rowcount:
         await trace(tx, action="user.enabled", resource="user", record_id=login, details={})
     return await find_login(tx, vault, login)
 
 
-def check_above(login: Login, *, giver: frozenset[str] | None, domains: Sequence[str]) -> None:
+async def check_above(tx: Transaction, login: Login, *, giver: frozenset[str] | None, domains: Sequence[str]) -> None:
     """Raise GrantTooWide when a user may do more than whoever acts on them."""
     if giver is not None:
-        check_grant(surviving(login.roles, (), domains=domains), giver=giver)
+        check_grant(surviving(login.roles, (), domains=domains, custom=await list_roles(tx)), giver=giver)
 
 
 def masked(email: str) -> str:

@@ -28,7 +28,7 @@ from webauthn.helpers.structs import (
 )
 
 from isthmus.auth.people.errors import SignInRefused
-from isthmus.auth.people.factors import added_factor, check_last_factor
+from isthmus.auth.people.factors import check_last_factor
 from isthmus.auth.people.logins import find_login
 from isthmus.auth.people.recovery import forget_codes
 from isthmus.auth.people.sign_in import People, enter, refusal, refuse
@@ -141,13 +141,8 @@ async def begin_passkey(tx: Transaction, vault: Vault, place: Place, login: UUID
     return await begin_step(tx, "enrol", login=login, challenge=challenge), options_to_json(options)
 
 
-async def add_passkey(
-    tx: Transaction, vault: Vault, visitor: Visitor, place: Place, making: Making
-) -> tuple[NewSession, list[str]]:
-    """Keep a passkey that was made.
-
-    Returns the session's new token, and recovery codes where there were none. Raises PasskeyRefused and SignInRefused.
-    """
+async def add_passkey(tx: Transaction, visitor: Visitor, place: Place, making: Making) -> NewSession:
+    """Keep a passkey that was made, and renew the session by it; raises PasskeyRefused and SignInRefused."""
     step = await take_step(tx, "enrol", making.token)
     login = making.login
     if step.login != login:
@@ -168,7 +163,8 @@ async def add_passkey(
     if (await tx.connection.execute(_INSERT, (*row, tx.scope.now))).rowcount != 1:
         raise PasskeyRefused("This passkey is kept here already.", fix="Sign in with it.")
     await trace(tx, action="passkey.added", resource="user", record_id=login, details={"synced": synced})
-    return await added_factor(tx, vault, visitor, login=login, session=making.session, methods=_methods(synced=synced))
+    proof = visitor.proof(login, _methods(synced=synced), second_factor=True)
+    return await renew_session(tx, making.session, proof)
 
 
 async def remove_passkey(tx: Transaction, vault: Vault, *, login: UUID, passkey: UUID) -> None:
@@ -194,9 +190,18 @@ async def ask_passkey(people: People, visitor: Visitor, place: Place) -> tuple[s
 
 
 async def sign_in_passkey(
-    people: People, visitor: Visitor, place: Place, *, token: str, credential: str, session: UUID | None = None
+    people: People,
+    visitor: Visitor,
+    place: Place,
+    *,
+    token: str,
+    credential: str,
+    again: tuple[UUID, UUID] | None = None,
 ) -> NewSession:
-    """Sign in by a passkey, or prove the user of an open `session` again; raises PasskeyRefused and SignInRefused."""
+    """Sign in by a passkey, or renew a session by one of its user (`again`: both ids).
+
+    Raises PasskeyRefused and SignInRefused.
+    """
     async with people.database.transaction(visitor.scope(NOBODY)) as tx:
         step = await take_step(tx, "passkey", token)
     try:
@@ -212,9 +217,9 @@ async def sign_in_passkey(
     opened = None
     async with people.database.transaction(visitor.scope(workspace, f"user:{login}")) as tx:
         methods = await _shown(tx, place, given.raw_id, credential, step.challenge)
-        if methods is not None and handle in (None, login.bytes):
-            if session is not None:
-                opened = await renew_session(tx, session, visitor.proof(login, methods, second_factor=True))
+        if methods is not None and handle in (None, login.bytes) and (again is None or again[1] == login):
+            if again is not None:
+                opened = await renew_session(tx, again[0], visitor.proof(login, methods, second_factor=True))
             else:
                 opened = await enter(tx, visitor, login, methods)
     if opened is None:

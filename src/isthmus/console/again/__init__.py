@@ -1,0 +1,1 @@
+"""Passkeys at the door, and proving oneself again before something that matters."""

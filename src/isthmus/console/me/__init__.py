@@ -1,0 +1,1 @@
+"""Your account: what you prove yourself with, and where you are signed in."""

@@ -1,0 +1,1 @@
+"""People of the workspace: invite them, give them roles, shut them out."""
