@@ -23,7 +23,7 @@ from isthmus.gateway.request import Message, Receive, Request, Send, read_body, 
 from isthmus.gateway.router import Match, Router
 from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
 from isthmus.gateway.sending import Outgoing, send_answer
-from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, shown
+from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, purpose_of, shown
 from isthmus.gateway.versions import pinned
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import IsthmusError, Malformed, Unauthenticated, Unavailable
@@ -146,7 +146,10 @@ class Gateway:
             secure=request.secure,
             session=request.session,
             client=request.client,
+            sight=asked.sight,
         )
+        if asked.weigh is not None:
+            asked.weigh(call.read_body)
         if route.if_match and "if-match" not in request.headers:
             raise needs_version()
         key = request.headers.get("idempotency-key")
@@ -236,6 +239,7 @@ def _asked(request: Request, route: Route, now: datetime) -> Asked:
         csrf=headers.get("x-csrf-token"),
         site=request.site,
         local=request.local,
+        purpose=purpose_of(headers),
     )
 
 

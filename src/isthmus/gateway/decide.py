@@ -4,16 +4,20 @@ It knows nothing of the server, so that the same function can answer a proxy's e
 """
 
 import hmac
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
+
+from msgspec import Struct
 
 from isthmus.auth.principal import Principal
 from isthmus.auth.tokens import Presented
 from isthmus.gateway.errors import ForgeryRefused, FresherTokenNeeded, StepUpNeeded
 from isthmus.gateway.routes import ANY_CALLER, Route
 from isthmus.kernel.errors import Denied, Unauthenticated
+from isthmus.kernel.marks import RecordType
+from isthmus.store.records import Condition
 
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OWN_SITES = frozenset({"same-origin", "none"})
@@ -31,6 +35,19 @@ class GrantMissing(Denied):
             f"This needs the permission {permission}.", fix="Ask for a key or a role that has this permission."
         )
         self.principal = principal
+
+
+class GrantLimited(Denied):
+    """The caller is limited to named records, and the route shows more than those."""
+
+    code = "grant-limited"
+
+    def __init__(self) -> None:
+        """Say it in the caller's words."""
+        super().__init__(
+            "The credential is limited to named records, and this shows more than those.",
+            fix="Read the records themselves, or ask for a credential without this limit.",
+        )
 
 
 class Proof(Protocol):
@@ -55,8 +72,9 @@ class Asked:
 
     `site` is the header Sec-Fetch-Site, or what was derived from Origin; `local` tells a caller on this machine;
     `client` is the caller's address, `dpop` the proof of the key that its token is bound to. The decision adds to it:
-    `principal` once it is proven, `headers` for the answer, and `reasons`, such as the names of policies and limits
-    that had a say.
+    `principal` once it is proven, `headers` for the answer, `reasons`, such as the names of policies and limits that
+    had a say, `sight`, the condition under which records are seen, and `weigh`, which looks at the amount in the body
+    once that is read and may still refuse.
     """
 
     route: Route
@@ -72,9 +90,12 @@ class Asked:
     csrf: str | None = field(default=None, repr=False)
     site: str = "none"
     local: bool = False
+    purpose: str = ""
     principal: Principal | None = None
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     reasons: list[str] = field(default_factory=list[str])
+    sight: Callable[[RecordType], Condition | None] | None = None
+    weigh: Callable[[Struct | None], None] | None = None
 
 
 class Stage(Protocol):
@@ -89,12 +110,21 @@ class Stage(Protocol):
         ...
 
 
+class Widening(Protocol):
+    """Grants in circumstances what roles do not."""
+
+    async def permits(self, asked: Asked) -> bool:
+        """Tell whether a policy permits the route to the proven caller who lacks its permission."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chain:
     """What decides: who proves credentials, and the stages in their order."""
 
     proof: Proof
     stages: tuple[Stage, ...] = ()
+    widening: Widening | None = None
 
 
 async def decide(chain: Chain, asked: Asked) -> Principal | None:
@@ -102,7 +132,7 @@ async def decide(chain: Chain, asked: Asked) -> Principal | None:
 
     Raises Unauthenticated, Denied, and what the stages refuse with.
     """
-    asked.principal = await _granted(chain.proof, asked)
+    asked.principal = await _granted(chain, asked)
     for stage in chain.stages:
         waiting = stage.admit(asked)
         if waiting is not None:
@@ -110,15 +140,19 @@ async def decide(chain: Chain, asked: Asked) -> Principal | None:
     return asked.principal
 
 
-async def _granted(proof: Proof, asked: Asked) -> Principal | None:
+async def _granted(chain: Chain, asked: Asked) -> Principal | None:
     route = asked.route
     if route.method in UNSAFE and (asked.session or route.accepts == "form") and asked.site not in _OWN_SITES:
         raise ForgeryRefused("The change was sent from a page of another site.", fix="Use the console's own pages.")
     if route.permission is None or (route.open_locally and asked.local):
         return None
-    principal = asked.principal = await _proven(proof, asked)
+    principal = asked.principal = await _proven(chain.proof, asked)
+    if principal.only and not route.record and not route.narrows:
+        raise GrantLimited
     if route.permission != ANY_CALLER and not principal.may(route.permission):
-        raise GrantMissing(principal, route.permission)
+        widened = chain.widening is not None and await chain.widening.permits(asked)
+        if not widened:
+            raise GrantMissing(principal, route.permission)
     if principal.kind == "session" and route.method in UNSAFE and route.accepts != "form":
         check_csrf(principal, asked.csrf)
     if route.fresh_s is not None:

@@ -15,6 +15,7 @@ from isthmus.kernel.errors import Denied, Fault, Invalid, IsthmusError, NotFound
 from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.kernel.marks import Json, RecordType
 from isthmus.store.database import Database, Scope
+from isthmus.store.records import Condition, all_of, limited
 from isthmus.store.schema import Schema
 from isthmus.vault import Vault
 
@@ -120,6 +121,15 @@ class Call:
     session: str | None = field(default=None, repr=False)
     opened: set[str] = field(default_factory=set[str], compare=False)
     client: str = ""
+    sight: Callable[[RecordType], Condition | None] | None = field(default=None, repr=False, compare=False)
+
+    def seen(self, record_type: RecordType) -> Condition | None:
+        """Return the condition under which the caller may see a record of a type; None when all may be seen.
+
+        Every read, list and change of records asks for it; it holds what limits the caller, and what policies say.
+        """
+        limit = limited(record_type, self.caller.only) if self.caller is not None else None
+        return all_of(limit, self.sight(record_type) if self.sight is not None else None)
 
     @property
     def principal(self) -> Principal:
@@ -214,6 +224,11 @@ class Route:
     have one, within so many seconds; whoever has not is sent to prove it again. `refusal` makes the answer to an error
     where another standard than problem+json says how it looks. `errors` names what the handler raises beyond what the
     gateway itself raises.
+
+    `record` names the type whose records it shows or changes, filtered by `Call.seen`; a caller who is limited to named
+    records is let in to such routes, and to those that say `narrows` because they show nothing else. For policies,
+    `personal` is the permission that opens personal fields of the answer, and `amounts` names the fields of the body
+    that hold money.
     """
 
     method: Method
@@ -238,6 +253,10 @@ class Route:
     shown_once: bool = False
     fresh_s: int | None = None
     refusal: Refusal | None = None
+    record: str = ""
+    narrows: bool = False
+    personal: str = ""
+    amounts: tuple[str, ...] = ()
     listed: bool = True
     operation: str | None = None
 

@@ -1,6 +1,7 @@
 """Reading records back: by id, by page, by handle, and field by field through their history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -22,6 +23,42 @@ PAGE_ROWS_MAX = 1_000
 _Map = dict[str, Json]
 
 
+@dataclass(frozen=True)
+class Condition:
+    """A further condition on the rows of a record type: names come from declarations, values are bound to `%s`."""
+
+    sql: LiteralString
+    parameters: tuple[object, ...] = ()
+
+
+def all_of(*conditions: Condition | None) -> Condition | None:
+    """Return what holds where all conditions hold, or None when there is none."""
+    named = [each for each in conditions if each is not None]
+    if not named:
+        return None
+    sql: LiteralString = " and ".join(f"({each.sql})" for each in named)
+    return Condition(sql, tuple(value for each in named for value in each.parameters))
+
+
+def limited(record_type: RecordType, only: Mapping[str, frozenset[UUID]]) -> Condition | None:
+    """Return the condition on a type for whoever is limited to named records, or None when there is no limit.
+
+    A named type shows the named records; another shows what points to one of them, of each named type that it points
+    to; a type that points to none shows nothing.
+    """
+    if not only:
+        return None
+    if record_type.name in only:
+        return Condition("id = any(%s)", (sorted(only[record_type.name]),))
+    conditions: list[Condition] = []
+    for name, ids in sorted(only.items()):
+        columns = [each.name for each in record_type.open_fields if each.to == name]
+        if columns:
+            sql = cast("LiteralString", " or ".join(f"{column} = any(%s)" for column in columns))
+            conditions.append(Condition(sql, (sorted(ids),) * len(columns)))
+    return all_of(*conditions) or Condition("false")
+
+
 class Stored(Struct, frozen=True, kw_only=True):
     """A record as it is held. `erased` tells that its personal values are gone for ever."""
 
@@ -37,9 +74,13 @@ class Stored(Struct, frozen=True, kw_only=True):
     erased: bool = False
 
 
-async def find(tx: Transaction, vault: Vault, record_type: RecordType, ids: Sequence[UUID]) -> dict[UUID, Stored]:
-    """Return the records of these ids that exist, deleted ones included."""
-    cursor = await tx.connection.execute(_select(record_type, "and id = any(%s)"), (list(ids),))
+async def find(
+    tx: Transaction, vault: Vault, record_type: RecordType, ids: Sequence[UUID], *, seen: Condition | None = None
+) -> dict[UUID, Stored]:
+    """Return the records of these ids that exist, deleted ones included, and where `seen` holds."""
+    more = "" if seen is None else f" and ({seen.sql})"
+    bound = () if seen is None else seen.parameters
+    cursor = await tx.connection.execute(_select(record_type, f"and id = any(%s){more}"), (list(ids), *bound))
     return {each.id: each for each in _stored(tx, vault, record_type, await cursor.fetchall())}
 
 
@@ -52,9 +93,11 @@ async def page(
     after: UUID | None = None,
     where: dict[str, object] | None = None,
     newest_first: bool = False,
+    seen: Condition | None = None,
 ) -> list[Stored]:
     """Return living records in the order of their ids, starting after one; `where` compares open fields for equality.
 
+    Only those where `seen` holds are there.
     Raises KeyError for a field that the type does not hold in clear.
     """
     own = {name for each in record_type.open_fields for name in (each.name,)} | {
@@ -67,6 +110,9 @@ async def page(
             raise KeyError(name)
         conditions.append(f"and {name} = %s")
         parameters.append(value)
+    if seen is not None:
+        conditions.append(f"and ({seen.sql})")
+        parameters.extend(seen.parameters)
     if after is not None:
         conditions.append(f"and id {'<' if newest_first else '>'} %s")
         parameters.append(after)

@@ -191,6 +191,7 @@ ROUTES = (
         method="GET",
         path="/api/v1/me",
         permission=ANY_CALLER,
+        narrows=True,
         handler=get_caller,
         summary="Tell who the caller is and what it may do",
         tags=_TAGS,

@@ -152,6 +152,8 @@ class _Collection:
         """List, get, history, edit."""
         name, words = plural(self.of), self.kind.replace("_", " ")
         base, one = f"/api/v1/{name}", f"/api/v1/{name}/{{{self.kind}_id}}"
+        amounts = tuple(each.name for each in self.of.open_fields if each.column == "money")
+        personal = f"{self.of.domain}:read_personal" if self.of.personal_fields else ""
         camel = "".join(part.capitalize() for part in self.kind.split("_"))
         read, write, tags = f"{self.area}:read", f"{self.area}:write", (self.of.domain,)
         about = "Personal fields are null and named in `masked` without the permission to read them."
@@ -166,6 +168,8 @@ class _Collection:
                 tags=tags,
                 query=self.query,
                 response=listing,
+                record=self.of.name,
+                personal=personal,
                 description=about,
                 operation=f"list{camel}",
             ),
@@ -177,6 +181,8 @@ class _Collection:
                 summary=f"Read one {words}",
                 tags=tags,
                 response=self.view,
+                record=self.of.name,
+                personal=personal,
                 description=about,
                 operation=f"get{camel}",
                 errors=(RecordUnseen,),
@@ -189,6 +195,8 @@ class _Collection:
                 tags=tags,
                 summary=f"Every word on each field of one {words}: value, system, time and rule",
                 response=History,
+                record=self.of.name,
+                personal=personal,
                 operation=f"list{camel}History",
                 errors=(RecordUnseen,),
             ),
@@ -201,6 +209,9 @@ class _Collection:
                 tags=tags,
                 body=self.patch,
                 response=self.view,
+                record=self.of.name,
+                personal=personal,
+                amounts=amounts,
                 if_match=True,
                 operation=f"edit{camel}",
                 errors=(RecordUnseen, RecordDeleted, StaleVersion, Rejected),
@@ -225,6 +236,7 @@ class _Collection:
                 limit=paging.limit + 1,
                 after=None if after is None else UUID(after),
                 where=where,
+                seen=call.seen(self.of),
             )
         found = call.page(rows, limit=paging.limit, after=lambda row: str(row.id))
         shown = [self._shown(call, each) for each in found.data]
@@ -267,7 +279,8 @@ class _Collection:
 
     async def _find(self, call: Call, tx: Transaction) -> Stored:
         record_id = self._id(call)
-        stored = (await find(tx, call.services.vault, self.of, [record_id])).get(record_id)
+        found = await find(tx, call.services.vault, self.of, [record_id], seen=call.seen(self.of))
+        stored = found.get(record_id)
         if stored is None:
             raise RecordUnseen(f"There is no {self.kind.replace('_', ' ')} with this id.", fix="Check the id.")
         return stored
@@ -335,7 +348,7 @@ class _Collection:
         faults: list[Fault] = []
         for each, record_id in named:
             target = self.schema[each.to or ""]
-            if not await find(tx, call.services.vault, target, [record_id]):
+            if not await find(tx, call.services.vault, target, [record_id], seen=call.seen(target)):
                 detail = f"There is no {target.name} with this id."
                 faults.append(Fault(pointer=f"/{each.name}", code=RecordUnknown.code, detail=detail))
         if faults:

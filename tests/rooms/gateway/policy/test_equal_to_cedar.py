@@ -124,10 +124,34 @@ def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return form()
 
 
-EXPRESSIONS = st.recursive(st.one_of(LITERALS, paths()), grown, max_leaves=9)
-PRINCIPALS = st.sampled_from(["principal", 'principal == Caller::"k"', 'principal in Role::"a"', "principal is Caller"])
-ACTIONS = st.sampled_from(["action", 'action == Action::"GET /x"', 'action in [Action::"making:read", Action::"y"]'])
-RESOURCES = st.sampled_from(["resource", "resource is making::thing", 'resource is Route in Role::"b"'])
+SOUND = {
+    "flag": "{}.flag",
+    "number": "{}.number < 5",
+    "text": '{}.text like "a*"',
+    "texts": '{}.texts.containsAny(["a", ""])',
+    "numbers": "{}.numbers.contains(1)",
+    "money": '{}.money.lessThan(decimal("1.5"))',
+    "net": '{}.net.isInRange(ip("10.0.0.0/8"))',
+}
+
+
+@st.composite
+def sound(draw: st.DrawFn) -> str:
+    """Return what has no error in it, so that not every policy errs."""
+    base, name = draw(BASES), draw(st.sampled_from(sorted(SOUND)))
+    return f"({base} has {name} && {SOUND[name].format(base)})"
+
+
+EXPRESSIONS = st.one_of(
+    st.recursive(sound(), grown, max_leaves=4), st.recursive(st.one_of(LITERALS, paths(), sound()), grown, max_leaves=9)
+)
+PRINCIPALS = st.sampled_from(
+    [*["principal"] * 5, 'principal == Caller::"k"', 'principal in Role::"a"', "principal is Caller"]
+)
+ACTIONS = st.sampled_from(
+    [*["action"] * 5, 'action == Action::"GET /x"', 'action in [Action::"making:read", Action::"y"]']
+)
+RESOURCES = st.sampled_from([*["resource"] * 5, "resource is making::thing", 'resource is Route in Role::"b"'])
 ATTRIBUTE_SETS = st.fixed_dictionaries({}, optional=VALUES)
 
 
