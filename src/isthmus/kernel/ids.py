@@ -45,6 +45,11 @@ def mint_raw(*, unix_ms: int, count: int, entropy: bytes) -> list[bytes]:
     ]
 
 
+def ids_ms(count: int) -> int:
+    """Return how many milliseconds `count` ids of one batch span, so that the next batch begins after them."""
+    return (count >> 12) + 1
+
+
 def text_of(prefix: str, uuid: UUID) -> str:
     """Return the outside form of an id."""
     number = uuid.int

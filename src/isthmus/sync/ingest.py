@@ -4,11 +4,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias, cast
 
 from psycopg import Rollback, errors
 
+from isthmus.kernel.ids import ids_ms
 from isthmus.kernel.marks import RecordType
 from isthmus.matching.match import lock, match, meet, part
 from isthmus.store.bulk import write_ahead
@@ -116,10 +117,14 @@ async def put_stream(
     source = aiter(batches)
     total = PutResult()
     meets = False
+    born = scope.now
 
     async def following() -> tuple[Batch, Prepared] | None:
+        nonlocal born
         async for batch in source:
-            return batch, await _ready(store, scope, preparer, batch, interval, meets=meets)
+            # Ids grow from batch to batch too, so that indexes grow at their end and not all over.
+            born += timedelta(milliseconds=ids_ms(len(batch)))
+            return batch, await _ready(store, scope, preparer, batch, interval, born=born, meets=meets)
         return None
 
     async def stored(batch: Batch, prepared: Prepared) -> None:
@@ -156,15 +161,18 @@ def add(total: PutResult, result: PutResult) -> None:
 
 
 async def _ready(
-    store: Store, scope: Scope, preparer: Preparer, batch: Batch, interval: Interval, *, meets: bool
+    store: Store, scope: Scope, preparer: Preparer, batch: Batch, interval: Interval, *, born: datetime, meets: bool
 ) -> Prepared:
-    """Prepare, land and seal a batch while others are being stored; `meets` tells that earlier ones met records."""
+    """Prepare, land and seal a batch while others are being stored; `meets` tells that earlier ones met records.
+
+    New ids bear the moment `born`.
+    """
     prepared = await asyncio.to_thread(_prepare, preparer, batch, interval)
     async with store.database.transaction(scope) as tx:
         await land(tx, prepared)
         if meets:
             await meet(tx, prepared)
-    await asyncio.to_thread(anticipate, store.vault, prepared, workspace=scope.workspace, now=scope.now)
+    await asyncio.to_thread(anticipate, store.vault, prepared, workspace=scope.workspace, now=born)
     return prepared
 
 
