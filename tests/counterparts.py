@@ -1,16 +1,20 @@
 """The programs our tests speak with, installed when a test asks for them: never skipped, never assumed.
 
 tests.counterparts.require_debian("chromium", binary="chromium")    a path to run, or an error that says what to type
+tests.counterparts.require_npm({"openid-client": "6.8.9"})          a directory whose scripts can import the packages
 uv run python -m tests.counterparts                                 all of them at once, before the tests
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 NEEDED = {"chromium": "chromium", "postgresql": "postgres"}  # Debian's package: the program we run from it
+NPM = ({"openid-client": "6.8.9", "oauth4webapi": "3.8.8"},)  # packages of Node that are installed together
 LOCK_WAIT_S_MAX = 300
 
 
@@ -43,6 +47,32 @@ def require_debian(
     raise CounterpartMissing(f"{package} is installed, and brought no {binary}: look with `dpkg -L {package}`.")
 
 
+def require_npm(packages: Mapping[str, str], *, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return a directory that holds these packages of Node in these versions, installed once on this machine.
+
+    Raises CounterpartMissing with what npm said where they cannot be installed.
+    """
+    node, npm = (shutil.which(name, path=environment.get("PATH", os.defpath)) for name in ("node", "npm"))
+    if node is None or npm is None:
+        raise CounterpartMissing("Node is not installed. Type: sudo apt-get install --yes nodejs npm")
+    wanted = sorted(f"{name}@{version}" for name, version in packages.items())
+    home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "isthmus", "counterparts")
+    root = home / f"npm-{sha256(' '.join(wanted).encode()).hexdigest()[:16]}"
+    root.mkdir(parents=True, exist_ok=True)
+    with (home / f"{root.name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not (root / "done").exists():
+            said = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", "--prefix", str(root)]
+            (root / "package.json").write_text('{"private": true, "type": "module"}\n', "utf-8")
+            done = subprocess.run(
+                [npm, *said, *wanted], stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
+            )
+            if done.returncode:
+                raise CounterpartMissing(f"npm could not install {' '.join(wanted)}:\n{done.stderr[-2000:]}")
+            (root / "done").touch()
+    return root
+
+
 def _find(binary: str, search: str) -> Path | None:
     if found := shutil.which(binary, path=search):
         return Path(found)
@@ -72,3 +102,5 @@ def _apt(arguments: list[str], *, command: str, environment: Mapping[str, str]) 
 if __name__ == "__main__":
     for needed, program in NEEDED.items():
         print(f"{program}: {require_debian(needed, binary=program)}")  # noqa: T201 - a command talks to its person
+    for together in NPM:
+        print(f"{' '.join(together)}: {require_npm(together)}")  # noqa: T201 - a command talks to its person

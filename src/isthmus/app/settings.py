@@ -28,7 +28,9 @@ class BadSetting(IsthmusError):
 class Settings:
     """How this program runs. `kek_file` holds the key-encryption key (64 hexadecimal digits).
 
+    `public_url` is the address under which people and programs reach it, when it stands behind another server.
     Without `workspace`, commands act in the one that the running program was started for, or in the only one there is.
+    `outbound_allow` lists networks of one's own that webhooks may lead to, `otlp_headers` are `name=value,…`.
     """
 
     data_dir: Path
@@ -42,8 +44,27 @@ class Settings:
     kek_file: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    public_url: str | None = None
     workspace: str | None = None
     log_level: str = "info"
+    smtp_url: str | None = field(default=None, repr=False)
+    mail_sender: str | None = None
+    outbound_allow: str | None = None
+    probe_url: str | None = None
+    otlp_url: str | None = None
+    otlp_headers: str | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """The URL of the API and console on this machine."""
+        scheme = "https" if self.tls_certificate else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
+
+    @property
+    def issuer(self) -> str:
+        """The URL under which everybody knows this server, without a slash at its end."""
+        return (self.public_url or self.address).rstrip("/")
 
     @property
     def engines(self) -> EngineSettings:

@@ -128,9 +128,7 @@ def start_up(settings: Settings, *, roles: Sequence[str] = ROLES, say: Callable[
 
 def address(settings: Settings) -> str:
     """Return the URL of the API and console."""
-    scheme = "https" if settings.tls_certificate else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{scheme}://{host}:{settings.port}"
+    return settings.address
 
 
 def wait_ready(url: str, *, check: Callable[[], None]) -> None:

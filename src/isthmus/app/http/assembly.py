@@ -2,21 +2,25 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
-from isthmus.app.http import audit, keys, signing
+from isthmus.app.http import audit, keys, limits, oauth, people, signing
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
 from isthmus.app.program import Program
 from isthmus.app.syncing import sync_engine
 from isthmus.audit.queue import AuditQueue
 from isthmus.auth.credentials import Credentials
+from isthmus.auth.oauth.keyring import Keyring
+from isthmus.auth.oauth.provider import Provider
 from isthmus.auth.people.sign_in import People
+from isthmus.auth.tokens import Tokens
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
-from isthmus.gateway.decide import Chain
+from isthmus.gateway.decide import Chain, Stage
+from isthmus.gateway.limits import Limits
 from isthmus.gateway.metrics import RouteLabel, Traffic
 from isthmus.gateway.monitoring.minutes import Minutes, domain_of
 from isthmus.gateway.router import parameters
@@ -24,14 +28,22 @@ from isthmus.store.schema import Schema
 from isthmus.sync.ingest import Store
 from isthmus.sync.runs import Engine
 
+LOCAL = "http://127.0.0.1:8080"
 Block = tuple[memoryview, int]
 """Shared memory for the counts of all workers, and which worker this is, from 0."""
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """The URL under which programs know this server, without a slash at its end; where none is given, `LOCAL`."""
+
+    url: str
 
 
 def all_routes(schema: Schema) -> tuple[Route, ...]:
     """Return every route: what a domain or page declares goes before what is made for all records, and before ours."""
     system = System(lambda: routes)
-    own = (*signing.ROUTES, *keys.ROUTES, *audit.ROUTES, *system.routes)
+    own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *system.routes)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 
@@ -43,6 +55,7 @@ def services_of(program: Program, others: Mapping[type, object] | None = None) -
         Engine: sync_engine(program),
         Catalog: discovery.catalog(),
         Ledgers: discovery.ledgers(),
+        Issuer: Issuer(program.settings.issuer),
         **(others or {}),
     }
     return Services(
@@ -58,16 +71,42 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     """Return the ASGI application of one worker. `routes` None is all there are."""
     served = tuple(routes) if routes is not None else all_routes(services.schema)
     domains = sorted({each.domain for each in services.schema})
-    credentials = Credentials(services.database, domains=domains, vault=services.vault)
+    provider = _provider(services, domains)
+    tokens = Tokens(provider)
+    credentials = Credentials(services.database, domains=domains, vault=services.vault, tokens=tokens)
     labels = [_label(route, domains) for route in served]
     traffic = Traffic(labels, block[0], worker=block[1]) if block else Traffic(labels)
-    people = People.over(services.database, services.vault, domains=domains)
+    signing_in = People.over(services.database, services.vault, domains=domains)
     trail, minutes = AuditQueue(services.database), Minutes(domains=domains)
-    added = {Credentials: credentials, Traffic: traffic, People: people, AuditQueue: trail, Minutes: minutes}
+    added: dict[type, object] = {
+        Credentials: credentials,
+        Traffic: traffic,
+        People: signing_in,
+        AuditQueue: trail,
+        Minutes: minutes,
+    }
+    added[Provider] = provider
     with_own = replace(services, others={**services.others, **added})
-    chain = Chain(proof=credentials, stages=(minutes,))
+    chain = Chain(proof=credentials, stages=(minutes, *_counting(services)))
     parts = Parts(services=with_own, chain=chain, traffic=traffic, ticks=time.perf_counter_ns, trail=trail)
     return Gateway(served, parts)
+
+
+def _counting(services: Services) -> tuple[Stage, ...]:
+    """Return the stage of limits and quotas, which a program that serves alone for a moment does without."""
+    given = services.others.get(Limits)
+    return (given,) if isinstance(given, Limits) else ()
+
+
+def _provider(services: Services, domains: Sequence[str]) -> Provider:
+    given = services.others.get(Issuer)
+    return Provider(
+        database=services.database,
+        vault=services.vault,
+        keyring=Keyring(services.database, services.vault),
+        issuer=given.url if isinstance(given, Issuer) else LOCAL,
+        domains=tuple(domains),
+    )
 
 
 def _label(route: Route, domains: Sequence[str]) -> RouteLabel:

@@ -7,6 +7,7 @@
     grants      what tokens stand on, and what they carry at most
     codes       authorisation codes, used once
     refreshing  refresh tokens, rotated
+    machines    programs that act for themselves
     devices     codes that a person types for a device
     exchanging  a token for a narrower one
     issuing     access and ID tokens

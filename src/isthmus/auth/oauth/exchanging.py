@@ -49,8 +49,7 @@ async def exchange(
         raise InvalidRequest("Nothing of the token's scopes may be passed on to this program.", fix="Register more.")
     if "cnf" in signed.claims and bound_to is None:
         raise InvalidRequest("The token is bound to a key; so must be what it is exchanged for.", fix="Send a proof.")
-    asked = [*resources, *([given["audience"]] if "audience" in given else [])]
-    aim = await known_resources(provider, tx, asked)
+    aim = await known_resources(provider, tx, resources)
     until = datetime.fromtimestamp(signed.seconds("exp"), tz=UTC)
     own = _derived(client, grant, scopes=scopes, resources=aim, now=now, until=until)
     await store_grant(tx, own, from_token=signed.id("jti"))

@@ -109,7 +109,13 @@ def refusal_url(provider: Provider, fault: OAuthFault, *, redirect: str, state: 
 
 
 async def check_request(
-    provider: Provider, tx: Transaction, client: Client, given: Mapping[str, str], *, resources: Sequence[str]
+    provider: Provider,
+    tx: Transaction,
+    client: Client,
+    given: Mapping[str, str],
+    *,
+    resources: Sequence[str],
+    pushed: bool = False,
 ) -> Asked:
     """Return a request that is fit to be shown to a person.
 
@@ -118,6 +124,8 @@ async def check_request(
     redirect = redirect_of(client, given.get("redirect_uri"))
     state = given.get("state")
     try:
+        if client.pushed_only and not pushed:
+            raise InvalidRequest("This program must push its requests.", fix="Push the request to /oauth/par.")
         return await _checked(provider, tx, client, given, redirect=redirect, resources=resources)
     except OAuthFault as fault:
         raise Refused(fault, refusal_url(provider, fault, redirect=redirect, state=state)) from fault
