@@ -5,6 +5,7 @@ from isthmus.kernel.errors import (
     Denied,
     Invalid,
     IsthmusError,
+    Limited,
     Malformed,
     NotFound,
     PreconditionFailed,
@@ -100,3 +101,26 @@ class FresherTokenNeeded(Unauthenticated):
             f"This needs a proof that is at most {fresh_s} s old.", fix=f"Ask for a token with max_age={fresh_s}."
         )
         self.fresh_s = fresh_s
+
+
+class LimitReached(Limited):
+    """A limit over time has no permit left; Retry-After says when there is one again."""
+
+    code, title = "limit-reached", "Too many calls in too short a time"
+
+    def __init__(self, detail: str, *, fix: str, retry_after_s: int = 1) -> None:
+        """`retry_after_s` is after how many seconds it is worth trying again."""
+        super().__init__(detail, fix=fix)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaUsedUp(LimitReached):
+    """The calls of this day or month are used up."""
+
+    code, title = "quota-used-up", "The quota is used up"
+
+
+class TooManyAtOnce(Limited):
+    """As many calls of this caller as may be are being answered at this moment."""
+
+    code, title = "too-many-at-once", "Too many calls at the same time"

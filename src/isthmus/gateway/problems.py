@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from isthmus.auth.oauth.errors import InvalidToken, ProofRefused
 from isthmus.auth.oauth.jose import ASYMMETRIC
-from isthmus.gateway.errors import FresherTokenNeeded, InFlight, MethodRefused
+from isthmus.gateway.errors import FresherTokenNeeded, InFlight, LimitReached, MethodRefused
 from isthmus.kernel.errors import Fault, IsthmusError, Limited, Unauthenticated, Unavailable
 
 MEDIA = "application/problem+json"
@@ -82,6 +82,7 @@ def problem_headers(error: IsthmusError) -> list[tuple[str, str]]:
         case Unauthenticated():
             return [("www-authenticate", 'Bearer realm="isthmus"')]
         case Limited() | Unavailable() | InFlight():
-            return [("retry-after", str(RETRY_AFTER_S))]
+            wait_s = error.retry_after_s if isinstance(error, LimitReached) else RETRY_AFTER_S
+            return [("retry-after", str(wait_s))]
         case _:
             return []

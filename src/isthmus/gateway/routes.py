@@ -220,15 +220,16 @@ class Route:
     is the type of the answer: JSON, `HTML` for a page (whose caller is sent to the sign-in page instead of being
     refused), `text/event-stream`, ….
     `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
-    `raw` for uploads (`Call.raw`). With `fresh_s` a person must have proven themselves, by their second factor if they
-    have one, within so many seconds; whoever has not is sent to prove it again. `refusal` makes the answer to an error
-    where another standard than problem+json says how it looks. `errors` names what the handler raises beyond what the
-    gateway itself raises.
+    `raw` for uploads (`Call.raw`). It counts as `cost` calls; one that is `guarded` proves who somebody is: it is
+    limited by address, and closed while limits cannot be kept. With `fresh_s` a person must have proven themselves, by
+    their second factor if they have one, within so many seconds; whoever has not is sent to prove it again. `refusal`
+    makes the answer to an error where another standard than problem+json says how it looks. `errors` names what the
+    handler raises beyond what the gateway itself raises.
 
-    `record` names the type whose records it shows or changes, filtered by `Call.seen`; a caller who is limited to named
-    records is let in to such routes, and to those that say `narrows` because they show nothing else. For policies,
-    `personal` is the permission that opens personal fields of the answer, and `amounts` names the fields of the body
-    that hold money.
+    `record` names the type whose records it shows or changes, filtered by `Call.seen`; a caller who is limited to
+    named records is let in to such routes, and to those that say `narrows` because they show nothing else. For
+    policies, `personal` is the permission that opens personal fields of the answer, and `amounts` names the fields of
+    the body that hold money.
     """
 
     method: Method
@@ -258,6 +259,8 @@ class Route:
     personal: str = ""
     amounts: tuple[str, ...] = ()
     listed: bool = True
+    cost: int = 1
+    guarded: bool = False
     operation: str | None = None
 
     @property

@@ -12,9 +12,11 @@ from pathlib import Path
 from isthmus.app.engines import running_engines
 from isthmus.app.http.assembly import Block, build, services_of
 from isthmus.app.http.watching import keep_watch
+from isthmus.app.limiting import opened_limits
 from isthmus.app.program import opened
 from isthmus.app.settings import Settings, read_settings
 from isthmus.gateway.asgi import Gateway
+from isthmus.gateway.limits import Limits
 from isthmus.gateway.request import Message, Receive, Send
 from isthmus.kernel.errors import Unavailable
 
@@ -90,8 +92,8 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
     engines = await asyncio.to_thread(running_engines, settings=settings.engines)
     if engines is None:
         raise EnginesAway("No engines run on the data directory.", fix="Start them: isthmus up")
-    async with opened(settings, engines) as program:
-        gateway = build(services_of(program), block=_block(settings))
+    async with opened(settings, engines) as program, opened_limits(program) as limits:
+        gateway = build(services_of(program, {Limits: limits}), block=_block(settings))
         asyncio.get_running_loop().add_signal_handler(ENDING, gateway.close_streams)
         watching = [
             asyncio.create_task(_end_with_the_server(int(os.environ[SERVER]), gateway)),

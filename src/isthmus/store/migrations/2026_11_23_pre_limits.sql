@@ -56,9 +56,10 @@ end
 $$;
 grant select, insert, update, delete on limit_tier, limit_rule, limit_ledger to isthmus_app;
 
--- One writer at a time leases of a quota, so that what all workers hold together never goes over the cap.
-create function lease_quota(wanted_subject text, wanted_period text, own uuid, now_used bigint, want bigint, cap bigint,
-                            moment timestamptz)
+-- One writer at a time leases of a quota, so that what all workers hold together never goes over the cap. Near the cap
+-- leases become small, so that little of what is left lies unused at one worker while another needs it.
+create function lease_quota(wanted_subject text, wanted_period text, own uuid, now_used bigint, want bigint,
+                            at_least bigint, cap bigint, moment timestamptz)
     returns bigint
     language plpgsql
 as $$
@@ -70,7 +71,7 @@ begin
                                                           wanted_period), 0));
     select coalesce(sum(case when settled then used else greatest(used, granted) end), 0) into taken from limit_ledger
     where workspace = current_workspace() and subject = wanted_subject and period = wanted_period;
-    given := greatest(0, least(want, cap - taken));
+    given := greatest(0, least(want, greatest(at_least, ((cap - taken) / 8)::bigint), cap - taken));
     insert into limit_ledger as l (workspace, subject, period, holder, used, granted, at)
     values (current_workspace(), wanted_subject, wanted_period, own, now_used, given, moment)
     on conflict (workspace, subject, period, holder)
