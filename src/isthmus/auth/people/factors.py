@@ -6,7 +6,7 @@ from uuid import UUID
 from isthmus.auth.people.errors import FactorNeeded, SignInRefused
 from isthmus.auth.people.links import set_password
 from isthmus.auth.people.logins import Login, find_login, open_for, seal_for
-from isthmus.auth.people.passwords import ALONE_CHARACTERS_MIN, check_password, long_enough_alone
+from isthmus.auth.people.passwords import ALONE_CHARACTERS_MIN, check_password, context_of, long_enough_alone
 from isthmus.auth.people.recovery import forget_codes, new_codes
 from isthmus.auth.people.sign_in import CODE, PASSWORD, People
 from isthmus.auth.people.totp import new_secret, step_of
@@ -47,7 +47,7 @@ async def change_password(
             raise SignInRefused(
                 "The present password is wrong.", fix="Check it, or ask for a link that sets a new one."
             )
-    context = (who.email.partition("@")[0], *who.name.split())
+    context = context_of(email=who.email, name=who.name)
     checked = check_password(password, alone=not who.has_second_factor, context=context)
     hashed = await people.passwords.hashed(checked, workspace=scope.workspace)
     async with people.database.transaction(scope) as tx:

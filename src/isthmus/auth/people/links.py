@@ -6,7 +6,7 @@ from uuid import UUID
 
 from isthmus.auth.people.errors import SignInRefused
 from isthmus.auth.people.logins import Login, find_login
-from isthmus.auth.people.passwords import check_password, long_enough_alone
+from isthmus.auth.people.passwords import check_password, context_of, long_enough_alone
 from isthmus.auth.people.recovery import forget_codes
 from isthmus.auth.people.sign_in import PASSWORD, People, Waiting, enter
 from isthmus.auth.people.steps import begin_step, new_token, token_digest, workspace_of
@@ -72,7 +72,7 @@ async def use_link(people: People, visitor: Visitor, *, token: str, password: st
     Of many who try at once one succeeds. Raises LinkSpent, WeakPassword and SignInBusy.
     """
     who = await look_at_link(people, visitor, token)
-    context = (who.email.partition("@")[0], *who.name.split())
+    context = context_of(email=who.email, name=who.name)
     checked = check_password(password, alone=not who.has_second_factor, context=context)
     workspace = _workspace(token)
     hashed = await people.passwords.hashed(checked, workspace=workspace)

@@ -31,7 +31,7 @@ _UNIT_CHARACTERS_MAX = 4
 _PURPOSE = "password pepper"
 _NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$u7yqD5nTeE7l71XRctHcCw$ehCprO+Y2s+olC9PgopgsTbxcdbo+H0KISW0ceSmF7w"
 """A hash of the same cost, which is checked where there is none."""
-_ROWS = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiopasdfghjklzxcvbnm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm")
+_ROWS = ("abcdefghijklmnopqrstuvwxyz", "0123456789", "qwertyuiopasdfghjklzxcvbnm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm")
 _LOOKS_LIKE = str.maketrans({"0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"})
 _NOT_LETTERS = re.compile(r"[\W\d_]+")
 T = TypeVar("T")
@@ -61,6 +61,11 @@ def check_password(password: str, *, alone: bool, context: Sequence[str] = ()) -
     if _is_common(text.casefold(), context):
         raise WeakPassword("The password is one of those that are tried first.", fix="Take some unrelated words.")
     return text
+
+
+def context_of(*, email: str, name: str) -> tuple[str, ...]:
+    """Return the words that everybody would try first for a person."""
+    return (email.partition("@")[0], name, *name.split())
 
 
 def long_enough_alone(password: str) -> bool:

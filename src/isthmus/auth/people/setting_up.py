@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from isthmus.auth.people.links import set_password
 from isthmus.auth.people.logins import LoginWish, create_login
-from isthmus.auth.people.passwords import check_password, long_enough_alone
+from isthmus.auth.people.passwords import check_password, context_of, long_enough_alone
 from isthmus.auth.people.sign_in import PASSWORD, People
 from isthmus.auth.people.visitor import Visitor
 from isthmus.auth.principal import Principal
@@ -36,7 +36,7 @@ async def set_up(
     """
     if caller.kind != "session" or caller.user is not None:
         raise SetUpBefore("This session has an account, or is none.", fix="Go on with the account.")
-    checked = check_password(password, alone=True, context=(email.partition("@")[0], *name.split()))
+    checked = check_password(password, alone=True, context=context_of(email=email, name=name))
     hashed = await people.passwords.hashed(checked, workspace=scope.workspace)
     async with people.database.transaction(scope) as tx:
         wish = LoginWish(email=email, name=name, roles=tuple(roles))
