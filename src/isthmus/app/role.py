@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from valkey.asyncio import Valkey
 
+from isthmus.app.alerting.keeping import keep_alerting, keep_probing
 from isthmus.app.engines import RunningEngines, running_engines
 from isthmus.app.log import configure_log
 from isthmus.app.program import Program, opened
@@ -90,7 +91,10 @@ async def _until_dead(program: Program, role: str) -> None:
             await relay.run()
         case "worker":
             await asyncio.gather(
-                run_consumers(program.database, consumers(program), clock=program.clock), keep_ticking(program)
+                run_consumers(program.database, consumers(program), clock=program.clock),
+                keep_ticking(program),
+                keep_alerting(program),
+                keep_probing(program),
             )
         case "scheduler":
             await keep_in_step(program)

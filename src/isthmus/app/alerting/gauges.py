@@ -1,0 +1,149 @@
+"""The gauges that rules look at, for one workspace. Each reader says which gauges it read, and how they stand."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import LiteralString, TypeAlias
+
+from isthmus.app.alerting.rules import BUDGET, DISCREPANCY, ERRORS, LATE, LATENCY, THREAT, burn_gauge
+from isthmus.app.program import Program
+from isthmus.gateway.monitoring.histogram import quantile
+from isthmus.gateway.monitoring.minutes import Sums, steps, sums
+from isthmus.gateway.monitoring.slo import LENGTHS, OBJECTIVES, Objective, burns
+from isthmus.gateway.tracing import NOBODY
+from isthmus.kernel.period import period
+from isthmus.store.database import Scope, Transaction
+from isthmus.stream.alerts.rules import Gauge, Reading
+from isthmus.sync.connections import Status
+from isthmus.sync.discrepancies import agreements
+from isthmus.sync.feeds import freshness
+
+CALLS_MIN = 20
+"""Of fewer calls in five minutes neither a quantile nor a share says much."""
+RECENT = timedelta(minutes=5)
+_STILL = frozenset({Status.PAUSED, Status.PENDING})
+_REFUSALS: LiteralString = """
+select network, sum(coalesce((details->>'count')::bigint, 1)) from audit
+where workspace = current_workspace() and action = 'call.denied' and at >= %s and network is not null
+group by 1 order by 2 desc limit 20
+"""
+Reader: TypeAlias = Callable[[Program, Transaction], Awaitable[Reading]]
+
+
+async def traffic(program: Program, tx: Transaction) -> Reading:
+    """Read latency and errors of the last five minutes, by domain."""
+    del program
+    now = tx.scope.now
+    gauges: list[Gauge] = []
+    for step in await steps(tx, "domain", since=now - RECENT, until=now, step=timedelta(days=1)):
+        cell = step.cell
+        p95 = quantile(cell.counts, 0.95)
+        if p95 is not None and cell.timed >= CALLS_MIN:
+            reason = f"p95 is {p95 / 1000:.0f} ms over {cell.timed} calls in 5 min"
+            gauges.append(Gauge(name=LATENCY, about=step.name, value=p95 / 1000, reason=reason))
+        if cell.calls >= CALLS_MIN:
+            reason = f"{cell.failed} of {cell.calls} calls failed in 5 min"
+            gauges.append(Gauge(name=ERRORS, about=step.name, value=cell.failed / cell.calls, reason=reason))
+    return Reading(gauges=gauges, names=frozenset({LATENCY, ERRORS}))
+
+
+async def budgets_of_errors(program: Program, tx: Transaction) -> Reading:
+    """Read how fast error budgets burn."""
+    gauges: list[Gauge] = []
+    names: set[str] = set()
+    for objective in OBJECTIVES:
+        for burn in burns(objective, await lengths(program, tx, objective)):
+            name = burn_gauge(objective.name, burn.window.name)
+            names.add(name)
+            if burn.alarming:
+                rate = min(burn.long_rate, burn.short_rate)
+                reason = f"{burn.long_rate:.1f} times over {_said(burn.window.long)}, {burn.bad} bad"
+                gauges.append(Gauge(name=name, about=objective.name, value=rate, reason=reason))
+    return Reading(gauges=gauges, names=frozenset(names))
+
+
+async def lengths(program: Program, tx: Transaction, objective: Objective) -> Mapping[timedelta, Sums]:
+    """Return the sums of an objective over every stretch of time that matters; probes are those of the installation."""
+    now = tx.scope.now
+    if not objective.installation:
+        return {each: await sums(tx, objective.kind, objective.about, since=now - each, until=now) for each in LENGTHS}
+    scope = Scope(workspace=NOBODY, actor="monitoring", cause="gauges", now=now)
+    async with program.database.transaction(scope) as own:
+        return {each: await sums(own, objective.kind, objective.about, since=now - each, until=now) for each in LENGTHS}
+
+
+async def streams(program: Program, tx: Transaction) -> Reading:
+    """Read how long streams are overdue."""
+    del program
+    now = tx.scope.now
+    gauges = [
+        Gauge(
+            name=LATE,
+            about=f"{each.connection}/{each.feed}",
+            value=(now - each.next_at).total_seconds(),
+            reason=f"due {_said(now - each.next_at)} ago; the connection is {each.status}",
+        )
+        for each in await freshness(tx)
+        if each.next_at is not None and each.status not in _STILL and each.next_at < now
+    ]
+    return Reading(gauges=gauges, names=frozenset({LATE}))
+
+
+async def threats(program: Program, tx: Transaction) -> Reading:
+    """Read how many calls were refused in five minutes, by the network they came from."""
+    del program
+    rows = await (await tx.connection.execute(_REFUSALS, (tx.scope.now - RECENT,))).fetchall()
+    gauges = [
+        Gauge(name=THREAT, about=str(network), value=float(count), reason=f"{count} calls refused in 5 min")
+        for network, count in rows
+    ]
+    return Reading(gauges=gauges, names=frozenset({THREAT}))
+
+
+async def disagreements(program: Program, tx: Transaction) -> Reading:
+    """Read the share of fields on which two systems differ, by record type."""
+    gauges: list[Gauge] = []
+    for record_type in program.store.schema:
+        found = await agreements(tx, program.store, record_type.name)
+        compared, differing = sum(each.compared for each in found), sum(each.differing for each in found)
+        if compared:
+            reason = f"{differing} of {compared} compared fields differ"
+            gauges.append(Gauge(name=DISCREPANCY, about=record_type.name, value=differing / compared, reason=reason))
+    return Reading(gauges=gauges, names=frozenset({DISCREPANCY}))
+
+
+async def budgets(program: Program, tx: Transaction) -> Reading:
+    """Read how much of this year's, quarter's and month's budgets is used, by category."""
+    from isthmus.app.discovery import catalog
+    from isthmus.domains.finance.metrics import budget_of
+    from isthmus.domains.finance.rules import parts_of
+
+    del program
+    now = tx.scope.now
+    gauges: list[Gauge] = []
+    for name in (f"{now.year}", f"{now.year}-Q{(now.month + 2) // 3}", f"{now.year}-{now.month:02}"):
+        wanted = period(name)
+        found = await budget_of(tx, catalog(), wanted=wanted, months=_within(name, parts_of), now=now)
+        for currency in found.currencies:
+            for line in (currency.total, *currency.by_category):
+                if line.used is not None and line.budget is not None:
+                    about = f"{name} {line.name} {currency.currency}"
+                    reason = f"{line.used:.0%} of {line.budget.amount} {currency.currency} is spent"
+                    gauges.append(Gauge(name=BUDGET, about=about, value=line.used, reason=reason))
+    return Reading(gauges=gauges, names=frozenset({BUDGET}))
+
+
+def _within(name: str, parts: Callable[[str], list[str]]) -> list[str]:
+    return [name, *(inner for part in parts(name) for inner in _within(part, parts))]
+
+
+def _said(length: timedelta) -> str:
+    seconds = int(length.total_seconds())
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+QUICK: Sequence[Reader] = (traffic, budgets_of_errors, streams, threats)
+SLOW: Sequence[Reader] = (disagreements, budgets)
+"""Those that read much are asked every ten minutes only."""

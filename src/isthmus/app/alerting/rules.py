@@ -1,0 +1,44 @@
+"""The rules of alerts, as the product promises them. Thresholds stand here and nowhere else."""
+
+from isthmus.gateway.monitoring.slo import OBJECTIVES, WINDOWS
+from isthmus.stream.alerts.rules import Rule
+
+LATENCY, ERRORS, LIMITS = "latency.p95_ms", "errors.share", "limits.use"
+LATE, DISCREPANCY, THREAT, BUDGET = "stream.overdue_s", "discrepancy.share", "threat.refusals", "budget.used"
+REFUSALS_MAX = 100
+
+
+def burn_gauge(objective: str, window: str) -> str:
+    """Return the name of the gauge of how fast a budget burns."""
+    return f"burn.{objective}.{window}"
+
+
+DECLARED = (
+    Rule(name="latency", gauge=LATENCY, threshold=500, severity="page", title="Answers are slow (p95 over 500 ms)"),
+    Rule(name="errors", gauge=ERRORS, threshold=0.05, severity="page", title="Over 5 % of answers are errors of ours"),
+    Rule(name="limits", gauge=LIMITS, threshold=0.9, severity="ticket", title="Over 90 % of a limit is used"),
+    Rule(name="stream-late", gauge=LATE, threshold=300, severity="ticket", title="A stream is late"),
+    Rule(
+        name="discrepancy",
+        gauge=DISCREPANCY,
+        threshold=0.0005,
+        severity="ticket",
+        title="Systems disagree on over 0.05 % of fields",
+    ),
+    Rule(
+        name="threat", gauge=THREAT, threshold=REFUSALS_MAX, severity="page", title="Many refused calls from one place"
+    ),
+    Rule(name="budget", gauge=BUDGET, threshold=1.0, severity="ticket", title="A budget is overrun"),
+)
+BURNING = tuple(
+    Rule(
+        name=f"burn-{objective.name}-{window.name}",
+        gauge=burn_gauge(objective.name, window.name),
+        threshold=window.factor,
+        severity=window.urgency,
+        title=f"{objective.title}: the error budget burns over {window.factor:g} times too fast",
+    )
+    for objective in OBJECTIVES
+    for window in WINDOWS
+)
+RULES = (*DECLARED, *BURNING)

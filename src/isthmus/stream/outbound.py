@@ -1,0 +1,147 @@
+"""Calls to addresses that somebody gave us: never to where only this machine or its network can reach.
+
+A name is resolved once, every address it has is looked at with what is wrapped in it, and the connection goes to one of
+these. Redirects are not followed.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from isthmus.kernel.errors import Invalid, Unavailable
+
+SECONDS_MAX = 10.0
+ANSWER_BYTES_MAX = 64 << 10
+_PORTS = {"https": 443, "http": 80}
+_NAT64 = ip_network("64:ff9b::/96")
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+class OutboundRefused(Invalid):
+    """The address leads to where nobody outside may lead us."""
+
+    code, title = "outbound-refused", "The address may not be called"
+
+
+class OutboundFailed(Unavailable):
+    """The other side did not answer as it should."""
+
+    code, title = "outbound-failed", "The other side does not answer"
+
+
+def unwrapped(address: Address) -> Address:
+    """Return the address that is meant: IPv4 inside of IPv6 (mapped, NAT64, 6to4, Teredo) is what counts."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    return address
+
+
+class Outbound:
+    """Checks addresses and calls them; `allowed` are networks of one's own that may be called, also without TLS."""
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        """`allowed` are networks such as 10.1.0.0/16; raises ValueError for what is none."""
+        self._allowed: tuple[Network, ...] = tuple(ip_network(each, strict=False) for each in allowed)
+
+    def may_reach(self, address: str) -> bool:
+        """Tell whether an address may be called."""
+        meant = unwrapped(ip_address(address))
+        if self._is_own(meant):
+            return True
+        return meant.is_global and not meant.is_multicast
+
+    def check(self, url: str) -> None:
+        """Raise OutboundRefused for an address that is not `https://host[:port]/…`, or that plainly may not be called.
+
+        What a name resolves to is looked at when it is called.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise OutboundRefused("The address cannot be read.", fix="Write https://host/path.") from error
+        if parts.scheme not in _PORTS or not host or parts.username is not None or port == 0:
+            raise OutboundRefused("The address is not of the form https://host/path.", fix="Leave out user names.")
+        literal = _literal(host)
+        own = literal is not None and self._is_own(unwrapped(literal))
+        if parts.scheme == "http" and not own:
+            raise OutboundRefused("The address is not encrypted.", fix="Use https.")
+        if literal is not None and not self.may_reach(host):
+            raise OutboundRefused("The address is not one of the internet.", fix="Allow its network in the settings.")
+
+    async def post(self, url: str, body: bytes, *, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Send a POST and return status and answer; raises OutboundRefused and OutboundFailed."""
+        self.check(url)
+        resolver = _Guard(self)
+        connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=1)
+        timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
+                session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
+            ):
+                return answer.status, await answer.content.read(ANSWER_BYTES_MAX)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if resolver.refused:
+                raise OutboundRefused(
+                    "The name leads to an address that may not be called.", fix="Allow its network in the settings."
+                ) from error
+            raise OutboundFailed(f"The call failed: {type(error).__name__}.", fix="Is the address right?") from error
+
+    def _is_own(self, address: Address) -> bool:
+        return any(address in network for network in self._allowed if network.version == address.version)
+
+
+class _Guard(AbstractResolver):
+    """Resolves a name once, and gives only addresses that may be called: all must be fit, or none is used."""
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+        self.refused = False
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+        results: list[ResolveResult] = []
+        for kind, _, protocol, _, place in found:
+            address = str(place[0])
+            if not self._outbound.may_reach(address.partition("%")[0]):
+                self.refused = True
+                raise OSError(0, "the address may not be called")
+            results.append(
+                ResolveResult(
+                    hostname=host,
+                    host=address,
+                    port=port,
+                    family=kind,
+                    proto=protocol,
+                    flags=socket.AI_NUMERICHOST,
+                )
+            )
+        return results
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
