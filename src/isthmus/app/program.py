@@ -18,7 +18,7 @@ from isthmus.kernel.errors import IsthmusError, NotFound
 from isthmus.store.database import Database, Scope
 from isthmus.store.migrate import migrate, pending
 from isthmus.sync.ingest import Store
-from isthmus.vault import KeyStore, Vault, entropy
+from isthmus.vault import KeyStore, Vault, entropy, holds_keys
 
 MAIN = "main"
 _KEK_BYTES = 32
@@ -69,6 +69,9 @@ def key_encryption_key(settings: Settings) -> bytes:
     if not path.exists():
         if settings.kek_file is not None:
             raise BadKek(f"{path} is not there.", fix="Correct the setting kek_file, or restore the file.")
+        if holds_keys(_key_store(settings)):
+            # A new key would open nothing of what is stored, and hide that the old one is gone.
+            raise BadKek(f"{path} is gone, and stored data was sealed with it.", fix="Restore it from your copy.")
         _make_kek(path)
     text = path.read_text(encoding="ascii").strip()
     try:
@@ -78,6 +81,10 @@ def key_encryption_key(settings: Settings) -> bytes:
     if len(key) != _KEK_BYTES:
         raise BadKek(f"{path} holds no key.", fix="It must hold 64 hexadecimal digits: restore the file.")
     return key
+
+
+def _key_store(settings: Settings) -> Path:
+    return settings.data_dir / "keys" / "keys.sqlite"
 
 
 def _make_kek(path: Path) -> None:
@@ -124,7 +131,7 @@ async def opened(
     login = postgres.app
     database = Database(login.conninfo, password=login.password, connections_max=connections_max)
     await database.open()
-    keys = KeyStore(settings.data_dir / "keys" / "keys.sqlite", kek=key_encryption_key(settings))
+    keys = KeyStore(_key_store(settings), kek=key_encryption_key(settings))
     try:
         slug = settings.workspace or await _meant(database, settings)
         workspace = await workspace_id(database, slug, create=create_workspace)
@@ -144,17 +151,21 @@ async def opened(
 
 @asynccontextmanager
 async def command(settings: Settings, *, progress: Callable[[str], None]) -> AsyncGenerator[Program]:
-    """Open the program for a command: beside a running one, or with engines of its own for as long as it takes."""
+    """Open the program for a command: beside a running one, or with engines of its own for as long as it takes.
+
+    A workspace that is named must be there: a mistyped name raises NoWorkspace.
+    """
+    create = settings.workspace is None
     running = await asyncio.to_thread(running_engines, settings=settings.engines)
     if running is not None:
-        async with opened(settings, running) as program:
+        async with opened(settings, running, create_workspace=create) as program:
             yield program
         return
     progress("starting the embedded engines")
     engines = await asyncio.to_thread(start, settings)
     try:
         await asyncio.to_thread(migrate_as_owner, engines.postgres)
-        async with opened(settings, engines) as program:
+        async with opened(settings, engines, create_workspace=create) as program:
             yield program
     finally:
         await asyncio.to_thread(engines.stop)
@@ -180,6 +191,11 @@ async def workspace_id(database: Database, slug: str, *, create: bool, kind: str
             )
         cursor = await connection.execute("select id from workspace where slug = %s", (slug,))
         row = await cursor.fetchone()
+        others = await (await connection.execute("select slug from workspace order by slug limit 20")).fetchall()
     if row is None:
-        raise NoWorkspace(f"There is no workspace {slug!r}.", fix="List them: isthmus doctor")
+        there = ", ".join(str(each) for (each,) in others) or "none"
+        raise NoWorkspace(
+            f"There is no workspace {slug!r}; there are: {there}.",
+            fix=f"Name one of them, or make it: isthmus up --workspace {slug}",
+        )
     return int(row[0])

@@ -135,7 +135,7 @@ async def connection_of(tx: Transaction, name_or_id: str | UUID) -> Connection:
     cursor = await tx.connection.execute(_COLUMNS + f" and {column} = %s", (name_or_id,))
     row = await cursor.fetchone()
     if row is None:
-        raise ConnectionMissing(f"There is no connection {str(name_or_id)!r}.", fix="Run: isthmus connect --list")
+        raise ConnectionMissing(f"There is no connection {str(name_or_id)!r}.", fix="Run: isthmus connect ls")
     return _connection(row)
 
 

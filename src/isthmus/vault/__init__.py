@@ -2,7 +2,7 @@
 
 from isthmus.vault.envelope import SealBroken, open_sealed, seal
 from isthmus.vault.index import blind_index, blind_indexes, keyed_digests, normal_form
-from isthmus.vault.keystore import KeyErased, KeyStore, WrongKey
+from isthmus.vault.keystore import KeyErased, KeyStore, WrongKey, holds_keys
 from isthmus.vault.vault import Vault, WorkspaceKeys, entropy
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "blind_index",
     "blind_indexes",
     "entropy",
+    "holds_keys",
     "keyed_digests",
     "normal_form",
     "open_sealed",

@@ -7,7 +7,9 @@ and `secure_delete` overwrites them in place, so that erasing a subject's key er
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -36,6 +38,14 @@ class WrongKey(IsthmusError):
     """The key-encryption key is not the one that wrapped the stored keys."""
 
     code, title = "wrong-key", "The key-encryption key does not fit"
+
+
+def holds_keys(path: Path) -> bool:
+    """Tell whether there is a key store with at least one key in it."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_BUSY_S)) as file:
+        return file.execute("select 1 from data_key limit 1").fetchone() is not None
 
 
 class KeyStore:

@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 import pytest
 
+from isthmus.app.engines import EngineSettings, running_engines
 from isthmus.store.migrate import migrate
 from tests.rooms.app.engines import stage
 
@@ -93,16 +94,27 @@ def site() -> Iterator[Path]:
         yield data_dir
 
 
+def workspace(site: Path) -> str:
+    """Make a fresh workspace and return its name: a name that is not there is refused."""
+    name = f"test-{secrets.token_hex(6)}"
+    running = running_engines(settings=EngineSettings(data_dir=site))
+    assert running is not None
+    app = running.postgres.app
+    with psycopg.connect(app.conninfo, password=app.password) as connection:
+        connection.execute("insert into workspace (slug, name, created_at) values (%s, 'Test', now())", (name,))
+    return name
+
+
 @pytest.fixture
 def shell(site: Path, tmp_path: Path) -> Shell:
     """A shell in a fresh workspace."""
-    return Shell(site, tmp_path, f"test-{secrets.token_hex(6)}")
+    return Shell(site, tmp_path, workspace(site))
 
 
 @pytest.fixture(scope="session")
 def company(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A shell where three systems of the fake company are connected and pulled once, for tests that change nothing."""
-    shell = Shell(site, tmp_path_factory.mktemp("company"), f"test-{secrets.token_hex(6)}")
+    shell = Shell(site, tmp_path_factory.mktemp("company"), workspace(site))
     shell.connect("crm")
     shell.connect("marketing")
     shell.connect("billing", "--every", "15m")

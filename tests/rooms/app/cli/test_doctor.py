@@ -1,5 +1,6 @@
 """The doctor finds what is wrong, says the fix, and leaves everything as it was."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -70,6 +71,24 @@ def test_a_lost_key_is_not_replaced_by_a_new_one(company: Shell) -> None:
     finally:
         away.rename(kek)
     assert "Restore it" in found["key-encryption key"].fix
+
+
+def test_no_command_replaces_a_lost_key(company: Shell) -> None:
+    kek = company.data_dir / "secrets" / "kek"
+    away = kek.rename(kek.with_name("kek.away"))
+    try:
+        said = company("connect", "ls", code=1)
+        assert not kek.exists()
+    finally:
+        away.rename(kek)
+    assert "Restore it from your copy" in said.err
+
+
+def test_a_mistyped_workspace_is_refused_and_not_made(company: Shell) -> None:
+    for _ in range(2):
+        said = replace(company, workspace="no-such-place")("connect", "ls", code=3)
+        assert "There is no workspace 'no-such-place'" in said.err
+        assert company.workspace in said.err
 
 
 def test_an_address_beyond_this_machine_needs_a_certificate(company: Shell) -> None:
