@@ -19,7 +19,8 @@ from psycopg.types.json import Jsonb
 from isthmus.auth.accounts import AccountDisabled, find_account
 from isthmus.auth.custom_roles import list_roles
 from isthmus.auth.keytext import KeyKind, KeyText, new_key_text
-from isthmus.auth.roles import check_grant, permissions_of
+from isthmus.auth.principal import Principal
+from isthmus.auth.roles import check_grant, permissions_of, roles_held, surviving
 from isthmus.auth.trace import trace
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Conflicting, Fault, Invalid, NotFound
@@ -194,8 +195,10 @@ async def _insert(tx: Transaction, wish: KeyWish, *, rotated_from: UUID | None) 
 
 
 def _narrowing(wish: KeyWish) -> dict[str, object]:
-    only = {name: sorted(str(each) for each in ids) for name, ids in wish.only.items()}
-    return ({"account": str(wish.account)} if wish.account else {}) | ({"only": only} if only else {})
+    narrowing: dict[str, object] = {"account": str(wish.account)} if wish.account else {}
+    if wish.only:
+        narrowing["only"] = {name: sorted(str(each) for each in ids) for name, ids in wish.only.items()}
+    return narrowing
 
 
 async def list_keys(
@@ -239,3 +242,26 @@ def _key(row: TupleRow) -> ApiKey:
 def read_only(stored: object) -> dict[str, frozenset[UUID]]:
     """Return the records a stored key is limited to."""
     return msgspec.convert(stored, dict[str, frozenset[UUID]])
+
+
+async def principal_of(tx: Transaction, key: ApiKey, *, domains: Sequence[str]) -> tuple[Principal, tuple[str, ...]]:
+    """Return whom a key would prove now, whether or not it has ended, and the roles that were named for it."""
+    custom = await list_roles(tx)
+    allowed = surviving(key.roles, key.permissions, domains=domains, custom=custom)
+    roles, client = tuple(key.roles), ""
+    if key.account is not None:
+        account = await find_account(tx, key.account)
+        bound = surviving(account.roles, account.permissions, domains=domains, custom=custom)
+        allowed = allowed & bound if key.roles or key.permissions else bound
+        roles, client = roles or tuple(account.roles), account.name
+    principal = Principal(
+        workspace=tx.scope.workspace,
+        kind="key",
+        id=key.id,
+        name=key.name,
+        permissions=allowed,
+        client=client,
+        roles=tuple(sorted(roles_held(roles, domains=domains, custom=custom))),
+        only=key.only,
+    )
+    return principal, roles

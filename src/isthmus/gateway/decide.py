@@ -17,6 +17,7 @@ from isthmus.gateway.errors import ForgeryRefused, FresherTokenNeeded, StepUpNee
 from isthmus.gateway.routes import ANY_CALLER, Route
 from isthmus.kernel.errors import Denied, Unauthenticated
 from isthmus.kernel.marks import RecordType
+from isthmus.kernel.money import Money
 from isthmus.store.records import Condition
 
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -73,7 +74,7 @@ class Asked:
     `site` is the header Sec-Fetch-Site, or what was derived from Origin; `local` tells a caller on this machine;
     `client` is the caller's address, `dpop` the proof of the key that its token is bound to. The decision adds to it:
     `principal` once it is proven, `headers` for the answer, `reasons`, such as the names of policies and limits that
-    had a say, `sight`, the condition under which records are seen, and `weigh`, which looks at the amount in the body
+    had a say, `sight`, the condition under which records are seen, and `weigh`, which looks at the `amount` in the body
     once that is read and may still refuse.
     """
 
@@ -96,6 +97,7 @@ class Asked:
     reasons: list[str] = field(default_factory=list[str])
     sight: Callable[[RecordType], Condition | None] | None = None
     weigh: Callable[[Struct | None], None] | None = None
+    amount: Money | None = None
 
 
 class Stage(Protocol):

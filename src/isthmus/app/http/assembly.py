@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
-from isthmus.app.http import audit, keys, limits, oauth, people, signing
+from isthmus.app.alerting.keeping import outbound_of
+from isthmus.app.http import alerts, audit, keys, limits, oauth, people, policies, roles, signing
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
 from isthmus.app.program import Program
@@ -20,11 +21,16 @@ from isthmus.auth.tokens import Tokens
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
 from isthmus.gateway.decide import Chain, Stage
+from isthmus.gateway.epoch import Epoch
 from isthmus.gateway.limits import Limits
 from isthmus.gateway.metrics import RouteLabel, Traffic
 from isthmus.gateway.monitoring.minutes import Minutes, domain_of
+from isthmus.gateway.policy.gate import PolicyGate
+from isthmus.gateway.policy.sample import Sample
+from isthmus.gateway.policy.vocabulary import Vocabulary
 from isthmus.gateway.router import parameters
 from isthmus.store.schema import Schema
+from isthmus.stream.outbound import Outbound
 from isthmus.sync.ingest import Store
 from isthmus.sync.runs import Engine
 
@@ -43,7 +49,8 @@ class Issuer:
 def all_routes(schema: Schema) -> tuple[Route, ...]:
     """Return every route: what a domain or page declares goes before what is made for all records, and before ours."""
     system = System(lambda: routes)
-    own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *system.routes)
+    own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES)
+    own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *system.routes)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 
@@ -56,6 +63,7 @@ def services_of(program: Program, others: Mapping[type, object] | None = None) -
         Catalog: discovery.catalog(),
         Ledgers: discovery.ledgers(),
         Issuer: Issuer(program.settings.issuer),
+        Outbound: outbound_of(program.settings),
         **(others or {}),
     }
     return Services(
@@ -73,10 +81,13 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     domains = sorted({each.domain for each in services.schema})
     provider = _provider(services, domains)
     tokens = Tokens(provider)
-    credentials = Credentials(services.database, domains=domains, vault=services.vault, tokens=tokens)
+    epoch = _epoch(services)
+    credentials = Credentials(services.database, domains=domains, vault=services.vault, tokens=tokens, epochs=epoch)
+    gate = _policies(services, served, epoch)
     labels = [_label(route, domains) for route in served]
     traffic = Traffic(labels, block[0], worker=block[1]) if block else Traffic(labels)
     signing_in = People.over(services.database, services.vault, domains=domains)
+    outbound = services.others.get(Outbound, Outbound())
     trail, minutes = AuditQueue(services.database), Minutes(domains=domains)
     added: dict[type, object] = {
         Credentials: credentials,
@@ -84,12 +95,29 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
         People: signing_in,
         AuditQueue: trail,
         Minutes: minutes,
+        Outbound: outbound,
     }
-    added[Provider] = provider
+    added |= {Provider: provider, Epoch: epoch, PolicyGate: gate}
     with_own = replace(services, others={**services.others, **added})
-    chain = Chain(proof=credentials, stages=(minutes, *_counting(services)))
+    chain = Chain(proof=credentials, stages=(minutes, gate, *_counting(services)), widening=gate)
     parts = Parts(services=with_own, chain=chain, traffic=traffic, ticks=time.perf_counter_ns, trail=trail)
     return Gateway(served, parts)
+
+
+def _epoch(services: Services) -> Epoch:
+    """Return the numbers that are followed; a program that follows none trusts nothing for over a second."""
+    given = services.others.get(Epoch)
+    return given if isinstance(given, Epoch) else Epoch(services.database)
+
+
+def _policies(services: Services, routes: Sequence[Route], epoch: Epoch) -> PolicyGate:
+    return PolicyGate(
+        services.database,
+        vocabulary=Vocabulary(routes, services.schema.types),
+        schema=services.schema,
+        epoch=epoch,
+        sample=Sample(services.database),
+    )
 
 
 def _counting(services: Services) -> tuple[Stage, ...]:

@@ -16,7 +16,9 @@ from isthmus.app.limiting import opened_limits
 from isthmus.app.program import opened
 from isthmus.app.settings import Settings, read_settings
 from isthmus.gateway.asgi import Gateway
+from isthmus.gateway.epoch import Epoch
 from isthmus.gateway.limits import Limits
+from isthmus.gateway.policy.gate import PolicyGate
 from isthmus.gateway.request import Message, Receive, Send
 from isthmus.kernel.errors import Unavailable
 
@@ -98,6 +100,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
         watching = [
             asyncio.create_task(_end_with_the_server(int(os.environ[SERVER]), gateway)),
             asyncio.create_task(keep_watch(gateway.services)),
+            asyncio.create_task(gateway.services.of(Epoch).watch(program.clock.now)),
         ]
         try:
             yield gateway
@@ -105,6 +108,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
             for each in watching:
                 each.cancel()
             await asyncio.gather(*watching, return_exceptions=True)
+            await gateway.services.of(PolicyGate).close()
             await gateway.close()
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from isthmus.gateway.policy.language import Policy, PolicyUnreadable, PolicyUnsupported
 from isthmus.gateway.policy.partial import refuse_unfit
-from isthmus.gateway.policy.terms import And, Compare, Const, Entity, In, Is, Not, Term, Undecided, Var, parts
+from isthmus.gateway.policy.terms import And, Compare, Const, Entity, Get, Has, In, Is, Not, Term, Undecided, Var, parts
 from isthmus.gateway.routes import ANY_CALLER, Route
 from isthmus.kernel.errors import Fault
 from isthmus.kernel.marks import Field, Json, RecordType
@@ -109,12 +109,20 @@ class Vocabulary:
                 Fault(pointer="/text", code=PolicyUnreadable.code, detail=_told(each)) for each in found.errors[:5]
             )
             raise PolicyUnreadable(faults[0].detail, fix="See docs/reference/policies.md.", faults=faults)
-        about_a_record = any(isinstance(each, Is) and each.type not in {CALLER, ROUTE} for each in parts(policy.term))
-        if policy.effect == "permit" and (policy.about_records or about_a_record):
+        if policy.effect == "permit" and self.names_records(policy):
             raise PolicyUnsupported(
                 "A permit grants a route and cannot look at a record.", fix="Write a forbid, or leave the record away."
             )
         refuse_unfit(policy.term)
+
+    def names_records(self, policy: Policy) -> bool:
+        """Tell whether a policy speaks of records, rather than of routes alone."""
+        return any(
+            (isinstance(each, Get | Has) and each.of == "resource" and each.name not in ROUTE_ATTRIBUTES)
+            or (isinstance(each, Is) and each.of == "resource" and each.type != ROUTE)
+            or (isinstance(each, Const) and isinstance(each.value, Entity) and "::" in each.value.type)
+            for each in parts(policy.term)
+        )
 
     def applies(self, policy: Policy, route: Route, *, record: str | None) -> bool:
         """Tell whether a policy can hold on a route, as its scope says; `record` is the record's entity type."""

@@ -1,0 +1,211 @@
+"""Routes of policies: what there is, one more, one less, what a change would have done, and why calls end so."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from isthmus.auth.custom_roles import list_roles
+from isthmus.auth.keys import KeyMissing, find_key, principal_of
+from isthmus.auth.keytext import KEY_PREFIX
+from isthmus.auth.roles import GrantTooWide, all_permissions
+from isthmus.gateway import Call, Response, Route
+from isthmus.gateway.policy.book import Book
+from isthmus.gateway.policy.explain import Explained, RouteUnknown, Step, explain, find_route
+from isthmus.gateway.policy.facts import Situation
+from isthmus.gateway.policy.gate import PolicyGate
+from isthmus.gateway.policy.language import PolicyUnreadable, PolicyUnsupported, read_policy
+from isthmus.gateway.policy.replay import Simulated, changed_policies, simulate
+from isthmus.gateway.policy.rows import (
+    KeptPolicy,
+    PolicyMissing,
+    TooManyPolicies,
+    list_policies,
+    read_kept,
+    remove_policy,
+    save_policy,
+)
+from isthmus.gateway.policy.sample import read_sample
+from isthmus.kernel.errors import NotFound
+from isthmus.kernel.ids import InvalidId, uuid_of
+from isthmus.kernel.money import Money
+
+_TAGS = ("access",)
+_EXAMPLE = """@id("night-exports")
+@reason("Exports run by day, when somebody is there to see them.")
+forbid (principal, action in Action::"sales:read", resource) when { context.hour < 6 };"""
+_Text = Annotated[str, Meta(min_length=1, max_length=20_000)]
+_DAYS_MAX = 8
+
+
+class NewPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A policy in Cedar with its annotations; `mode` stands over the text's own."""
+
+    text: _Text
+    mode: Literal["enforced", "shadow"] | None = None
+
+
+class PolicyList(Struct, frozen=True, kw_only=True):
+    """All policies by name."""
+
+    data: list[KeptPolicy]
+
+
+class Change(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A change to try: policies to add (each counts as enforced), and names of policies to leave out."""
+
+    add: Annotated[list[_Text], Meta(max_length=50)] = []
+    remove: Annotated[list[Annotated[str, Meta(max_length=80)]], Meta(max_length=500)] = []
+    days: Annotated[int, Meta(ge=1, le=_DAYS_MAX)] = 7
+
+
+class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A call to explain: the id of its key, its route, and circumstances that differ from those of this request."""
+
+    key: Annotated[str, Meta(max_length=100)]
+    route: Annotated[str, Meta(max_length=300)]
+    at: Annotated[datetime, Meta(tz=True)] | None = None
+    client: Annotated[str, Meta(max_length=100)] = ""
+    purpose: Annotated[str, Meta(max_length=100)] = ""
+    amount: Money | None = None
+
+
+async def show_policies(call: Call) -> PolicyList:
+    """List policies."""
+    async with call.services.database.transaction(call.scope) as tx:
+        return PolicyList(data=await list_policies(tx))
+
+
+async def add_policy(call: Call) -> KeptPolicy:
+    """Keep a policy."""
+    wanted, gate = call.body(NewPolicy), call.services.of(PolicyGate)
+    policy = read_policy(wanted.text, mode=wanted.mode)
+    everything = all_permissions(domains=sorted({each.domain for each in call.services.schema}))
+    async with call.services.database.transaction(call.scope) as tx:
+        kept = await save_policy(
+            tx, policy, vocabulary=gate.vocabulary, giver=call.principal.permissions, all_there_is=everything
+        )
+    gate.forget(call.scope.workspace)
+    return kept
+
+
+async def drop_policy(call: Call) -> Response:
+    """Take a policy away."""
+    async with call.services.database.transaction(call.scope) as tx:
+        await remove_policy(tx, call.path["name"])
+    call.services.of(PolicyGate).forget(call.scope.workspace)
+    return Response(status=204)
+
+
+async def simulate_policies(call: Call) -> Simulated:
+    """Try a change over the decisions of the last days."""
+    wanted, vocabulary = call.body(Change), call.services.of(PolicyGate).vocabulary
+    added = [read_policy(text, mode="enforced") for text in wanted.add]
+    for each in added:
+        vocabulary.check(each)
+    since = call.scope.now - timedelta(days=wanted.days)
+    async with call.services.database.transaction(call.scope) as tx:
+        there = [read_kept(each) for each in await list_policies(tx)]
+        decisions = await read_sample(tx, since=since)
+    unknown = sorted(set(wanted.remove) - {each.name for each in there})
+    if unknown:
+        raise PolicyMissing(f"There is no policy {unknown[0]!r}.", fix="List the policies.")
+    after = changed_policies(there, added=added, removed=wanted.remove)
+    return simulate(decisions, before=there, after=after, vocabulary=vocabulary)
+
+
+async def explain_call(call: Call) -> Explained:
+    """Tell step by step how a call is decided."""
+    wanted, vocabulary = call.body(Question), call.services.of(PolicyGate).vocabulary
+    try:
+        key_id = uuid_of(KEY_PREFIX, wanted.key)
+    except InvalidId as error:
+        raise NotFound(error.detail, fix=error.fix) from error
+    route = find_route(vocabulary.by_name, wanted.route)
+    domains = sorted({each.domain for each in call.services.schema})
+    async with call.services.database.transaction(call.scope) as tx:
+        key = await find_key(tx, key_id)
+        principal, roles = await principal_of(tx, key, domains=domains)
+        custom = await list_roles(tx)
+        policies = [read_kept(each) for each in await list_policies(tx)]
+    now = wanted.at.astimezone(UTC) if wanted.at else call.scope.now
+    ended = key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now)
+    state = "was revoked" if key.revoked_at else "has expired" if ended else "is known and has not ended"
+    return explain(
+        Situation(
+            principal=principal,
+            route=route,
+            now=now,
+            client=wanted.client or call.client,
+            purpose=wanted.purpose,
+            amount=wanted.amount,
+        ),
+        credential=Step(step="credential", passes=not ended, detail=f"The key {key.name!r} {state}."),
+        roles=roles,
+        custom=custom,
+        domains=domains,
+        book=Book.of(policies, vocabulary),
+        schema=call.services.schema,
+    )
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/policies",
+        permission="gateway:read",
+        handler=show_policies,
+        summary="List policies with their reasons",
+        tags=_TAGS,
+        response=PolicyList,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/policies",
+        permission="gateway:write",
+        handler=add_policy,
+        summary="Keep a policy, in place of the one of its name",
+        description="It is in force on every server within a second. A permit may be kept by an owner alone.",
+        tags=_TAGS,
+        body=NewPolicy,
+        response=KeptPolicy,
+        status=201,
+        request_example={"text": _EXAMPLE, "mode": "shadow"},
+        errors=(PolicyUnreadable, PolicyUnsupported, GrantTooWide, TooManyPolicies),
+    ),
+    Route(
+        method="DELETE",
+        path="/api/v1/policies/{name}",
+        permission="gateway:write",
+        handler=drop_policy,
+        summary="Take a policy away",
+        tags=_TAGS,
+        status=204,
+        errors=(PolicyMissing,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/policies:simulate",
+        permission="gateway:read",
+        handler=simulate_policies,
+        summary="Tell what a change of policies would have allowed or denied",
+        description="Decisions of up to eight days are made again with and without the change, at the gate.",
+        tags=_TAGS,
+        body=Change,
+        response=Simulated,
+        request_example={"add": [_EXAMPLE], "days": 7},
+        errors=(PolicyUnreadable, PolicyUnsupported, PolicyMissing),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/policies:explain",
+        permission="gateway:read",
+        handler=explain_call,
+        summary="Tell step by step how a call of a key is decided",
+        tags=_TAGS,
+        body=Question,
+        response=Explained,
+        request_example={"key": "key_01KAX3V9Q2M4T8Z5N7P6R1S0WD", "route": "GET /api/v1/leads"},
+        errors=(KeyMissing, RouteUnknown),
+    ),
+)

@@ -1,0 +1,257 @@
+"""A bounded sample of decisions, over which a change of policies is tried before it is made.
+
+Decisions of one hour that are alike in everything that policies look at are one row with a count: the caller, the
+route, its network (/24 or /48, never its address), purpose, roughly how long ago it proved itself, and what was
+decided. Names of people are left out. Rows are kept eight days; what is over the bounds is counted and left out.
+"""
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import LiteralString
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from isthmus.auth.principal import Principal
+from isthmus.gateway.decide import Asked
+from isthmus.gateway.policy.facts import Situation
+from isthmus.gateway.policy.vocabulary import Vocabulary
+from isthmus.kernel.errors import Unavailable
+from isthmus.kernel.money import Money
+from isthmus.store.database import Database, Scope, Transaction
+
+PACE_S = 1.0
+CLASSES_MAX = 4_000
+ROWS_MAX = 50_000
+KEPT = timedelta(days=8)
+_FIRST_ERROR = 400
+_AGES_S = (60, 300, 900, 1800, 3600, 14_400, 86_400)
+_WRITE: LiteralString = """
+insert into decision_sample (workspace, digest, hour, facts, allowed, refused_by, shadowed_by, seen)
+select current_workspace(), decode(digest, 'hex'), hour, facts, allowed, refused_by, shadowed_by, seen
+from jsonb_to_recordset(%s) as given (digest text, hour timestamptz, facts jsonb, allowed boolean, refused_by text[],
+    shadowed_by text[], seen bigint)
+where (select count(*) from decision_sample where workspace = current_workspace()) < %s
+on conflict (workspace, hour, digest) do update set seen = decision_sample.seen + excluded.seen
+"""
+_FORGET: LiteralString = "delete from decision_sample where workspace = current_workspace() and hour < %s"
+_READ: LiteralString = """
+select facts, allowed, refused_by, shadowed_by, seen, hour from decision_sample
+where workspace = current_workspace() and hour >= %s order by hour, digest
+"""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a decision was made from, as it is kept."""
+
+    route: str
+    kind: str
+    id: UUID
+    hour: datetime
+    user: UUID | None = None
+    client: str = ""
+    behind: str = ""
+    roles: list[str] = []
+    permissions: list[str] = []
+    methods: list[str] = []
+    narrowed: bool = False
+    network: str = ""
+    local: bool = False
+    purpose: str = ""
+    mfa_age_s: int | None = None
+    proven_age_s: int | None = None
+    amount: Money | None = None
+
+    def situation(self, vocabulary: Vocabulary) -> Situation | None:
+        """Return the call again, or None when its route is gone."""
+        route = vocabulary.by_name.get(self.route)
+        if route is None or self.kind not in {"key", "session", "token"}:
+            return None
+        principal = Principal(
+            workspace=0,
+            kind="key" if self.kind == "key" else "session" if self.kind == "session" else "token",
+            id=self.id,
+            name="",
+            permissions=frozenset(self.permissions),
+            user=self.user,
+            client=self.client,
+            behind=self.behind,
+            roles=tuple(self.roles),
+            methods=frozenset(self.methods),
+            mfa_at=_ago(self.hour, self.mfa_age_s),
+            proven_at=_ago(self.hour, self.proven_age_s),
+            only={"": frozenset[UUID]()} if self.narrowed else {},
+        )
+        return Situation(
+            principal=principal,
+            route=route,
+            now=self.hour,
+            client=self.network.partition("/")[0],
+            local=self.local,
+            purpose=self.purpose,
+            amount=self.amount,
+        )
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Alike decisions of one hour, `seen` times."""
+
+    facts: Kept
+    allowed: bool
+    refused_by: tuple[str, ...]
+    shadowed_by: tuple[str, ...]
+    seen: int
+    hour: datetime
+
+
+class Sample:
+    """Gathers decisions in memory and writes them once a second. One for each worker."""
+
+    def __init__(self, database: Database) -> None:
+        """Nothing runs until there is something to write."""
+        self._database = database
+        self._counts: dict[tuple[object, ...], int] = {}
+        self._facts: dict[tuple[object, ...], tuple[int, Kept, bool, tuple[str, ...]]] = {}
+        self._writer: asyncio.Task[None] | None = None
+        self._cleared: dict[int, int] = {}
+        self.dropped = 0
+
+    def note(self, asked: Asked, *, status: int) -> None:
+        """Count a decision; policies' and grants' refusals are denied, what a handler answered is allowed."""
+        principal = asked.principal
+        if principal is None:
+            return
+        own = tuple(each for each in asked.reasons if each.startswith(("policy:", "shadow:")))
+        refused = status in {401, 403, 429}
+        now = asked.now
+        key = (
+            *(principal.workspace, principal.kind, principal.id, principal.roles, id(asked.route)),
+            *(now.toordinal(), now.hour, _network(asked.client), asked.local, asked.purpose),
+            *(_age(principal.mfa_at, now), _age(principal.proven_at, now), asked.amount, refused, own),
+        )
+        if key in self._counts:
+            self._counts[key] += 1
+        elif len(self._counts) >= CLASSES_MAX:
+            self.dropped += 1
+        else:
+            self._counts[key] = 1
+            self._facts[key] = (principal.workspace, _kept(asked, principal), refused, own)
+            if self._writer is None or self._writer.done():
+                self._writer = asyncio.create_task(self._write_soon())
+
+    async def close(self) -> None:
+        """Write what waits."""
+        if self._writer is not None and not self._writer.done():
+            self._writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._writer
+        await self.write()
+
+    async def write(self) -> None:
+        """Write what was gathered; what cannot be written is counted as dropped."""
+        counts, facts, self._counts, self._facts = self._counts, self._facts, {}, {}
+        groups: dict[int, list[dict[str, object]]] = {}
+        latest: dict[int, datetime] = {}
+        for key, seen in counts.items():
+            workspace, kept, refused, reasons = facts[key]
+            groups.setdefault(workspace, []).append(_row(kept, refused=refused, reasons=reasons, seen=seen))
+            latest[workspace] = max(kept.hour, latest.get(workspace, kept.hour))
+        for workspace, rows in groups.items():
+            scope = Scope(workspace=workspace, actor="gate", cause="sample", now=latest[workspace])
+            try:
+                async with self._database.transaction(scope) as tx:
+                    await tx.connection.execute(_WRITE, (Jsonb(rows), ROWS_MAX))
+                    if self._cleared.get(workspace) != scope.now.toordinal():
+                        await tx.connection.execute(_FORGET, (scope.now - KEPT,))
+                        self._cleared[workspace] = scope.now.toordinal()
+            except (Unavailable, psycopg.Error):
+                self.dropped += len(rows)
+
+    async def _write_soon(self) -> None:
+        while self._counts:
+            await asyncio.sleep(PACE_S)
+            await self.write()
+
+
+async def read_sample(tx: Transaction, *, since: datetime) -> list[Decided]:
+    """Return the decisions from an hour on."""
+    rows = await (await tx.connection.execute(_READ, (since,))).fetchall()
+    return [
+        Decided(msgspec.convert(facts, Kept), allowed, tuple(refused_by), tuple(shadowed_by), seen, hour)
+        for facts, allowed, refused_by, shadowed_by, seen, hour in rows
+    ]
+
+
+def _kept(asked: Asked, principal: Principal) -> Kept:
+    now = asked.now
+    return Kept(
+        route=f"{asked.route.method} {asked.route.path}",
+        kind=principal.kind,
+        id=principal.id,
+        hour=now.replace(minute=0, second=0, microsecond=0),
+        user=principal.user,
+        client=principal.client,
+        behind=principal.behind,
+        roles=sorted(principal.roles),
+        permissions=sorted(principal.permissions),
+        methods=sorted(principal.methods),
+        narrowed=bool(principal.only),
+        network=_network(asked.client),
+        local=asked.local,
+        purpose=asked.purpose,
+        mfa_age_s=_age(principal.mfa_at, now),
+        proven_age_s=_age(principal.proven_at, now),
+        amount=asked.amount,
+    )
+
+
+def _row(kept: Kept, *, refused: bool, reasons: tuple[str, ...], seen: int) -> dict[str, object]:
+    facts: object = msgspec.to_builtins(kept)
+    by = [each.removeprefix("policy:") for each in reasons if each.startswith("policy:")] if refused else []
+    shadows = [each.removeprefix("shadow:") for each in reasons if each.startswith("shadow:")]
+    what = msgspec.json.encode([facts, refused, by, shadows])
+    return {
+        "digest": hashlib.sha256(what).hexdigest()[:32],
+        "hour": kept.hour.isoformat(),
+        "facts": facts,
+        "allowed": not refused,
+        "refused_by": by,
+        "shadowed_by": shadows,
+        "seen": seen,
+    }
+
+
+def _network(client: str) -> str:
+    """Return the network of an address; made anew only for addresses not met lately."""
+    found = _networks.get(client)
+    if found is None:
+        if len(_networks) >= CLASSES_MAX:
+            _networks.clear()
+        try:
+            found = str(ip_network(f"{client}/{48 if ':' in client else 24}", strict=False))
+        except ValueError:
+            found = ""
+        _networks[client] = found
+    return found
+
+
+_networks: dict[str, str] = {}
+
+
+def _age(at: datetime | None, now: datetime) -> int | None:
+    """Return how long ago something was, rounded down to a step, so that alike calls stay alike."""
+    if at is None:
+        return None
+    seconds = (now - at).total_seconds()
+    return max((step for step in _AGES_S if step <= seconds), default=0)
+
+
+def _ago(hour: datetime, age_s: int | None) -> datetime | None:
+    return None if age_s is None else hour - timedelta(seconds=age_s)
