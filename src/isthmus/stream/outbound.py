@@ -85,6 +85,13 @@ class Outbound:
 
     async def post(self, url: str, body: bytes, *, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """Send a POST and return status and answer; raises OutboundRefused and OutboundFailed."""
+        return await self._call("POST", url, body, headers)
+
+    async def get(self, url: str, *, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Send a GET and return status and answer; raises OutboundRefused and OutboundFailed."""
+        return await self._call("GET", url, None, headers)
+
+    async def _call(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         self.check(url)
         resolver = _Guard(self)
         connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=1)
@@ -92,9 +99,12 @@ class Outbound:
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-                session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
+                session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer,
             ):
-                return answer.status, await answer.content.read(ANSWER_BYTES_MAX)
+                whole = b""
+                while len(whole) < ANSWER_BYTES_MAX and (part := await answer.content.read(ANSWER_BYTES_MAX)):
+                    whole += part
+                return answer.status, whole[:ANSWER_BYTES_MAX]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if resolver.refused:
                 raise OutboundRefused(

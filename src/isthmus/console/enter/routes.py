@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 from isthmus.auth.people.errors import SignInBusy, SignInPaused, SignInRefused, WeakPassword
 from isthmus.auth.people.links import look_at_link, use_link
 from isthmus.auth.people.sign_in import People, Waiting, sign_in, sign_in_code
-from isthmus.auth.people.upstream import list_issuers
 from isthmus.auth.sessions import LinkSpent, NewSession, open_session
+from isthmus.auth.upstream.issuers import shown_issuers
 from isthmus.console.pages import page
 from isthmus.console.visiting import visitor_of
 from isthmus.gateway import HTML, Call, Response, Route
@@ -147,7 +147,7 @@ async def _sign_in_page(
         "next": own_page(next_page),
         "workspace": workspace,
         "email": email,
-        "issuers": await list_issuers(call.services.database),
+        "issuers": await shown_issuers(call.services.database),
     }
     return page(call, "sign_in.html", values, status=refused.status if refused else 200)
 
