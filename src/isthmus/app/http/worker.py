@@ -11,6 +11,7 @@ from pathlib import Path
 
 from isthmus.app.engines import running_engines
 from isthmus.app.http.assembly import Block, build, services_of
+from isthmus.app.http.exporting import keep_exporting
 from isthmus.app.http.watching import keep_watch
 from isthmus.app.limiting import opened_limits
 from isthmus.app.program import opened
@@ -95,11 +96,14 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
     if engines is None:
         raise EnginesAway("No engines run on the data directory.", fix="Start them: isthmus up")
     async with opened(settings, engines) as program, opened_limits(program) as limits:
-        gateway = build(services_of(program, {Limits: limits}), block=_block(settings))
+        block = _block(settings)
+        gateway = build(services_of(program, {Limits: limits}), block=block)
         asyncio.get_running_loop().add_signal_handler(ENDING, gateway.close_streams)
         watching = [
             asyncio.create_task(_end_with_the_server(int(os.environ[SERVER]), gateway)),
             asyncio.create_task(keep_watch(gateway.services)),
+            # The counts are those of all workers, so one of them tells the collector.
+            *([asyncio.create_task(keep_exporting(gateway.services, settings))] if block and block[1] == 0 else []),
             asyncio.create_task(gateway.services.of(Epoch).watch(program.clock.now)),
         ]
         try:
