@@ -1,4 +1,4 @@
-"""Three foreign programs drive every flow and check what we answer: openid-client, oauth4webapi, and Authlib's client."""
+"""Foreign programs drive every flow and check what we answer: openid-client and oauth4webapi."""
 
 from typing import cast
 from urllib.parse import urlsplit
