@@ -190,7 +190,7 @@ def test_what_was_exchanged_ends_with_what_it_came_from(house: House, web: Regis
 def test_other_exchanges_are_refused(house: House, web: Registered, service: Registered, more: dict[str, str]) -> None:
     token = text(web.tokens(house.sign_in("sales.editor"))["access_token"])
     fields = {"grant_type": EXCHANGE, "subject_token": token, "subject_token_type": ACCESS, **more}
-    assert service.token(None, **fields).status == 400
+    assert service.post("/oauth/token", fields).status == 400
 
 
 def test_a_foreign_or_broken_token_is_not_exchanged(service: Registered) -> None:
