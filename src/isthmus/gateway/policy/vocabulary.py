@@ -9,7 +9,22 @@ import msgspec
 
 from isthmus.gateway.policy.language import Policy, PolicyUnreadable, PolicyUnsupported
 from isthmus.gateway.policy.partial import refuse_unfit
-from isthmus.gateway.policy.terms import And, Compare, Const, Entity, Get, Has, In, Is, Not, Term, Undecided, Var, parts
+from isthmus.gateway.policy.terms import (
+    And,
+    Compare,
+    Const,
+    Entity,
+    Get,
+    Has,
+    In,
+    Is,
+    Like,
+    Not,
+    Term,
+    Undecided,
+    Var,
+    parts,
+)
 from isthmus.gateway.routes import ANY_CALLER, Route
 from isthmus.kernel.errors import Fault
 from isthmus.kernel.marks import Field, Json, RecordType
@@ -114,6 +129,18 @@ class Vocabulary:
                 "A permit grants a route and cannot look at a record.", fix="Write a forbid, or leave the record away."
             )
         refuse_unfit(policy.term)
+        self._refuse_ids_as_text(policy)
+
+    def _refuse_ids_as_text(self, policy: Policy) -> None:
+        """Ids are kept as numbers, and a list cannot look at their letters."""
+        for each in parts(policy.term):
+            match each:
+                case Like(Get("resource", name)) if self._is_id(name):
+                    raise PolicyUnsupported("Ids are not compared with like.", fix="Compare them with ==.")
+                case Compare(_, Get("resource", a), Get("resource", b)) if self._is_id(a) != self._is_id(b):
+                    raise PolicyUnsupported("An id is not compared with a text.", fix="Compare ids with ids.")
+                case _:
+                    pass
 
     def names_records(self, policy: Policy) -> bool:
         """Tell whether a policy speaks of records, rather than of routes alone."""
@@ -123,6 +150,11 @@ class Vocabulary:
             or (isinstance(each, Const) and isinstance(each.value, Entity) and "::" in each.value.type)
             for each in parts(policy.term)
         )
+
+    def _is_id(self, name: str) -> bool:
+        """Tell whether an attribute of records holds ids, in any type that has it."""
+        fields = (each.field(name) for each in self.types.values())
+        return name == "id" or any(each is not None and each.column == "uuid" for each in fields)
 
     def applies(self, policy: Policy, route: Route, *, record: str | None) -> bool:
         """Tell whether a policy can hold on a route, as its scope says; `record` is the record's entity type."""
