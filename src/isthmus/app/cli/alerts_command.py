@@ -17,8 +17,9 @@ from isthmus.app.clock import SystemClock
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from isthmus.app.http.alerts import AlertView, ChannelView, ObjectiveViews, SilenceView
+    from isthmus.app.http.alerts import AlertView, ChannelView, SilenceView
     from isthmus.app.program import Program
+    from isthmus.gateway.monitoring.objectives import ObjectiveViews
 
 _ALERT, _CHANNEL = "alrt", "chan"
 _ROWS = 200
@@ -128,7 +129,7 @@ def show_objectives(terminal: Terminal) -> None:
 
     Example: isthmus alerts objectives
     """
-    from isthmus.app.http.alerts import objectives
+    from isthmus.gateway.monitoring.objectives import objectives
 
     async def ask(program: Program) -> ObjectiveViews:
         return await objectives(program.database, operator(program, "objectives"))

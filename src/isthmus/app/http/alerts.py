@@ -1,6 +1,5 @@
 """Routes of alerts: what holds now, who looks after it, what is silenced, where people are told, and the objectives."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
@@ -8,12 +7,9 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from isthmus.gateway import Call, Page, Paging, Route
-from isthmus.gateway.monitoring.minutes import Sums, sums
-from isthmus.gateway.monitoring.slo import BUDGET, LENGTHS, OBJECTIVES, Objective, budget_left, burns
-from isthmus.gateway.tracing import NOBODY
+from isthmus.gateway.monitoring.objectives import ObjectiveViews, objectives
 from isthmus.kernel.errors import Fault, NotFound
 from isthmus.kernel.ids import InvalidId, text_of, uuid_of
-from isthmus.store.database import Database, Scope
 from isthmus.stream.alerts.channels import (
     CHANNEL_PREFIX,
     Channel,
@@ -104,37 +100,6 @@ class ChannelView(Struct, frozen=True, kw_only=True):
     created_by: str
 
 
-class BurnView(Struct, frozen=True, kw_only=True):
-    """How fast a budget burns over two windows; 1 uses it up exactly in 30 days."""
-
-    window: str
-    factor: float
-    long_hours: float
-    short_hours: float
-    long_rate: float
-    short_rate: float
-    alarming: bool
-
-
-class ObjectiveView(Struct, frozen=True, kw_only=True):
-    """An objective; `attained` is the share of good ones in 30 days, `budget_left` what is left of the error budget."""
-
-    name: str
-    title: str
-    target: float
-    attained: float | None
-    budget_left: float
-    counted: int
-    burns: list[BurnView]
-
-
-class ObjectiveViews(Struct, frozen=True, kw_only=True):
-    """All objectives."""
-
-    as_of: datetime
-    data: list[ObjectiveView]
-
-
 async def list_alerts(call: Call) -> Page[AlertView]:
     """List alerts, newest first."""
     wanted, after = call.query(AlertQuery), call.after()
@@ -190,46 +155,6 @@ async def remove_alert_channel(call: Call) -> None:
 async def show_objectives(call: Call) -> ObjectiveViews:
     """Show objectives, what they attained and how fast their budgets burn."""
     return await objectives(call.services.database, call.scope)
-
-
-async def objectives(database: Database, scope: Scope) -> ObjectiveViews:
-    """Return all objectives of a workspace; probes are those of the installation."""
-    found: list[ObjectiveView] = []
-    for objective in OBJECTIVES:
-        of = Scope(workspace=NOBODY if objective.installation else scope.workspace, actor="", cause="", now=scope.now)
-        async with database.transaction(of) as tx:
-            by_length = {
-                each: await sums(tx, objective.kind, objective.about, since=scope.now - each, until=scope.now)
-                for each in LENGTHS
-            }
-        found.append(_objective(objective, by_length))
-    return ObjectiveViews(as_of=scope.now, data=found)
-
-
-def _objective(objective: Objective, by_length: Mapping[timedelta, Sums]) -> ObjectiveView:
-    whole = by_length[BUDGET]
-    counted = whole.calls if objective.judges == "failed" else whole.timed
-    left = budget_left(objective, whole)
-    return ObjectiveView(
-        name=objective.name,
-        title=objective.title,
-        target=objective.target,
-        attained=1 - (1 - left) * objective.allowed if counted else None,
-        budget_left=left,
-        counted=counted,
-        burns=[
-            BurnView(
-                window=each.window.name,
-                factor=each.window.factor,
-                long_hours=each.window.long / timedelta(hours=1),
-                short_hours=each.window.short / timedelta(hours=1),
-                long_rate=each.long_rate,
-                short_rate=each.short_rate,
-                alarming=each.alarming,
-            )
-            for each in burns(objective, by_length)
-        ],
-    )
 
 
 def alert_view(alert: Alert) -> AlertView:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
 from isthmus.app.alerting.keeping import outbound_of
+from isthmus.app.alerting.rules import RULES
 from isthmus.app.http import alerts, audit, keys, limits, oauth, people, policies, roles, signing
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
@@ -18,6 +19,7 @@ from isthmus.auth.oauth.keyring import Keyring
 from isthmus.auth.oauth.provider import Provider
 from isthmus.auth.people.sign_in import People
 from isthmus.auth.tokens import Tokens
+from isthmus.console.monitoring.routes import Rules
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
 from isthmus.gateway.decide import Chain, Stage
@@ -96,6 +98,7 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
         AuditQueue: trail,
         Minutes: minutes,
         Outbound: outbound,
+        Rules: Rules(RULES),
     }
     added |= {Provider: provider, Epoch: epoch, PolicyGate: gate}
     with_own = replace(services, others={**services.others, **added})

@@ -9,6 +9,7 @@ from isthmus.console.overview.board import board_of, draw
 from isthmus.console.overview.loading import Viewer, load_overview
 from isthmus.console.pages import page
 from isthmus.gateway import ANY_CALLER, HTML, Call, Response, Route
+from isthmus.gateway.routes import PERSONAL
 
 HAVE_CHARACTERS_MAX = 400
 
@@ -43,6 +44,10 @@ async def watch(call: Call) -> Response:
 
 
 def _viewer(call: Call, choice: Choice) -> Viewer:
+    # The page names records by their personal fields where that is permitted, so opening it is traced.
+    for permission in call.principal.permissions:
+        if permission.endswith(PERSONAL):
+            call.may(permission)
     return Viewer(call.principal.workspace, call.principal.permissions, choice.model, choice.currency)
 
 
