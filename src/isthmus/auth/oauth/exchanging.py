@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from isthmus.auth.oauth.clients import EXCHANGE, Client
 from isthmus.auth.oauth.errors import InvalidGrant, InvalidRequest, UnsupportedTokenType
 from isthmus.auth.oauth.grants import Grant, find_grant, new_id, store_grant
-from isthmus.auth.oauth.inspecting import own_token, token_is_revoked
+from isthmus.auth.oauth.inspecting import token_is_revoked
 from isthmus.auth.oauth.issuing import Issue, TokenAnswer, issue
 from isthmus.auth.oauth.jose import Signed
 from isthmus.auth.oauth.provider import Provider, check_may
@@ -31,17 +31,20 @@ async def exchange(
     client: Client,
     given: Mapping[str, str],
     *,
+    signed: Signed | None,
     resources: Sequence[str],
     bound_to: str | None,
 ) -> TokenAnswer:
     """Exchange a token of this workspace for one with at most its scopes and its life.
+
+    `signed` is what `own_token` says of it: that is asked before the transaction, because it may need one of its own.
 
     Raises InvalidRequest, InvalidGrant, InvalidScope and InvalidTarget.
     """
     check_may(client, EXCHANGE)
     _check_types(given)
     now = tx.scope.now
-    signed, grant = await _subject(provider, tx, given["subject_token"])
+    signed, grant = await _subject(tx, signed)
     had = [each for each in read_scopes(str(signed.claims.get("scope", ""))) if each not in {OFFLINE, OPENID}]
     may = [each for each in had if each in client.scopes]
     scopes = narrowed(read_scopes(given.get("scope", "")), to=may)
@@ -69,10 +72,9 @@ def _check_types(given: Mapping[str, str]) -> None:
         raise UnsupportedTokenType("Only access tokens are exchanged.", fix=f"Send {ACCESS_TOKEN_TYPE}.")
 
 
-async def _subject(provider: Provider, tx: Transaction, text: str) -> tuple[Signed, Grant]:
+async def _subject(tx: Transaction, signed: Signed | None) -> tuple[Signed, Grant]:
     """Return a token that is alive in this workspace, and its grant; raises InvalidGrant."""
     now = tx.scope.now
-    signed = await own_token(provider, text, now=now)
     grant = await find_grant(tx, signed.id("gid")) if signed is not None else None
     if signed is None or grant is None or not grant.is_alive(now) or now.timestamp() >= signed.seconds("exp"):
         raise InvalidGrant("The subject token is not alive.")

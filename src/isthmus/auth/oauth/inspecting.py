@@ -47,9 +47,12 @@ async def token_is_revoked(tx: Transaction, *, grant: Grant, token: UUID) -> boo
     return row is None or bool(row[0])
 
 
-async def introspect(provider: Provider, tx: Transaction, client: Client, token: str) -> dict[str, Json]:
+async def introspect(
+    provider: Provider, tx: Transaction, client: Client, *, token: str, signed: Signed | None
+) -> dict[str, Json]:
     """Return what a token is; `{"active": False}` for one that is not alive or none of this program's business.
 
+    `signed` is what `own_token` says of it: that is asked before the transaction, because it may need one of its own.
     Raises InvalidClient for a public program.
     """
     if not client.is_confidential:
@@ -63,7 +66,6 @@ async def introspect(provider: Provider, tx: Transaction, client: Client, token:
         scope = " ".join(grant.scopes)
         own: dict[str, Json] = {"active": True, "client_id": client.client_id, "sub": grant.subject, "scope": scope}
         return {**own, "exp": int(expires_at.timestamp()), "iss": provider.issuer, "token_type": "refresh_token"}
-    signed = await own_token(provider, token, now=now)
     if signed is None or now.timestamp() >= signed.seconds("exp") or not _concerns(client, signed):
         return {"active": False}
     grant = await find_grant(tx, signed.id("gid"))
@@ -75,15 +77,14 @@ async def introspect(provider: Provider, tx: Transaction, client: Client, token:
     return {"active": True, "token_type": "DPoP" if "cnf" in signed.claims else "Bearer", **shown}
 
 
-async def revoke(provider: Provider, tx: Transaction, client: Client, token: str) -> bool:
+async def revoke(tx: Transaction, client: Client, *, token: str, signed: Signed | None) -> bool:
     """Revoke a program's own token: a refresh token with all of its grant, an access token alone.
 
-    Tells whether something was revoked. An unknown or foreign token is nobody's to revoke and no error.
+    `signed` is what `own_token` says of it. Tells whether something was revoked. An unknown or foreign token is
+    nobody's to revoke and no error.
     """
-    now = tx.scope.now
     if (found := await find_refresh(tx, client, token)) is not None:
         return bool(await end_grants(tx, [found[0]], why="revoked by the program"))
-    signed = await own_token(provider, token, now=now)
     if signed is None or signed.claims.get("client_id") != client.client_id:
         return False
     grant_id, own = signed.id("gid"), signed.id("jti")

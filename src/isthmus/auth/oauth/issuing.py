@@ -48,7 +48,11 @@ class Issue(Struct, frozen=True, kw_only=True):
 
 
 async def issue(provider: Provider, client: Client, grant: Grant, wanted: Issue, *, now: datetime) -> TokenAnswer:
-    """Return tokens on a grant."""
+    """Return tokens on a grant.
+
+    Whoever calls this in a transaction asks the keyring for the signing key before: it may need a transaction of its
+    own, and where all connections wait for each other nobody gets one.
+    """
     signing = await provider.keyring.signing(now=now)
     ends = [now + TOKEN_LIFE, *(each for each in (grant.expires_at, wanted.until) if each is not None)]
     expires = int(min(ends).timestamp())

@@ -86,7 +86,8 @@ class Keyring:
     async def signing(self, *, now: datetime) -> SigningKey:
         """Return the key that signs now."""
         await self._look(now, within=_LOOKED)
-        key = next(each for each in reversed(self._keys) if each.signs_from <= now)
+        # The first key may have been made by another worker, a moment after this call began.
+        key = next((each for each in reversed(self._keys) if each.signs_from <= now), self._keys[0])
         if key.kid not in self._opened:
             (text,) = self._vault.open_many(workspace=SERVER, values=[(key.id, key.private or b"")])
             self._opened = {key.kid: ECKey.import_key(json.loads(text or b"{}"))}

@@ -8,8 +8,9 @@ from isthmus.auth.oauth.devices import begin_device, poll_device, redeem_device
 from isthmus.auth.oauth.errors import InvalidGrant, InvalidRequest, UnsupportedGrantType
 from isthmus.auth.oauth.exchanging import exchange
 from isthmus.auth.oauth.grants import end_grants
-from isthmus.auth.oauth.inspecting import introspect, revoke
+from isthmus.auth.oauth.inspecting import introspect, own_token, revoke
 from isthmus.auth.oauth.issuing import TokenAnswer
+from isthmus.auth.oauth.jose import Signed
 from isthmus.auth.oauth.machines import machine_token
 from isthmus.auth.oauth.provider import Provider
 from isthmus.auth.oauth.refreshing import refresh
@@ -32,11 +33,14 @@ async def give_token(call: Call) -> Response:
     key = await bound_to(call, client)
     provider = call.services.of(Provider)
     scope = provider.scope(client, cause=call.request_id, now=call.scope.now)
+    await provider.keyring.signing(now=scope.now)
+    text = given.single.get("subject_token")
+    signed = await own_token(provider, text, now=scope.now) if text is not None else None
     try:
         if grant == DEVICE:
             return answer(await _device(call, client, given, scope=scope, key=key))
         async with call.services.database.transaction(scope) as tx:
-            return answer(await _granted(provider, tx, client, given, grant=grant, key=key))
+            return answer(await _granted(provider, tx, client, given, grant=grant, key=key, signed=signed))
     except InvalidGrant as fault:
         if fault.ends is not None:
             async with call.services.database.transaction(scope) as tx:
@@ -46,7 +50,14 @@ async def give_token(call: Call) -> Response:
 
 
 async def _granted(
-    provider: Provider, tx: Transaction, client: Client, given: Given, *, grant: str, key: str | None
+    provider: Provider,
+    tx: Transaction,
+    client: Client,
+    given: Given,
+    *,
+    grant: str,
+    key: str | None,
+    signed: Signed | None,
 ) -> TokenAnswer:
     scopes = read_scopes(given.single.get("scope", ""))
     match grant:
@@ -68,7 +79,7 @@ async def _granted(
             )
         case _ if grant == EXCHANGE:
             aim = (*given.resources, *given.audiences)
-            return await exchange(provider, tx, client, given.single, resources=aim, bound_to=key)
+            return await exchange(provider, tx, client, given.single, signed=signed, resources=aim, bound_to=key)
         case _:
             return await machine_token(provider, tx, client, scopes=scopes, resources=given.resources, bound_to=key)
 
@@ -132,22 +143,24 @@ async def look_into_token(call: Call) -> Response:
     """Answer what a token is (RFC 7662)."""
     given = read_form(call)
     client = await client_of(call, given)
-    provider = call.services.of(Provider)
+    provider, token = call.services.of(Provider), given.text("token")
+    signed = await own_token(provider, token, now=call.scope.now)
     async with call.services.database.transaction(
         provider.scope(client, cause=call.request_id, now=call.scope.now)
     ) as tx:
-        return answer(await introspect(provider, tx, client, given.text("token")))
+        return answer(await introspect(provider, tx, client, token=token, signed=signed))
 
 
 async def revoke_token(call: Call) -> Response:
     """Revoke a token (RFC 7009); one that nobody knows is revoked already."""
     given = read_form(call)
     client = await client_of(call, given)
-    provider = call.services.of(Provider)
+    provider, token = call.services.of(Provider), given.text("token")
+    signed = await own_token(provider, token, now=call.scope.now)
     async with call.services.database.transaction(
         provider.scope(client, cause=call.request_id, now=call.scope.now)
     ) as tx:
-        done = await revoke(provider, tx, client, given.text("token"))
+        done = await revoke(tx, client, token=token, signed=signed)
     if done:
         call.services.of(Credentials).forget()
     return answer({})

@@ -132,7 +132,7 @@ def service(house: House) -> Registered:
 
 def exchanged(program: Registered, token: str, **more: str) -> Answered:
     """Exchange a token."""
-    return program.token(grant_type=EXCHANGE, subject_token=token, subject_token_type=ACCESS, **more)
+    return program.token(None, grant_type=EXCHANGE, subject_token=token, subject_token_type=ACCESS, **more)
 
 
 def test_an_exchanged_token_is_narrower_and_names_who_acts(house: House, web: Registered, service: Registered) -> None:
