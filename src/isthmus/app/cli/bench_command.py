@@ -13,7 +13,10 @@ from isthmus.kernel.errors import NotFound
 if TYPE_CHECKING:
     from isthmus.app.bench import Bench
 
-BENCHES = {"put": "A put of leads with everything on, against a bare load of the same rows."}
+BENCHES = {
+    "limits": "Leased limits of two to eight nodes, against one ideal bucket.",
+    "put": "A put of leads with everything on, against a bare load of the same rows.",
+}
 
 
 class NoSuchBench(NotFound):

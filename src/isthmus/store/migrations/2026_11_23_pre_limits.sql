@@ -108,7 +108,7 @@ create policy workspace on limit_node using (workspace = current_workspace());
 create function draw_limits(keys text[], emissions double precision[], rooms bigint[], lives bigint[], needs bigint[],
                             units bigint[], aheads bigint[], backs bigint[], back_epochs bigint[],
                             seens double precision[], losts boolean[], old_epochs bigint[], old_gones bigint[],
-                            new_epochs bigint[], new_gones bigint[])
+                            new_epochs bigint[], new_gones bigint[], debts bigint[])
     returns table (place bigint, given bigint, given_ahead bigint, wait_us double precision, full_us double precision,
                    epoch bigint, free double precision)
     language plpgsql security definer set search_path from current
@@ -126,9 +126,9 @@ begin
     -- In the order of the keys, so that two statements never wait for each other in a circle.
     for each in
         select t.* from unnest(keys, emissions, rooms, lives, needs, units, aheads, backs, back_epochs, seens, losts,
-                                old_epochs, old_gones, new_epochs, new_gones)
+                                old_epochs, old_gones, new_epochs, new_gones, debts)
             with ordinality as t(key, emission, room, life, need, unit, ahead, back, back_epoch, seen, lost, old_epoch,
-                                 old_gone, new_epoch, new_gone, place)
+                                 old_gone, new_epoch, new_gone, debt, place)
         order by t.key, t.place
     loop
         insert into limit_bucket as b (key, full_us, epoch, before, this) values (each.key, 0, 0, 0, 0)
@@ -159,7 +159,8 @@ begin
         earlier := greatest(0, earlier - case epoch - 1 when each.old_epoch then each.old_gone else 0 end
                                        - case epoch - 1 when each.new_epoch then each.new_gone else 0 end);
         back := case when each.back_epoch >= epoch - 1 then each.back else 0 end;
-        full_us := greatest(full_us - back * each.emission, now_us + (earlier + this) * each.emission);
+        full_us := least(full_us + (each.debt - back) * each.emission, now_us + room * each.emission);
+        full_us := greatest(full_us, now_us + (earlier + this) * each.emission);
         free := floor(room - (full_us - now_us) / each.emission + 1e-9);
         given := least(each.need, floor(greatest(0, free) / each.unit)::bigint * each.unit);
         given_ahead := 0;
@@ -208,9 +209,9 @@ begin atomic
 end;
 revoke execute on function draw_limits(text[], double precision[], bigint[], bigint[], bigint[], bigint[], bigint[],
                                        bigint[], bigint[], double precision[], boolean[], bigint[], bigint[], bigint[],
-                                      bigint[]),
+                                      bigint[], bigint[]),
     count_limit_nodes(text, integer), sweep_limits() from public;
 grant execute on function draw_limits(text[], double precision[], bigint[], bigint[], bigint[], bigint[], bigint[],
                                       bigint[], bigint[], double precision[], boolean[], bigint[], bigint[], bigint[],
-                                      bigint[]),
+                                      bigint[], bigint[]),
     count_limit_nodes(text, integer), sweep_limits() to isthmus_app;

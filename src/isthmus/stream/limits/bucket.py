@@ -75,7 +75,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     given ahead in epoch `old_epoch` the node has no more `old_gone`, of `new_epoch` no more `new_gone`: spent, expired
     or returned. `back` of them are returned, of `back_epoch`. `seen_us` is the fullness moment that the node saw last:
     a store that knows nothing of the bucket takes it, as does one that was away and may have lost what it knew
-    (`lost`).
+    (`lost`). `debt` permits were given out by the node itself while the store was away.
     """
 
     key: str
@@ -91,6 +91,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     back_epoch: int = 0
     seen_us: float = 0.0
     lost: bool = False
+    debt: int = 0
 
 
 class Grant(Struct, frozen=True, kw_only=True):
@@ -145,6 +146,7 @@ class Bucket:
         self._forget(ask.new_epoch, ask.new_gone)
         if ask.back_epoch >= self._epoch - 1:
             self.full_us -= ask.back * emission
+        self.full_us = min(self.full_us + ask.debt * emission, now_us + room * emission)
         self.full_us = max(self.full_us, now_us + (self._before + self._this) * emission)
         free = math.floor(_level(self.full_us, now_us, ask.rate) + _ROUNDING)
         given = min(ask.need, max(0, free) // ask.unit * ask.unit)

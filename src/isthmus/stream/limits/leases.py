@@ -23,6 +23,8 @@ _LOW_SHARE = 0.15
 _AHEAD_OF_ROOM = 0.25
 _HOLD_SHARE = 0.2
 """For how much of the horizon nobody asks again after the bucket was found empty."""
+_SCARCE_SHARE, _SCARCE_HORIZON = 0.1, 0.4
+"""When so little of the bucket is left, nodes take less ahead, so that others find something too."""
 _ATTEMPTS_MAX = 8
 _BEAT_S = 1.0
 _IDLE_S = 30.0
@@ -58,6 +60,7 @@ class Lease:
         "away",
         "away_s",
         "away_since",
+        "debt",
         "demand",
         "drawn_at",
         "epoch",
@@ -90,6 +93,7 @@ class Lease:
         self.lots: deque[_Lot] = deque()
         self.low = -1.0
         self.demand = 0
+        self.debt = 0
         self.speed = 0.0
         self.drawn_at = -math.inf
         self.refused_until = -math.inf
@@ -255,6 +259,7 @@ class Leases:
             back_epoch=epoch,
             seen_us=lease.full_us,
             lost=lease.generation != self._authority.generation,
+            debt=lease.debt,
         )
         self.draws += 1
         try:
@@ -266,6 +271,7 @@ class Leases:
                 return
         else:
             lease.generation = self._authority.generation
+            lease.debt -= ask.debt
             _owe(lease, gone, grant)
             lease.full_us, lease.away_since, lease.local, self.away_since = grant.full_us, None, None, None
         _fill(lease, ask, grant, asked_at=now)
@@ -286,7 +292,9 @@ class Leases:
             own = Rate(count=rate.count, seconds=rate.seconds * self.nodes, burst=max(1, rate.room // self.nodes))
             lease.local = Bucket(own, full_us=now_us + own.room * own.emission_us)
         shared = Ask(key=ask.key, rate=lease.local.rate, need=ask.need, unit=ask.unit, ahead=ask.ahead)
-        return lease.local.draw(shared, now_us=now_us)
+        grant = lease.local.draw(shared, now_us=now_us)
+        lease.debt += grant.now + grant.ahead
+        return grant
 
 
 def _ready(lease: Lease, cost: int, now: float) -> bool:
@@ -334,7 +342,10 @@ def _wished(lease: Lease, now: float) -> int:
     """Return how many permits to ask for ahead."""
     if not lease.leased or now < lease.refused_until:
         return 0
-    wanted = min(lease.speed * lease.horizon_s, lease.rate.room * _AHEAD_OF_ROOM)
+    scarce = lease.free < lease.rate.room * _SCARCE_SHARE
+    horizon_s = lease.horizon_s * (_SCARCE_HORIZON if scarce else 1.0)
+    most = lease.rate.room * (_SCARCE_SHARE if scarce else _AHEAD_OF_ROOM)
+    wanted = min(lease.speed * horizon_s, most)
     held = lease.permits if now < lease.until - lease.horizon_s * _LOW_SHARE else 0
     return max(0, math.ceil(wanted) - held) if wanted >= 1 else 0
 

@@ -15,7 +15,7 @@ _DRAW: LiteralString = """
 select given, given_ahead, wait_us, full_us, epoch, free from draw_limits(
     %s::text[], %s::float8[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
     %s::bigint[], %s::float8[], %s::bool[],
-    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) order by place
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) order by place
 """
 _NODES: LiteralString = "select count_limit_nodes(%s, %s)"
 
@@ -89,6 +89,7 @@ class PostgresAuthority:
             [each.old_gone for each in asks],
             [each.new_epoch for each in asks],
             [each.new_gone for each in asks],
+            [each.debt for each in asks],
         )
         async with self._database.plain() as connection:
             rows = await (await connection.execute(_DRAW, columns, prepare=True)).fetchall()

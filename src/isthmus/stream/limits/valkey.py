@@ -39,7 +39,8 @@ end
 this = math.max(0, this - (gone[epoch] or 0))
 before = math.max(0, before - (gone[epoch - 1] or 0))
 if back_epoch < epoch - 1 then back = 0 end
-full = math.max(full - back * emission, now + (before + this) * emission)
+full = math.min(full - back * emission + tonumber(ARGV[15]) * emission, now + room * emission)
+full = math.max(full, now + (before + this) * emission)
 local free = math.floor(room - (full - now) / emission + 1e-9)
 local given = math.min(need, math.floor(math.max(0, free) / unit) * unit)
 if given < need then
@@ -98,6 +99,7 @@ class ValkeyAuthority:
             ask.old_gone,
             ask.new_epoch,
             ask.new_gone,
+            ask.debt,
         )
         answer = cast("bytes", await self._run(_DRAW_SHA, _DRAW, PREFIX + ask.key, arguments))
         return grants([float(each) for each in answer.split()])
