@@ -162,7 +162,13 @@ async def command(settings: Settings, *, progress: Callable[[str], None]) -> Asy
             yield program
         return
     progress("starting the embedded engines")
-    engines = await asyncio.to_thread(start, settings)
+    starting = asyncio.create_task(asyncio.to_thread(start, settings))
+    try:
+        engines = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # A thread cannot be cancelled: what it starts is stopped when it is there.
+        await asyncio.to_thread((await starting).stop)
+        raise
     try:
         await asyncio.to_thread(migrate_as_owner, engines.postgres)
         async with opened(settings, engines, create_workspace=create) as program:

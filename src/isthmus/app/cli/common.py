@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import signal
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
@@ -38,6 +39,8 @@ def run(settings: Settings, work: Callable[[Program], Awaitable[T]]) -> T:
     """Open the program, do the work, close it again."""
 
     async def inside() -> T:
+        # SIGTERM ends a command as Ctrl-C does, so that engines it started are stopped.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
         async with command(settings, progress=say) as program:
             return await work(program)
 
