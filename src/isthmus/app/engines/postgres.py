@@ -41,7 +41,8 @@ class PostgresServer:
     def _configuration(self) -> str:
         inside = self._home.data_dir in self.sockets.parents
         sockets = f"../{self.sockets.relative_to(self._home.data_dir)}" if inside else str(self.sockets)
-        return postgresql_conf(major=self._programs.major, sockets=sockets)
+        disk_bytes = shutil.disk_usage(self._home.data_dir).total
+        return postgresql_conf(major=self._programs.major, sockets=sockets, disk_bytes=disk_bytes)
 
     @property
     def fingerprint(self) -> str:

@@ -16,9 +16,12 @@ local replication all scram-sha-256
 """
 
 
-def postgresql_conf(*, major: int, sockets: str) -> str:
-    """Return the settings of the embedded server, whose socket lies in the directory `sockets`."""
-    settings = {**_reach(sockets), **_memory(), **_durability(), **_silence()}
+def postgresql_conf(*, major: int, sockets: str, disk_bytes: int = 0) -> str:
+    """Return the settings of the embedded server, whose socket lies in the directory `sockets`.
+
+    `disk_bytes` is the size of the disk it writes to, free or not, so that the settings stay the same.
+    """
+    settings = {**_reach(sockets), **_memory(), **_durability(disk_bytes), **_silence()}
     if major >= HAS_SLOT_TIMEOUT:
         settings["idle_replication_slot_timeout"] = "2d"
     lines = [f"{name} = {_quoted(value)}" for name, value in settings.items()]
@@ -60,14 +63,16 @@ def _memory() -> dict[str, str]:
     }
 
 
-def _durability() -> dict[str, str]:
+def _durability(disk_bytes: int) -> dict[str, str]:
+    # A load of a million rows writes 2 GB of log; each checkpoint within it makes every page of an index count twice.
+    wal_mib = min(max(disk_bytes // MEBIBYTE // 32, 1024), 8192)
     return {
         "fsync": "on",
         "full_page_writes": "on",
         "synchronous_commit": "on",
         "wal_level": "logical",
         "wal_compression": "pglz",
-        "max_wal_size": "2GB",
+        "max_wal_size": f"{wal_mib}MB",
         "min_wal_size": "128MB",
         "max_slot_wal_keep_size": "2GB",
         "max_wal_senders": "8",
