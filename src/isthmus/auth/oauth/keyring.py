@@ -6,6 +6,7 @@ key to begin or to end. Private parts are sealed by the vault, and destroyed whe
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString
@@ -84,14 +85,27 @@ class Keyring:
         self._turn = asyncio.Lock()
 
     async def signing(self, *, now: datetime) -> SigningKey:
-        """Return the key that signs now."""
+        """Return the key that signs now.
+
+        A key whose seal is gone, because the key store was lost, signs no more; another begins at once.
+        """
         await self._look(now, within=_LOOKED)
-        # The first key may have been made by another worker, a moment after this call began.
-        key = next((each for each in reversed(self._keys) if each.signs_from <= now), self._keys[0])
-        if key.kid not in self._opened:
-            (text,) = self._vault.open_many(workspace=SERVER, values=[(key.id, key.private or b"")])
-            self._opened = {key.kid: ECKey.import_key(json.loads(text or b"{}"))}
-        return SigningKey(key.kid, self._opened[key.kid])
+        if (found := self._usable(now)) is None:
+            await self._change(now, unless=lambda: self._usable(now) is not None)
+            found = self._usable(now)
+        return found if found is not None else await self.signing(now=now)
+
+    def _usable(self, now: datetime) -> SigningKey | None:
+        """Return the newest key that signs; the first may have been made elsewhere, a moment after this call began."""
+        begun = [each for each in self._keys if each.signs_from <= now] or list(self._keys[:1])
+        for key in reversed(begun):
+            if key.kid not in self._opened and key.private is not None:
+                (text,) = self._vault.open_many(workspace=SERVER, values=[(key.id, key.private)])
+                if text is not None:
+                    self._opened[key.kid] = ECKey.import_key(json.loads(text))
+            if key.kid in self._opened:
+                return SigningKey(key.kid, self._opened[key.kid])
+        return None
 
     async def verifying(self, kid: object, *, now: datetime) -> ECKey | None:
         """Return the key of that name while it is published."""
@@ -124,16 +138,21 @@ class Keyring:
         async with self._turn:
             if self._fresh(now, within):
                 return
-            scope = Scope(workspace=SERVER, actor="system:oauth", cause="signing-keys", now=now)
-            async with self._database.transaction(scope) as tx:
-                await self._read(tx)
-                if self._is_due(now):
-                    await tx.connection.execute(_LOCKED, (_LOCK,))
-                    await self._read(tx)
-                    if self._is_due(now):
-                        await self._add(tx)
-                        await self._read(tx)
+            await self._change(now, unless=lambda: not self._is_due(now))
             self._looked_at = now
+
+    async def _change(self, now: datetime, *, unless: Callable[[], bool]) -> None:
+        """Read the keys, and add one unless that is not needed; on all servers one of them adds it."""
+        scope = Scope(workspace=SERVER, actor="system:oauth", cause="signing-keys", now=now)
+        async with self._database.transaction(scope) as tx:
+            await self._read(tx)
+            if unless():
+                return
+            await tx.connection.execute(_LOCKED, (_LOCK,))
+            await self._read(tx)
+            if not unless():
+                await self._add(tx)
+                await self._read(tx)
 
     def _fresh(self, now: datetime, within: timedelta) -> bool:
         looked = self._looked_at
@@ -145,7 +164,10 @@ class Keyring:
 
     async def _add(self, tx: Transaction) -> None:
         now, newest = tx.scope.now, self._keys[-1] if self._keys else None
-        signs_from = max(newest.signs_from + self._rotation.signs, now + self._rotation.published) if newest else now
+        if newest is None or self._usable(now) is None:
+            signs_from = now
+        else:
+            signs_from = max(newest.signs_from + self._rotation.signs, now + self._rotation.published)
         key_id = mint(unix_ms=milliseconds(now), entropy=entropy(10))
         key = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"})
         kid = key.thumbprint()
