@@ -13,17 +13,20 @@ from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
-from isthmus.app.cli.wording import Duration, ago, id_of, id_text, moment
+from isthmus.app.cli.wording import Duration, ago, id_of, id_text, moment, short_length
 from isthmus.app.clock import SystemClock
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domains, schema
 from isthmus.app.program import workspace_id
-from isthmus.auth.keys import ApiKey, KeyWish, create_key, list_keys, revoke_key
+from isthmus.auth.accounts import ACCOUNT_PREFIX
+from isthmus.auth.keys import ApiKey, KeyWish, create_key, list_keys, revoke_key, rotate_key
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.auth.roles import DOMAIN_ROLES, WORKSPACE_ROLES
 from isthmus.kernel.errors import Conflicting
 from isthmus.store.database import Scope
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from isthmus.app.program import Program
     from isthmus.store.database import Transaction
 
@@ -89,7 +92,7 @@ class _Keys(Group):
 
 @click.group("keys", cls=_Keys)
 def command() -> None:
-    """Make, list and revoke API keys.
+    """Make, list, rotate and revoke API keys.
 
     A key is shown once and stored as a digest. Without a command the keys are listed.
 
@@ -104,6 +107,10 @@ def command() -> None:
 )
 @click.option("--scope", "scopes", multiple=True, help="A single permission, such as sales:write; repeatable.")
 @click.option("--expires", type=_Until(), help="How long it holds, or the last day. Without it: until it is revoked.")
+@click.option("--account", help="The service account that owns it: svc_…")
+@click.option(
+    "--only", multiple=True, metavar="TYPE=ID", help="Limit it to named records, such as marketing.campaign=camp_…."
+)
 @click.option("--test", "sandboxed", is_flag=True, help=f"A key to the workspace {SANDBOX}, where nothing is real.")
 @at_terminal
 def create(
@@ -112,6 +119,8 @@ def create(
     roles: tuple[str, ...],
     scopes: tuple[str, ...],
     expires: timedelta | datetime | None,
+    account: str | None,
+    only: tuple[str, ...],
     *,
     sandboxed: bool,
 ) -> None:
@@ -121,7 +130,9 @@ def create(
 
     Example: isthmus keys create --name "BI export" --role finance.viewer --role sales.viewer --expires 90d > key.txt
     """
-    if not roles and not scopes:
+    owner = None if account is None else id_of(ACCOUNT_PREFIX, account, fix="List them: GET /api/v1/service-accounts")
+    limits = _limits(only)
+    if not roles and not scopes and owner is None:
         raise click.UsageError(f"Say what the key may do: --role ({_ROLES}) or --scope (sales:write).")
 
     async def work(program: Program) -> MadeKey:
@@ -130,7 +141,7 @@ def create(
             workspace = terminal.settings.workspace or SANDBOX
             scope = await _sandbox(program, scope, workspace)
         until = scope.now + expires if isinstance(expires, timedelta) else expires
-        wish = KeyWish(name=name, roles=roles, permissions=scopes, expires_at=until)
+        wish = KeyWish(name=name, roles=roles, permissions=scopes, expires_at=until, account=owner, only=limits)
         async with program.database.transaction(scope) as tx:
             made, text = await create_key(tx, wish, domains=[each.name for each in domains()], giver=None)
         return MadeKey(
@@ -148,6 +159,39 @@ def create(
     terminal.answer(made, lambda: click.echo(made.key))
     until = f"until {moment(made.expires_at)} UTC" if made.expires_at else "until it is revoked"
     say(f"{made.id} opens the workspace {made.workspace} {until}; it is not shown again, so keep it in a safe place")
+
+
+@command.command("rotate")
+@click.argument("key_id", metavar="ID")
+@click.option("--overlap", type=Duration(), default="1d", show_default=True, help="How long the old key goes on.")
+@at_terminal
+def rotate(terminal: Terminal, key_id: str, overlap: timedelta) -> None:
+    """Make the key that follows another, shown this once.
+
+    It has the same grants and the same length of life. The new key goes to stdout.
+
+    Example: isthmus keys rotate key_01KAX3V9Q2M4T8Z5N7P6R1S0WD --overlap 7d > key.txt
+    """
+    own = id_of(KEY_PREFIX, key_id, fix="List them: isthmus keys ls")
+
+    async def work(program: Program) -> MadeKey:
+        async with program.database.transaction(operator(program, "keys-rotate")) as tx:
+            names = [each.name for each in domains()]
+            made, text = await rotate_key(tx, own, overlap=overlap, domains=names, giver=None)
+        return MadeKey(
+            id=id_text(KEY_PREFIX, made.id),
+            name=made.name,
+            kind=made.kind,
+            workspace=program.slug,
+            roles=made.roles,
+            scopes=made.permissions,
+            expires_at=made.expires_at,
+            key=text.text,
+        )
+
+    made = terminal.run(work)
+    terminal.answer(made, lambda: click.echo(made.key))
+    say(f"{made.id} follows {key_id}, which goes on for {short_length(int(overlap.total_seconds()))}")
 
 
 @command.command("ls")
@@ -201,6 +245,18 @@ async def _sandbox(program: Program, scope: Scope, slug: str) -> Scope:
     if row is None or row[0] == "live":
         raise LiveWorkspace(f"The workspace {slug!r} is live.", fix="Leave --test away, or name a sandbox.")
     return Scope(workspace=own, actor=scope.actor, cause=scope.cause, now=scope.now)
+
+
+def _limits(only: tuple[str, ...]) -> dict[str, frozenset[UUID]]:
+    """Return the records that options name; fails for what is no record type."""
+    found: dict[str, set[UUID]] = {}
+    for each in only:
+        name, _, text = each.partition("=")
+        record_type = schema().types.get(name)
+        if record_type is None:
+            raise click.UsageError(f"{name!r} is no record type; use one of {', '.join(schema().types)}.")
+        found.setdefault(name, set()).add(id_of(record_type.prefix, text, fix="Check the id."))
+    return {name: frozenset(ids) for name, ids in found.items()}
 
 
 async def _all(tx: Transaction) -> list[ApiKey]:

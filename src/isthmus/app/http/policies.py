@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from isthmus.auth.accounts import find_account
 from isthmus.auth.custom_roles import list_roles
-from isthmus.auth.keys import KeyMissing, find_key, principal_of
+from isthmus.auth.keys import ApiKey, KeyMissing, find_key, principal_of
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.auth.roles import GrantTooWide, all_permissions
 from isthmus.gateway import Call, Response, Route
@@ -26,9 +27,12 @@ from isthmus.gateway.policy.rows import (
     save_policy,
 )
 from isthmus.gateway.policy.sample import read_sample
+from isthmus.gateway.policy.vocabulary import Vocabulary
 from isthmus.kernel.errors import NotFound
 from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.kernel.money import Money
+from isthmus.store.database import Transaction
+from isthmus.store.schema import Schema
 
 _TAGS = ("access",)
 _EXAMPLE = """@id("night-exports")
@@ -99,54 +103,77 @@ async def drop_policy(call: Call) -> Response:
 
 async def simulate_policies(call: Call) -> Simulated:
     """Try a change over the decisions of the last days."""
-    wanted, vocabulary = call.body(Change), call.services.of(PolicyGate).vocabulary
-    added = [read_policy(text, mode="enforced") for text in wanted.add]
-    for each in added:
-        vocabulary.check(each)
-    since = call.scope.now - timedelta(days=wanted.days)
+    vocabulary = call.services.of(PolicyGate).vocabulary
     async with call.services.database.transaction(call.scope) as tx:
-        there = [read_kept(each) for each in await list_policies(tx)]
-        decisions = await read_sample(tx, since=since)
-    unknown = sorted(set(wanted.remove) - {each.name for each in there})
-    if unknown:
-        raise PolicyMissing(f"There is no policy {unknown[0]!r}.", fix="List the policies.")
-    after = changed_policies(there, added=added, removed=wanted.remove)
-    return simulate(decisions, before=there, after=after, vocabulary=vocabulary)
+        return await tried(tx, call.body(Change), vocabulary=vocabulary)
 
 
 async def explain_call(call: Call) -> Explained:
     """Tell step by step how a call is decided."""
-    wanted, vocabulary = call.body(Question), call.services.of(PolicyGate).vocabulary
+    vocabulary = call.services.of(PolicyGate).vocabulary
+    async with call.services.database.transaction(call.scope) as tx:
+        return await explained(
+            tx, call.body(Question), vocabulary=vocabulary, schema=call.services.schema, client=call.client
+        )
+
+
+async def tried(tx: Transaction, change: Change, *, vocabulary: Vocabulary) -> Simulated:
+    """Return what a change would have allowed or denied; raises PolicyUnreadable, PolicyUnsupported, PolicyMissing."""
+    added = [read_policy(text, mode="enforced") for text in change.add]
+    for each in added:
+        vocabulary.check(each)
+    there = [read_kept(each) for each in await list_policies(tx)]
+    unknown = sorted(set(change.remove) - {each.name for each in there})
+    if unknown:
+        raise PolicyMissing(f"There is no policy {unknown[0]!r}.", fix="List the policies.")
+    decisions = await read_sample(tx, since=tx.scope.now - timedelta(days=change.days))
+    after = changed_policies(there, added=added, removed=change.remove)
+    return simulate(decisions, before=there, after=after, vocabulary=vocabulary)
+
+
+async def explained(
+    tx: Transaction, wanted: Question, *, vocabulary: Vocabulary, schema: Schema, client: str
+) -> Explained:
+    """Return how a call of a key is decided; raises KeyMissing and RouteUnknown."""
     try:
         key_id = uuid_of(KEY_PREFIX, wanted.key)
     except InvalidId as error:
         raise NotFound(error.detail, fix=error.fix) from error
     route = find_route(vocabulary.by_name, wanted.route)
-    domains = sorted({each.domain for each in call.services.schema})
-    async with call.services.database.transaction(call.scope) as tx:
-        key = await find_key(tx, key_id)
-        principal, roles = await principal_of(tx, key, domains=domains)
-        custom = await list_roles(tx)
-        policies = [read_kept(each) for each in await list_policies(tx)]
-    now = wanted.at.astimezone(UTC) if wanted.at else call.scope.now
-    ended = key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now)
-    state = "was revoked" if key.revoked_at else "has expired" if ended else "is known and has not ended"
+    domains = sorted({each.domain for each in schema})
+    key = await find_key(tx, key_id)
+    principal, roles = await principal_of(tx, key, domains=domains)
+    now = wanted.at.astimezone(UTC) if wanted.at else tx.scope.now
     return explain(
         Situation(
             principal=principal,
             route=route,
             now=now,
-            client=wanted.client or call.client,
+            client=wanted.client or client,
             purpose=wanted.purpose,
             amount=wanted.amount,
         ),
-        credential=Step(step="credential", passes=not ended, detail=f"The key {key.name!r} {state}."),
+        credential=await _credential(tx, key, now),
         roles=roles,
-        custom=custom,
+        custom=await list_roles(tx),
         domains=domains,
-        book=Book.of(policies, vocabulary),
-        schema=call.services.schema,
+        book=Book.of([read_kept(each) for each in await list_policies(tx)], vocabulary),
+        schema=schema,
     )
+
+
+async def _credential(tx: Transaction, key: ApiKey, now: datetime) -> Step:
+    expired = key.expires_at is not None and key.expires_at <= now
+    disabled = key.account is not None and (await find_account(tx, key.account)).disabled_at is not None
+    state = "is known and has not ended"
+    if key.revoked_at is not None:
+        state = "was revoked"
+    elif expired:
+        state = "has expired"
+    elif disabled:
+        state = "belongs to a service account that is disabled"
+    passes = not (key.revoked_at or expired or disabled)
+    return Step(step="credential", passes=passes, detail=f"The key {key.name!r} {state}.")
 
 
 ROUTES = (

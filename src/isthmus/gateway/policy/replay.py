@@ -39,7 +39,9 @@ class Simulated(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Verdict:
+    """What the gate says of a call, and the policies by which it says it."""
+
     allowed: bool
     by: frozenset[str]
 
@@ -64,7 +66,7 @@ def simulate(decisions: Iterable[Decided], *, before: Sequence[Policy], after: S
             continue
         calls += each.seen
         facts = facts_of(situation)
-        was, now = _answer(old, situation.route, facts), _answer(new, situation.route, facts)
+        was, now = judged(old, situation.route, facts), judged(new, situation.route, facts)
         if was.allowed != now.allowed:
             into = allowed if now.allowed else denied
             because = sorted(now.by ^ was.by)
@@ -93,13 +95,13 @@ def _commonest(found: Iterable[Changed]) -> list[Changed]:
     return sorted(found, key=lambda each: (-each.calls, each.caller, each.route))[:SHOWN_MAX]
 
 
-def _answer(book: Book, route: Route, facts: Facts) -> _Answer:
+def judged(book: Book, route: Route, facts: Facts) -> Verdict:
     """Decide as the gate does: grant or permit first, then every forbid."""
     on = book.on(route)
     forbidden = {each.policy.name for each in (*on.gate, *on.weighed) if each.verdict(facts) == "refused"}
     if forbidden:
-        return _Answer(allowed=False, by=frozenset(forbidden))
+        return Verdict(allowed=False, by=frozenset(forbidden))
     held = facts.principal.attributes.get("permissions")
     granted = route.permission in {None, ANY_CALLER} or (isinstance(held, frozenset) and route.permission in held)
     permits = {each.policy.name for each in on.permits if each.verdict(facts) == "permitted"}
-    return _Answer(allowed=granted or bool(permits), by=frozenset() if granted else frozenset(permits))
+    return Verdict(allowed=granted or bool(permits), by=frozenset() if granted else frozenset(permits))
