@@ -13,7 +13,11 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-NEEDED = {"chromium": "chromium", "postgresql": "postgres"}  # Debian's package: the program we run from it
+NEEDED = {
+    "chromium": "chromium",
+    "postgresql": "postgres",
+    "prometheus": "promtool",
+}  # Debian's package: the program we run from it
 NPM = ({"openid-client": "6.8.9", "oauth4webapi": "3.8.8"},)  # packages of Node that are installed together
 LOCK_WAIT_S_MAX = 300
 

@@ -17,10 +17,10 @@ from isthmus.stream.alerts.state import ALERT_PREFIX, Alert, alerts, unresolved
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 SPANS = (
-    SpanView(hours=3, label="3 hours", step=5 * MINUTE),
-    SpanView(hours=24, label="24 hours", step=30 * MINUTE),
-    SpanView(hours=168, label="7 days", step=4 * HOUR),
-    SpanView(hours=720, label="30 days", step=12 * HOUR),
+    SpanView(hours=3, label="3 hours", step=5 * MINUTE, step_label="5 min"),
+    SpanView(hours=24, label="24 hours", step=30 * MINUTE, step_label="30 min"),
+    SpanView(hours=168, label="7 days", step=4 * HOUR, step_label="4 hours"),
+    SpanView(hours=720, label="30 days", step=12 * HOUR, step_label="12 hours"),
 )
 ROUTES_MAX, KEYS_MAX, OVER_MAX = 12, 8, 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,8 +60,8 @@ async def load(services: Services, scope: Scope, *, hours: int, titles: Mapping[
         whole=_sum("all", whole, now - since),
         charts=_charts(every, since=since, ends=ends, step=span.step),
         objectives=tuple(standing.data),
-        alerts=tuple(_row(each, titles) for each in open_ones),
-        over=tuple(_row(each, titles) for each in over),
+        alerts=tuple(_row(each, titles, viewer=scope.actor) for each in open_ones),
+        over=tuple(_row(each, titles, viewer=scope.actor) for each in over),
         domains=tuple(summed["domain"]),
         routes=tuple(summed["route"][:ROUTES_MAX]),
         keys=tuple(summed["key"][:KEYS_MAX]),
@@ -124,7 +124,8 @@ def _milli(cell: Cell, share: float) -> float | None:
     return None if found is None else found / 1000
 
 
-def _row(alert: Alert, titles: Mapping[str, str]) -> AlertRow:
+def _row(alert: Alert, titles: Mapping[str, str], *, viewer: str) -> AlertRow:
+    actor = alert.acknowledged_by or ""
     badge = _RESOLVED if alert.status == "resolved" else _BADGES.get((alert.severity, alert.status), _ACKNOWLEDGED)
     return AlertRow(
         id=text_of(ALERT_PREFIX, alert.id),
@@ -135,7 +136,7 @@ def _row(alert: Alert, titles: Mapping[str, str]) -> AlertRow:
         opened_at=alert.opened_at,
         seen_at=alert.seen_at,
         resolved_at=alert.resolved_at,
-        acknowledged_by=alert.acknowledged_by or "",
+        acknowledged_by="you" if actor == viewer else actor,
         open=alert.status == "open",
     )
 

@@ -16,6 +16,7 @@ class SpanView:
     hours: int
     label: str
     step: timedelta
+    step_label: str
     chosen: bool = False
 
 
