@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import LiteralString, TypeAlias
 
-from isthmus.app.alerting.rules import BUDGET, DISCREPANCY, ERRORS, LATE, LATENCY, THREAT, burn_gauge
+from isthmus.app.alerting.rules import BUDGET, DISCREPANCY, ERRORS, LATE, LATENCY, LIMITS, THREAT, burn_gauge
 from isthmus.app.program import Program
 from isthmus.gateway.monitoring.histogram import quantile
 from isthmus.gateway.monitoring.minutes import Sums, steps, sums
@@ -88,6 +88,24 @@ async def streams(program: Program, tx: Transaction) -> Reading:
     return Reading(gauges=gauges, names=frozenset({LATE}))
 
 
+async def quotas(program: Program, tx: Transaction) -> Reading:
+    """Read how much of each quota of the day and the month is used."""
+    from isthmus.app.http.limits import read_quotas
+
+    del program
+    gauges = [
+        Gauge(
+            name=LIMITS,
+            about=f"{each.limit} {each.subject} {each.period}".replace("  ", " "),
+            value=each.used / each.cap,
+            reason=f"{each.used} of {each.cap} calls are used",
+        )
+        for each in await read_quotas(tx, now=tx.scope.now)
+        if each.cap
+    ]
+    return Reading(gauges=gauges, names=frozenset({LIMITS}))
+
+
 async def threats(program: Program, tx: Transaction) -> Reading:
     """Read how many calls were refused in five minutes, by the network they came from."""
     del program
@@ -144,6 +162,6 @@ def _said(length: timedelta) -> str:
     return f"{seconds} s"
 
 
-QUICK: Sequence[Reader] = (traffic, budgets_of_errors, streams, threats)
+QUICK: Sequence[Reader] = (traffic, budgets_of_errors, streams, quotas, threats)
 SLOW: Sequence[Reader] = (disagreements, budgets)
 """Those that read much are asked every ten minutes only."""
