@@ -77,6 +77,7 @@ class Lease:
         "owed",
         "permits",
         "rate",
+        "refused_cost",
         "refused_until",
         "speed",
         "until",
@@ -97,6 +98,7 @@ class Lease:
         self.speed = 0.0
         self.drawn_at = -math.inf
         self.refused_until = -math.inf
+        self.refused_cost = 1
         self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.asking: asyncio.Task[None] | None = None
         self.full_us = 0.0
@@ -193,7 +195,7 @@ class Leases:
         for lease in leases:
             self._leases[lease.key] = lease
         for lease in leases:
-            if not _ready(lease, cost, now) and now < lease.refused_until:
+            if not _ready(lease, cost, now) and _refuses(lease, cost, now):
                 return Refusal(lease, lease.refused_until - now)
         lacking = [each for each in leases if not _ready(each, cost, now)]
         if lacking:
@@ -213,7 +215,7 @@ class Leases:
                 _spend(leases, cost)
                 return None
             for lease in lacking:
-                if now < lease.refused_until:
+                if _refuses(lease, cost, now):
                     return Refusal(lease, lease.refused_until - now)
         return Refusal(lacking[0], lacking[0].horizon_s)
 
@@ -233,7 +235,7 @@ class Leases:
             while True:
                 await self._draw_once(lease)
                 _serve(lease)
-                if not lease.waiting or self._ticks() < lease.refused_until:
+                if not lease.waiting or _refuses(lease, lease.waiting[0][0], self._ticks()):
                     break
         finally:
             lease.asking = None
@@ -295,6 +297,11 @@ class Leases:
         grant = lease.local.draw(shared, now_us=now_us)
         lease.debt += grant.now + grant.ahead
         return grant
+
+
+def _refuses(lease: Lease, cost: int, now: float) -> bool:
+    """Tell whether it is known that the bucket does not hold so many permits yet."""
+    return now < lease.refused_until and cost >= lease.refused_cost
 
 
 def _ready(lease: Lease, cost: int, now: float) -> bool:
@@ -394,6 +401,7 @@ def _fill(lease: Lease, ask: Ask, grant: Grant, *, asked_at: float) -> None:
     if grant.free < 1.0 or grant.now < ask.need:
         hold = lease.horizon_s * _HOLD_SHARE if lease.leased else 0.0
         lease.refused_until = asked_at + max(grant.wait_us / MICROS, hold)
+        lease.refused_cost = ask.unit if grant.free >= 1.0 else 1
     else:
         lease.refused_until = -math.inf
 
