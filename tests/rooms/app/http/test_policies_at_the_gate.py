@@ -1,25 +1,20 @@
 """Policies decide over calls: they refuse with their reason, only count in shadow, permit, filter lists and explain."""
 
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 import pytest
 
-from isthmus.app.http import all_routes, build
-from isthmus.auth.keys import KeyWish, create_key
-from isthmus.gateway import Services
 from isthmus.gateway.policy.gate import PolicyGate
 from isthmus.gateway.policy.sample import read_sample
-from isthmus.kernel.clock import FrozenClock
 from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope
 from isthmus.store.observation import Observation
 from isthmus.store.records import page
 from isthmus.sync.ingest import Interval, Store, put
-from tests.access.table import DOMAINS
 from tests.conftest import NOW
-from tests.rooms.gateway.stage import Answered, Stage
+from tests.rooms.app.http.inside import code, key, rows, stage
+from tests.rooms.gateway.stage import Stage
 
 LEADS = "/api/v1/leads"
 NIGHT = datetime(2026, 11, 2, 3, 0, tzinfo=UTC)
@@ -28,32 +23,13 @@ forbid (principal, action in Action::"sales:read", resource) when { context.hour
 
 
 @pytest.fixture
-async def at(store: Store) -> Stage:
-    """A gateway of all routes over a clock that is moved by hand."""
-    clock = FrozenClock(NOW)
-    services = Services(
-        schema=store.schema, database=store.database, vault=store.vault, clock=clock, others={Store: store}
-    )
-    return Stage(build(services, all_routes(store.schema)), clock)
-
-
-async def key(store: Store, scope: Scope, *roles: str, permissions: tuple[str, ...] = ()) -> str:
-    async with store.database.transaction(scope) as tx:
-        wish = KeyWish(name="Test", roles=roles, permissions=permissions)
-        _, text = await create_key(tx, wish, domains=DOMAINS, giver=None)
-    return text.text
-
-
-def rows(answer: Answered, name: str = "data") -> list[dict[str, Json]]:
-    return cast("list[dict[str, Json]]", answer.json[name])
+def at(store: Store) -> Stage:
+    """A gateway of all routes."""
+    return stage(store)
 
 
 async def as_owner(at: Stage, store: Store, scope: Scope) -> Stage:
     return Stage(at.gateway, at.clock, await key(store, scope, "owner"))
-
-
-def code(answer: Answered) -> object:
-    return answer.json["code"]
 
 
 async def test_a_policy_refuses_in_its_circumstances_and_says_why_and_what_to_do(
@@ -191,11 +167,11 @@ async def test_an_amount_in_the_body_is_weighed_before_anything_changes(at: Stag
     when { context has amount && context.amount.greaterThan(decimal("5000.0")) };"""
     await owner.call("POST", "/api/v1/policies", {"text": text})
     path, any_version = f"/api/v1/deals/{ids['north']}", {"if-match": "*"}
-    large = {"amount": {"amount": "5000.01", "currency": "EUR"}}
+    large: Json = {"amount": {"amount": "5000.01", "currency": "EUR"}}
     refused = await owner.call("PATCH", path, large, headers=any_version)
     assert (refused.status, code(refused)) == (403, "policy-refused")
     assert (await owner.call("GET", path)).json["amount"] is None
-    small = {"amount": {"amount": "5000", "currency": "EUR"}}
+    small: Json = {"amount": {"amount": "5000", "currency": "EUR"}}
     assert (await owner.call("PATCH", path, small, headers=any_version)).status == 200
 
 
