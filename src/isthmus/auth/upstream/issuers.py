@@ -23,7 +23,8 @@ from isthmus.vault import Vault, entropy
 ISSUER_PREFIX = "idp"
 ISSUERS_MAX = 20
 OWN_NETWORKS = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
-_SHOWN: LiteralString = "select workspace, id, title from upstream_issuers()"
+_SHOWN: LiteralString = "select id, title from upstream_issuers()"
+_WORKSPACE: LiteralString = "select find_upstream_issuer(%s)"
 _COLUMNS: LiteralString = """
 select id, title, issuer, client, internal, roles, mail_domains, created_at from upstream_issuer
 where workspace = current_workspace() and removed_at is null
@@ -89,7 +90,6 @@ class Issuer(Struct, frozen=True, kw_only=True):
 class ShownIssuer(Struct, frozen=True, kw_only=True):
     """A provider as the sign-in page names it."""
 
-    workspace: int
     id: UUID
     title: str
 
@@ -144,10 +144,19 @@ async def secret_of(tx: Transaction, vault: Vault, issuer: UUID) -> str:
 
 
 async def shown_issuers(database: Database) -> list[ShownIssuer]:
-    """Return the providers of all workspaces of this server, for those who have not said who they are."""
+    """Return the first providers of all workspaces of this server, for those who have not said who they are."""
     async with database.plain() as connection:
         rows = await (await connection.execute(_SHOWN)).fetchall()
-    return [ShownIssuer(workspace=row[0], id=row[1], title=row[2]) for row in rows]
+    return [ShownIssuer(id=row[0], title=row[1]) for row in rows]
+
+
+async def workspace_with(database: Database, issuer: UUID) -> int:
+    """Return the workspace of a provider; raises IssuerMissing."""
+    async with database.plain() as connection:
+        row = await (await connection.execute(_WORKSPACE, (issuer,))).fetchone()
+    if row is None or row[0] is None:
+        raise _missing()
+    return int(row[0])
 
 
 def _missing() -> IssuerMissing:

@@ -18,7 +18,7 @@ from isthmus.auth.people.steps import begin_step, take_step, workspace_of
 from isthmus.auth.people.visitor import Visitor, network_of
 from isthmus.auth.sessions import NewSession
 from isthmus.auth.trace import trace
-from isthmus.auth.upstream.issuers import Issuer, IssuerMissing, find_issuer, secret_of, shown_issuers
+from isthmus.auth.upstream.issuers import Issuer, find_issuer, secret_of, workspace_with
 from isthmus.auth.upstream.speaking import Identity, exchange, identity_in, metadata_of, refused
 from isthmus.kernel.errors import IsthmusError
 from isthmus.store.database import Transaction
@@ -63,13 +63,11 @@ async def go_out(
     people: People, visitor: Visitor, *, issuer: UUID, redirect_uri: str, next_page: str, again: bool = False
 ) -> Out:
     """Begin; `again` asks the provider to prove the person anew. Raises IssuerMissing and UpstreamRefused."""
-    known = next((each for each in await shown_issuers(people.database) if each.id == issuer), None)
-    if known is None:
-        raise IssuerMissing("There is no such identity provider.", fix="Choose another way to sign in.")
-    async with people.database.transaction(visitor.scope(known.workspace)) as tx:
+    workspace = await workspace_with(people.database, issuer)
+    async with people.database.transaction(visitor.scope(workspace)) as tx:
         found = await find_issuer(tx, issuer)
     metadata = await metadata_of(found)
-    async with people.database.transaction(visitor.scope(known.workspace)) as tx:
+    async with people.database.transaction(visitor.scope(workspace)) as tx:
         secret = await begin_step(tx, "upstream", upstream=issuer, challenge=next_page.encode())
     asked = {
         "response_type": "code",
@@ -124,7 +122,7 @@ async def _identity(
         raise refused("The answer names another issuer, or none.")
     if returned.error or not returned.code:
         raise refused("The provider did not prove you.")
-    id_token = await exchange(
+    tokens = await exchange(
         issuer,
         metadata,
         code=returned.code,
@@ -133,7 +131,7 @@ async def _identity(
         secret=secret,
     )
     nonce = _derived(returned.secret, "nonce")
-    return await identity_in(issuer, metadata, id_token, nonce=nonce, now=visitor.now)
+    return await identity_in(issuer, metadata, tokens, nonce=nonce, now=visitor.now)
 
 
 async def _login(tx: Transaction, people: People, issuer: Issuer, identity: Identity) -> UUID:

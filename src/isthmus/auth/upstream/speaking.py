@@ -17,6 +17,7 @@ from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.marks import Json
 
 SKEW_S = 60
+NO_HEADERS: Mapping[str, str] = {}
 _OK = 200
 T = TypeVar("T")
 _FORM = "application/x-www-form-urlencoded"
@@ -29,12 +30,16 @@ class Metadata(Struct, frozen=True, kw_only=True):
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
+    userinfo_endpoint: str = ""
     authorization_response_iss_parameter_supported: bool = False
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
 
 
-class _Tokens(Struct, frozen=True):
+class Tokens(Struct, frozen=True):
+    """What a provider gave for a code."""
+
     id_token: str
+    access_token: str = ""
 
 
 class _Keys(Struct, frozen=True):
@@ -61,8 +66,8 @@ async def metadata_of(issuer: Issuer) -> Metadata:
 
 async def exchange(
     issuer: Issuer, metadata: Metadata, *, code: str, verifier: str, redirect_uri: str, secret: str
-) -> str:
-    """Return the ID token for a code; raises UpstreamRefused."""
+) -> Tokens:
+    """Return the tokens for a code; raises UpstreamRefused."""
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
     headers = {"content-type": _FORM, "accept": "application/json"}
     if secret and "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
@@ -76,20 +81,34 @@ async def exchange(
         raise refused(f"The provider could not be asked: {error.detail}") from error
     if status != _OK:
         raise refused(f"The provider refused the code with status {status}.")
-    return _read(body, _Tokens).id_token
+    return _read(body, Tokens)
 
 
-async def identity_in(issuer: Issuer, metadata: Metadata, id_token: str, *, nonce: str, now: datetime) -> Identity:
-    """Return whom an ID token proves (OpenID Connect Core §3.1.3.7); raises UpstreamRefused."""
+async def identity_in(issuer: Issuer, metadata: Metadata, tokens: Tokens, *, nonce: str, now: datetime) -> Identity:
+    """Return whom an ID token proves (OpenID Connect Core §3.1.3.7); raises UpstreamRefused.
+
+    Where the token has no address, the provider is asked for it (§5.3).
+    """
     keys = _read(await _get(issuer, metadata.jwks_uri), _Keys).keys
     try:
-        signed = verify(id_token, _key_set(keys, header_of(id_token)), algorithms=ASYMMETRIC)
+        signed = verify(tokens.id_token, _key_set(keys, header_of(tokens.id_token)), algorithms=ASYMMETRIC)
         _check(signed, issuer, nonce=nonce, now=now)
         subject = signed.text("sub")
     except NotSigned as error:
         raise refused(f"The provider's token does not hold: {error}") from error
-    verified = signed.claims.get("email_verified") in (True, "true")
-    email, name, amr = (signed.claims.get(each) for each in ("email", "name", "amr"))
+    claims = signed.claims
+    if "email" not in claims and metadata.userinfo_endpoint and tokens.access_token:
+        bearer = {"authorization": f"Bearer {tokens.access_token}"}
+        told = _read(await _get(issuer, metadata.userinfo_endpoint, bearer), dict[str, Json])
+        if told.get("sub") != subject:
+            raise refused("The provider tells of somebody else.")
+        claims = {**told, **claims}
+    return _identity(subject, claims)
+
+
+def _identity(subject: str, claims: Mapping[str, Json]) -> Identity:
+    verified = claims.get("email_verified") in (True, "true")
+    email, name, amr = (claims.get(each) for each in ("email", "name", "amr"))
     methods = (
         {each for each in amr if isinstance(each, str) and each.isalnum()} if isinstance(amr, list) else set[str]()
     )
@@ -130,9 +149,9 @@ def _check(signed: Signed, issuer: Issuer, *, nonce: str, now: datetime) -> None
         raise NotSigned("It was made for another request.")
 
 
-async def _get(issuer: Issuer, url: str) -> bytes:
+async def _get(issuer: Issuer, url: str, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
     try:
-        status, body = await issuer.outbound.get(url, headers={"accept": "application/json"})
+        status, body = await issuer.outbound.get(url, headers={"accept": "application/json", **headers})
     except IsthmusError as error:
         raise refused(f"The provider could not be asked: {error.detail}") from error
     if status != _OK:

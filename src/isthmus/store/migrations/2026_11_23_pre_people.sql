@@ -166,6 +166,12 @@ create function upstream_issuers() returns table (workspace integer, id uuid, ti
 begin atomic
     select u.workspace, u.id, u.title from upstream_issuer u where u.removed_at is null order by u.created_at limit 20;
 end;
-revoke execute on function find_session(bytea), find_logins(bytea), find_passkey(bytea), upstream_issuers() from public;
-grant execute on function find_session(bytea), find_logins(bytea), find_passkey(bytea), upstream_issuers()
-    to isthmus_app;
+create function find_upstream_issuer(wanted uuid) returns integer
+    language sql stable security definer
+begin atomic
+    select u.workspace from upstream_issuer u where u.id = wanted and u.removed_at is null;
+end;
+revoke execute on function find_session(bytea), find_logins(bytea), find_passkey(bytea), upstream_issuers(),
+    find_upstream_issuer(uuid) from public;
+grant execute on function find_session(bytea), find_logins(bytea), find_passkey(bytea), upstream_issuers(),
+    find_upstream_issuer(uuid) to isthmus_app;
