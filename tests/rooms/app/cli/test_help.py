@@ -20,7 +20,20 @@ except SystemExit:
     pass
 print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
 """
-WITH_EXAMPLES = ("doctor", "connect", "sync", "import", "conflicts", "keys", "users", "query", "attribute")
+WITH_EXAMPLES = (
+    "doctor",
+    "connect",
+    "sync",
+    "import",
+    "conflicts",
+    "keys",
+    "policy",
+    "alerts",
+    "audit",
+    "users",
+    "query",
+    "attribute",
+)
 
 
 def commands() -> list[tuple[str, click.Command]]:
