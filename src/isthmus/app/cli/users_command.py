@@ -11,6 +11,7 @@ from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
+from isthmus.app.cli.users_providers import provider
 from isthmus.app.cli.wording import ago, id_text
 from isthmus.app.clock import SystemClock
 from isthmus.app.discovery import domains
@@ -79,6 +80,9 @@ def command() -> None:
 
     Example: isthmus users invite ada@example.com --name "Ada Byron" --role owner
     """
+
+
+command.add_command(provider)
 
 
 @command.command("ls")
