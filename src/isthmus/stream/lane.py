@@ -130,7 +130,7 @@ class Lane:
     @property
     def up(self) -> bool:
         """Tell whether there is a connection now."""
-        return self._line is not None
+        return self._line is not None and self._line.transport is not None
 
     async def open(self) -> None:
         """Connect if Valkey is there; when it is not, go on trying beside."""
@@ -152,7 +152,7 @@ class Lane:
     async def ask(self, *words: Word) -> Reply:
         """Return the answer to a command; raises LaneAway, and LaneRefused for an error that Valkey answers."""
         line = self._line
-        if line is None:
+        if line is None or line.transport is None:
             raise _away()
         if not line.written:
             self.writes += 1
@@ -160,7 +160,7 @@ class Lane:
         waiting = line.send(libvalkey.pack_command(words))
         # One timer for all: a connection on which the oldest command got no answer in time answers none.
         if len(line.waiting) == 1:
-            asyncio.get_running_loop().call_later(self._answer_s, _expire, line, waiting)
+            asyncio.get_running_loop().call_later(self._answer_s, _expire, line, waiting, self._answer_s)
         return await waiting
 
     async def _keep(self) -> None:
@@ -183,10 +183,13 @@ class Lane:
                 line = await self._dialled()
                 for command in self._greeting():
                     await line.send(libvalkey.pack_command(command))
-        except (OSError, TimeoutError, LaneRefused, LaneAway) as error:
+        except BaseException as error:
             if line is not None:
                 line.drop()
-            raise _away() from error
+                await line.closed
+            if isinstance(error, OSError | TimeoutError | LaneRefused | LaneAway):
+                raise _away() from error
+            raise
         self.connections += 1
         return line
 
@@ -207,11 +210,11 @@ class Lane:
         return words or [("PING",)]
 
 
-def _expire(line: _Line, oldest: "asyncio.Future[Reply]") -> None:
-    if not oldest.done():
+def _expire(line: _Line, oldest: "asyncio.Future[Reply]", answer_s: float) -> None:
+    if line.waiting and line.waiting[0] is oldest:
         line.drop()
     elif line.waiting:
-        asyncio.get_running_loop().call_later(ANSWER_S, _expire, line, line.waiting[0])
+        asyncio.get_running_loop().call_later(answer_s, _expire, line, line.waiting[0], answer_s)
 
 
 def _away() -> LaneAway:

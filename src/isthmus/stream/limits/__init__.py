@@ -10,5 +10,17 @@ The bound: in any window of t seconds of the authority's clock all nodes togethe
 
 from isthmus.stream.limits.bucket import Ask, Authority, Bucket, Grant, Rate
 from isthmus.stream.limits.leases import Lease, Leases, Refusal
+from isthmus.stream.limits.outgoing import OutgoingLimit, VendorQuotaUsedUp
 
-__all__ = ["Ask", "Authority", "Bucket", "Grant", "Lease", "Leases", "Rate", "Refusal"]
+__all__ = [
+    "Ask",
+    "Authority",
+    "Bucket",
+    "Grant",
+    "Lease",
+    "Leases",
+    "OutgoingLimit",
+    "Rate",
+    "Refusal",
+    "VendorQuotaUsedUp",
+]
