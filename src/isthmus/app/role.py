@@ -16,6 +16,7 @@ from isthmus.app.log import configure_log
 from isthmus.app.program import Program, opened
 from isthmus.app.reacting import consumers
 from isthmus.app.settings import Settings, read_settings
+from isthmus.app.sweeping import keep_swept
 from isthmus.app.syncing import keep_in_step
 from isthmus.app.ticking import keep_ticking
 from isthmus.kernel.errors import Unavailable
@@ -97,7 +98,7 @@ async def _until_dead(program: Program, role: str) -> None:
                 keep_probing(program),
             )
         case "scheduler":
-            await keep_in_step(program)
+            await asyncio.gather(keep_in_step(program), keep_swept(program))
         case _:
             message = f"there is no role {role!r}"
             raise ValueError(message)

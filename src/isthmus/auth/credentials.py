@@ -208,13 +208,14 @@ class Credentials:
             raise InvalidToken("The access token was revoked.", fix="Ask for authorisation again.")
         workspace, client, client_name, client_scopes, kind, _, name, user, sealed, roles, *granting = row
         permissions, narrowed, _, methods, proven_at, mfa_at, *_ = granting
-        scopes = [each for each in access.scopes if kind == "exchange" or each in client_scopes]
-        allowed = allowed_by(scopes, domains=self._domains) & frozenset(permissions)
+        allowed = allowed_by(access.scopes, domains=self._domains)
+        if kind != "client":
+            allowed &= frozenset(permissions)
+        if kind != "exchange":
+            allowed &= allowed_by(client_scopes, domains=self._domains)
         custom = await self.custom(workspace, roles or (), now=now)
         if user is not None:
             allowed &= surviving(roles, (), domains=self._domains, custom=custom)
-        if kind == "client":
-            allowed = allowed_by(scopes, domains=self._domains)
         acting = access.act.get("sub") if isinstance(access.act, dict) else None
         principal = Principal(
             workspace=workspace,

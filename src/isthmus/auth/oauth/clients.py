@@ -58,6 +58,15 @@ _REMOVE: LiteralString = """
 update oauth_client set removed_at = %s, removed_by = %s
 where workspace = current_workspace() and id = %s and removed_at is null returning id
 """
+_END_GRANTS: LiteralString = """
+with recursive dead (id) as (
+    select id from oauth_grant where workspace = current_workspace() and client = %(client)s
+    union
+    select g.id from oauth_grant g join dead d on g.parent = d.id where g.workspace = current_workspace()
+)
+update oauth_grant g set revoked_at = %(now)s, revoked_why = 'the program was removed' from dead d
+where g.workspace = current_workspace() and g.id = d.id and g.revoked_at is null
+"""
 _ROTATE: LiteralString = """
 update oauth_client set old_digest = digest, old_until = %s, digest = %s, rotated_at = %s
 where workspace = current_workspace() and id = %s and removed_at is null and method = 'secret' returning id
@@ -175,6 +184,7 @@ async def remove_client(tx: Transaction, client_id: UUID) -> Client:
     done = await (await tx.connection.execute(_REMOVE, (tx.scope.now, tx.scope.actor, client_id))).fetchone()
     found = await find_client(tx, client_id)
     if done is not None:
+        await tx.connection.execute(_END_GRANTS, {"client": client_id, "now": tx.scope.now})
         details = {"name": found.name}
         await trace(tx, action="client.removed", resource="oauth_client", record_id=client_id, details=details)
     return found

@@ -15,7 +15,7 @@ from isthmus.auth.oauth.issuing import Issue, TokenAnswer, issue
 from isthmus.auth.oauth.jose import Signed
 from isthmus.auth.oauth.provider import Provider, check_may
 from isthmus.auth.oauth.requests import known_resources
-from isthmus.auth.oauth.scopes import OFFLINE, OPENID, narrowed, read_scopes
+from isthmus.auth.oauth.scopes import OFFLINE, OPENID, is_part, narrowed, read_scopes
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
 
@@ -46,8 +46,8 @@ async def exchange(
     now = tx.scope.now
     signed, grant = await _subject(tx, signed)
     had = [each for each in read_scopes(str(signed.claims.get("scope", ""))) if each not in {OFFLINE, OPENID}]
-    may = [each for each in had if each in client.scopes]
-    scopes = narrowed(read_scopes(given.get("scope", "")), to=may)
+    may = [each for each in had if is_part(each, of=client.scopes, domains=provider.domains)]
+    scopes = narrowed(read_scopes(given.get("scope", "")), to=may, domains=provider.domains)
     if not scopes:
         raise InvalidRequest("Nothing of the token's scopes may be passed on to this program.", fix="Register more.")
     if "cnf" in signed.claims and bound_to is None:

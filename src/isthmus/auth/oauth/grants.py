@@ -32,9 +32,11 @@ values (current_workspace(), %(id)s, %(client)s, %(kind)s, %(subject)s, %(name)s
 on conflict (workspace, id) do nothing
 """
 _FIND: LiteralString = """
-select id, client, kind, subject, name, user_id, session_id, permissions, narrowed, scopes, resources, methods,
-       proven_at, mfa_at, act, parent, created_at, expires_at, revoked_at
-from oauth_grant where workspace = current_workspace() and id = %s
+select g.id, g.client, g.kind, g.subject, g.name, g.user_id, g.session_id, g.permissions, g.narrowed, g.scopes,
+       g.resources, g.methods, g.proven_at, g.mfa_at, g.act, g.parent, g.created_at, g.expires_at,
+       coalesce(g.revoked_at, l.disabled_at, case when g.user_id is not null and l.id is null then g.created_at end)
+from oauth_grant g left join person_login l on l.workspace = g.workspace and l.id = g.user_id
+where g.workspace = current_workspace() and g.id = %s
 """
 _END: LiteralString = """
 with recursive dead (id) as (
@@ -65,7 +67,8 @@ group by g.client, c.name order by c.name
 class Grant(Struct, frozen=True, kw_only=True):
     """A grant; `subject` is the `sub` of its tokens, `narrowed` the records its tokens are narrowed to.
 
-    `name` is that of a program or of a session without a user; the name of a user is sealed, and stands with the user.
+    It counts as revoked while its person is disabled. `name` is that of a program or of a session without a user; the
+    name of a user is sealed, and stands with the user.
     """
 
     id: UUID

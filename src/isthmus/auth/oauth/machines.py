@@ -23,7 +23,7 @@ async def machine_token(
 ) -> TokenAnswer:
     """Return a token of the program itself; raises UnauthorizedClient, InvalidScope and InvalidTarget."""
     check_may(client, MACHINE)
-    own = narrowed(scopes, to=[each for each in client.scopes if each not in OIDC])
+    own = narrowed(scopes, to=[each for each in client.scopes if each not in OIDC], domains=provider.domains)
     if not own:
         raise InvalidScope("The program was granted no scope.", fix="Register scopes for it.")
     aim = await known_resources(provider, tx, resources)

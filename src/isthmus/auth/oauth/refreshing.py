@@ -88,7 +88,9 @@ async def refresh(
     if grant is None or not grant.is_alive(now):
         raise InvalidGrant("What was allowed has ended.")
     wanted = Issue(
-        scopes=narrowed(scopes, to=grant.scopes), resources=aimed(provider, grant, resources), bound_to=bound_to
+        scopes=narrowed(scopes, to=grant.scopes, domains=provider.domains),
+        resources=aimed(provider, grant, resources),
+        bound_to=bound_to,
     )
     successor = await _rotated(tx, client, grant, kept, token)
     answer = await issue(provider, client, grant, wanted, now=now)

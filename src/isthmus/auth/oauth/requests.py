@@ -214,7 +214,7 @@ async def _checked(
         raise InvalidScope("The parameter scope is missing.", fix="Say what you ask for.")
     return Asked(
         redirect=redirect,
-        scopes=narrowed(scopes, to=client.scopes),
+        scopes=narrowed(scopes, to=client.scopes, domains=provider.domains),
         challenge=given["code_challenge"],
         resources=await known_resources(provider, tx, resources),
         state=given.get("state"),

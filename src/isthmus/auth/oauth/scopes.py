@@ -35,8 +35,19 @@ def is_known(scope: str, *, domains: Sequence[str]) -> bool:
     return scope in OIDC or bool(allowed_by((scope,), domains=domains))
 
 
-def narrowed(wanted: Sequence[str], *, to: Collection[str]) -> tuple[str, ...]:
-    """Return what is wanted, or all there is where nothing is named; raises InvalidScope for more than there is."""
-    if excess := [each for each in wanted if each not in to]:
+def narrowed(wanted: Sequence[str], *, to: Collection[str], domains: Sequence[str]) -> tuple[str, ...]:
+    """Return what is wanted, or all there is where nothing is named; raises InvalidScope for more than there is.
+
+    A scope is part of others when they stand for all its permissions together: `sales:read` is part of `sales:*`.
+    """
+    if excess := [each for each in wanted if not is_part(each, of=to, domains=domains)]:
         raise InvalidScope(f"The scope {excess[0]} may not be asked for here.", fix="Ask for less.")
     return tuple(wanted) or tuple(to)
+
+
+def is_part(scope: str, *, of: Collection[str], domains: Sequence[str]) -> bool:
+    """Tell whether a scope is one of others, or stands for no more than they do."""
+    if scope in of:
+        return True
+    own = allowed_by((scope,), domains=domains)
+    return bool(own) and own <= allowed_by(of, domains=domains)

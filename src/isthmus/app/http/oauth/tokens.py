@@ -120,7 +120,7 @@ async def start_device(call: Call) -> Response:
     given = read_form(call)
     client = await client_of(call, given)
     provider = call.services.of(Provider)
-    scopes = narrowed(read_scopes(given.single.get("scope", "")), to=client.scopes)
+    scopes = narrowed(read_scopes(given.single.get("scope", "")), to=client.scopes, domains=provider.domains)
     async with call.services.database.transaction(
         provider.scope(client, cause=call.request_id, now=call.scope.now)
     ) as tx:
