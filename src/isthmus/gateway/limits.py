@@ -14,7 +14,7 @@ from uuid import UUID
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.auth.principal import Principal
 from isthmus.auth.trace import trace
-from isthmus.gateway.decide import Asked
+from isthmus.gateway.decide import UNSAFE, Asked
 from isthmus.gateway.errors import LimitReached, QuotaUsedUp, TooManyAtOnce
 from isthmus.gateway.limit_rules import Limitation, LimitRule, Scope, matching, read_limits
 from isthmus.gateway.routes import Route
@@ -34,7 +34,7 @@ PLANS_MAX = 50_000
 DAY_S, MONTH_S = 86_400, 2_592_000
 _STREAM = "text/event-stream"
 ADDRESS_RATE = Rate(count=200, seconds=1, burst=2_000)
-"""For routes that prove who somebody is, by the address of the caller, who is not known yet."""
+"""For routes that prove who somebody is or change something for everybody, by the address of the unknown caller."""
 _ADMITTED, _REFUSED, _DRY_RUN, _WAITED, _DRAWS, _ALONE, _CLOSED = range(len(COUNTS))
 
 
@@ -86,7 +86,8 @@ class Limits:
         """Count the call; raises LimitReached, QuotaUsedUp, TooManyAtOnce and LimitsAway."""
         principal, route = asked.principal, asked.route
         if principal is None:
-            return self._unknown(asked) if route.guarded else None
+            changes = route.permission is None and route.method in UNSAFE
+            return self._unknown(asked) if changes or route.guarded else None
         book = self._books.get(principal.workspace)
         if book is None:
             return self._first(asked, principal)

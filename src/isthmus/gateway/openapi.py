@@ -36,6 +36,12 @@ _TITLES = {
     500: "Something went wrong here",
     503: "Not available at the moment",
 }
+_RATE_HEADERS = {
+    "RateLimit-Policy": "The limits that hold: `q` calls in a window of `w` seconds, `burst` of them at once.",
+    "RateLimit": "What is left of the nearest limit: `r` calls; in `t` seconds it is whole again.",
+}
+_RETRIED = frozenset({429, 503})
+_RETRY_HEADERS = {"Retry-After": "After how many seconds it is worth calling again."}
 _Map = dict[str, Json]
 
 
@@ -62,7 +68,7 @@ def openapi(routes: Sequence[Route], *, title: str, version: str) -> _Map:
         "paths": shown,
         "components": {
             "schemas": components,
-            "responses": {f"Problem{status}": _problem(title) for status, title in _TITLES.items()},
+            "responses": {f"Problem{status}": _refusal(status, title) for status, title in _TITLES.items()},
             "parameters": _shared_parameters(),
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key, `ist_live_…` or `ist_test_…`."}
@@ -184,7 +190,8 @@ def _responses(route: Route, schemas: dict[object, _Map]) -> _Map:
         if route.response_example is not None:
             content["examples"] = {"example": {"value": route.response_example}}
         success["content"] = {route.media.partition(";")[0]: content}
-    success["headers"] = {"X-Request-ID": {"description": "The id of this call.", "schema": {"type": "string"}}}
+    told = _RATE_HEADERS if route.permission is not None else {}
+    success["headers"] = _headers({"X-Request-ID": "The id of this call.", **told})
     responses: _Map = {str(status): success}
     own = {error.status for error in route.errors}
     for each in sorted(_statuses(route) | own):
@@ -193,18 +200,28 @@ def _responses(route: Route, schemas: dict[object, _Map]) -> _Map:
     return responses
 
 
+def _headers(told: dict[str, str]) -> _Map:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()}
+
+
 def _statuses(route: Route) -> set[int]:
     found = {400, 422, 500, 503}
     found |= {401, 403} if route.permission is not None else set()
     found |= {404} if "{" in route.path else set()
     found |= {409} if route.method == "POST" and route.permission is not None else set()
     found |= {412, 428} if route.if_match else set()
+    found |= {429} if route.permission is not None or route.method in UNSAFE else set()
     return found | ({408, 413, 415} if route.method in UNSAFE else set())
 
 
 def _own_problem(raised: Sequence[type[IsthmusError]]) -> _Map:
     sentences = [f"`{error.code}`: {error.title}." for error in raised]
     return _problem(" ".join(sentences))
+
+
+def _refusal(status: int, title: str) -> _Map:
+    retry: _Map = {"headers": _headers(_RETRY_HEADERS)} if status in _RETRIED else {}
+    return _problem(title) | retry
 
 
 def _problem(description: str) -> _Map:

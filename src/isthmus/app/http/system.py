@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from isthmus.gateway import HTML, Call, Response, Route
+from isthmus.gateway.limits import Limits, metrics
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.monitoring.exposition import MEDIA as METRICS_MEDIA
 from isthmus.gateway.monitoring.exposition import text_of_traffic
@@ -124,8 +125,12 @@ async def get_readiness(call: Call) -> Response:
 
 
 async def get_metrics(call: Call) -> Response:
-    """Answer the traffic."""
-    return Response(body=text_of_traffic(call.services.of(Traffic).snapshot()).encode())
+    """Answer the traffic, and what the limits did to it."""
+    text = text_of_traffic(call.services.of(Traffic).snapshot())
+    limits = call.services.others.get(Limits)
+    if isinstance(limits, Limits):
+        text += "".join(f"{line}\n" for line in metrics(limits.tally))
+    return Response(body=text.encode())
 
 
 def _open(
