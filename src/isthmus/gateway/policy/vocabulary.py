@@ -118,7 +118,7 @@ class Vocabulary:
 
         A record's attributes count as present: where one is empty, a policy that looks at it errs, and refuses.
         """
-        found = cedarpy.validate_policies(policy.text, self.cedar)  # pyright: ignore[reportUnknownMemberType]
+        found = cedarpy.validate_policies(policy.text, self.cedar)  # pyright: ignore[reportUnknownMemberType]  # Cedar types its arguments loosely.
         if not found.validation_passed:
             faults = tuple(
                 Fault(pointer="/text", code=PolicyUnreadable.code, detail=_told(each)) for each in found.errors[:5]

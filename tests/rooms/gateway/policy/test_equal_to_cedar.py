@@ -191,7 +191,7 @@ def cedars_outcome(text: str, facts: Facts) -> str:
         "resource": {"type": facts.resource.entity.type, "id": "r"},
         "context": {name: asked(value) for name, value in facts.context.items()},
     }
-    answer = cedarpy.is_authorized(request, text, entities)  # pyright: ignore[reportUnknownMemberType]
+    answer = cedarpy.is_authorized(request, text, entities)  # pyright: ignore[reportUnknownMemberType]  # Cedar types its arguments loosely.
     if answer.diagnostics.errors:
         return "errs"
     return "holds" if answer.diagnostics.reasons else "fails"

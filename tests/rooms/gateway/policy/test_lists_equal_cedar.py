@@ -126,7 +126,7 @@ def cedars_rows(text: str, rows: Mapping[str, dict[str, object]], facts: Facts) 
         }
         for each in rows.values()
     ]
-    answers = cedarpy.is_authorized_batch(requests, text, given)  # pyright: ignore[reportUnknownMemberType]
+    answers = cedarpy.is_authorized_batch(requests, text, given)  # pyright: ignore[reportUnknownMemberType]  # Cedar types its arguments loosely.
     pairs = zip(rows, answers, strict=True)
     return {row for row, one in pairs if not one.diagnostics.reasons and not one.diagnostics.errors}
 
