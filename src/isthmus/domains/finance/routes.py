@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from isthmus.analytics import Catalog, CreditQuery
+from isthmus.audit.trace import trace
 from isthmus.domains import Custom, Name
 from isthmus.domains.finance.metrics import BudgetView, Return, budget_of, campaign_return
 from isthmus.domains.finance.records import SPEND, SpendCategory
@@ -117,6 +118,7 @@ async def close_period(call: Call) -> PeriodView:
     async with call.services.database.transaction(call.scope) as tx:
         await tx.connection.execute(_CLOSING)
         await tx.connection.execute(_CLOSE, (name, call.scope.now, call.scope.actor))
+        await trace(tx, action="period.closed", resource="finance.period", record_id=None, details={"period": name})
         return PeriodView(period=name, closed=True, closed_periods=await _closed(tx))
 
 
@@ -126,6 +128,7 @@ async def reopen_period(call: Call) -> PeriodView:
     async with call.services.database.transaction(call.scope) as tx:
         await tx.connection.execute(_CLOSING)
         await tx.connection.execute(_REOPEN, (name,))
+        await trace(tx, action="period.reopened", resource="finance.period", record_id=None, details={"period": name})
         return PeriodView(period=name, closed=False, closed_periods=await _closed(tx))
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from isthmus.audit.trace import trace
 from isthmus.domains import Moment
 from isthmus.domains.sales.records import LeadStatus
 from isthmus.domains.sales.settings import Condition, FollowUpDefinition, Notify, Task, Wait
@@ -115,6 +116,8 @@ async def _turn(tx: Transaction, lead_id: UUID, *, given: str, wanted: str) -> N
     )
     if changed.rowcount != 1:
         raise NoFollowUp(f"No follow-up of this lead is {given}.", fix="Read the lead to see how it stands.")
+    details = {"before": given, "after": wanted}
+    await trace(tx, action=f"follow_up.{wanted}", resource="sales.lead", record_id=lead_id, details=details)
 
 
 async def workspaces_with_work(store: Store, *, now: datetime) -> list[int]:

@@ -1,0 +1,215 @@
+"""Every route of the interface that changes something writes its entry into the audit log, in the name of its caller.
+
+A new route is called with its own example; one whose path names something needs a line in `MAKING`, or this fails.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from isthmus.app.alerting.rules import LATENCY, RULES
+from isthmus.app.discovery import schema
+from isthmus.app.http import all_routes
+from isthmus.audit.entry import Entry
+from isthmus.audit.grammar import parse
+from isthmus.audit.search import search
+from isthmus.auth.sessions import create_admin_link, open_session
+from isthmus.gateway import Route
+from isthmus.gateway.decide import UNSAFE
+from isthmus.kernel.ids import text_of
+from isthmus.kernel.marks import Json
+from isthmus.store.database import Scope
+from isthmus.stream.alerts.rules import Gauge, Reading
+from isthmus.stream.alerts.state import evaluate
+from isthmus.sync.ingest import Store
+from tests.access.table import name_of
+from tests.rooms.domains.desk import Answer, Desk, said
+
+LEADS = "/api/v1/integrations/sales/leads"
+LEAD: dict[str, Json] = {
+    "email": "ada@lovelace.example",
+    "first_name": "Ada",
+    "last_name": "Lovelace",
+    "company": "Analytical Engines",
+}
+ASKING = {"POST /api/v1/policies:simulate", "POST /api/v1/policies:explain"}
+"""Routes that only ask, by a method that can carry a question."""
+Made = Callable[[Desk], Awaitable[str]]
+
+
+async def example(desk: Desk, path: str) -> Answer:
+    """Call a route that makes something, with its example."""
+    route = next(each for each in all_routes(desk.store.schema) if (each.method, each.path) == ("POST", path))
+    made = await desk.post(path, route.request_example)
+    assert made.status == 201, made.body
+    return made
+
+
+def first(path: str, at: str = "id") -> Made:
+    """Return what makes something with the example of another route, and gives its id."""
+
+    async def make(desk: Desk) -> str:
+        return str((await example(desk, path)).at(at))
+
+    return make
+
+
+async def alert(desk: Desk) -> str:
+    """Open an alert."""
+    gauge = Gauge(name=LATENCY, about="sales", value=900)
+    async with desk.store.database.transaction(desk.now) as tx:
+        news = await evaluate(tx, RULES, Reading(gauges=[gauge], names=frozenset({LATENCY})))
+    assert news
+    return text_of("alrt", news[0].alerts[0].id)
+
+
+async def session(desk: Desk) -> str:
+    """Let somebody sign in."""
+    async with desk.store.database.transaction(desk.now) as tx:
+        token = await create_admin_link(tx)
+    await open_session(desk.store.database, token, request_id="test", now=desk.clock.now())
+    async with desk.store.database.transaction(desk.now) as tx:
+        row = await (await tx.connection.execute("select id from session")).fetchone()
+    assert row is not None
+    return text_of("sess", row[0])
+
+
+async def merge(desk: Desk) -> str:
+    """Have a lead merged with another."""
+    await desk.post(LEADS, LEAD)
+    again = await desk.post(LEADS, {**LEAD, "company": "Engines Ltd", "phone": "+44 20 7946 0000"})
+    return str(again.at("merged.undo")).rpartition("/")[2].partition(":")[0]
+
+
+async def lead(desk: Desk) -> str:
+    """Capture a lead that is followed up."""
+    return str((await desk.post(LEADS, LEAD)).at("lead.id"))
+
+
+async def paused(desk: Desk) -> str:
+    """Capture a lead whose follow-up rests."""
+    found = await lead(desk)
+    assert (await desk.post(f"{LEADS}/{found}/follow-up:pause")).status == 200
+    return found
+
+
+async def closed(desk: Desk) -> str:
+    """Close a period."""
+    assert (await desk.post("/api/v1/integrations/finance/periods/2026-01:close")).status == 200
+    return "2026-01"
+
+
+async def january(_: Desk) -> str:
+    """Name a period."""
+    return "2026-01"
+
+
+async def user(desk: Desk) -> str:
+    """Invite somebody."""
+    return str((await example(desk, "/api/v1/users")).at("id"))
+
+
+async def disabled_user(desk: Desk) -> str:
+    """Shut somebody out."""
+    found = await user(desk)
+    assert (await desk.post(f"/api/v1/users/{found}:disable")).status == 200
+    return found
+
+
+async def disabled_account(desk: Desk) -> str:
+    """Disable a service account."""
+    found = await first("/api/v1/service-accounts")(desk)
+    assert (await desk.post(f"/api/v1/service-accounts/{found}:disable")).status == 200
+    return found
+
+
+MAKING: Mapping[str, Made] = {
+    "POST /api/v1/integrations/finance/periods/{period}:close": january,
+    "POST /api/v1/integrations/finance/periods/{period}:reopen": closed,
+    "POST /api/v1/integrations/sales/leads/{lead_id}/follow-up:pause": lead,
+    "POST /api/v1/integrations/sales/leads/{lead_id}/follow-up:resume": paused,
+    "POST /api/v1/merges/{merge_id}:undo": merge,
+    "PATCH /api/v1/users/{user_id}": user,
+    "POST /api/v1/users/{user_id}:disable": user,
+    "POST /api/v1/users/{user_id}:enable": disabled_user,
+    "POST /api/v1/users/{user_id}:link": user,
+    "POST /api/v1/users/{user_id}:reset": user,
+    "POST /api/v1/sessions/{session_id}:end": session,
+    "POST /api/v1/keys/{key_id}:revoke": first("/api/v1/keys"),
+    "POST /api/v1/keys/{key_id}:rotate": first("/api/v1/keys"),
+    "POST /api/v1/clients/{client_id}:rotate": first("/api/v1/clients", "client_id"),
+    "POST /api/v1/clients/{client_id}:remove": first("/api/v1/clients", "client_id"),
+    "POST /api/v1/alerts/{alert_id}:acknowledge": alert,
+    "POST /api/v1/alerts/{alert_id}:silence": alert,
+    "DELETE /api/v1/alert-channels/{channel_id}": first("/api/v1/alert-channels"),
+    "DELETE /api/v1/policies/{name}": first("/api/v1/policies", "name"),
+    "DELETE /api/v1/roles/{name}": first("/api/v1/roles", "name"),
+    "POST /api/v1/service-accounts/{account_id}:disable": first("/api/v1/service-accounts"),
+    "POST /api/v1/service-accounts/{account_id}:enable": disabled_account,
+}
+
+
+def is_edit(route: Route) -> bool:
+    """Tell whether it is the one handler that edits records of every type."""
+    return route.method == "PATCH" and getattr(route.handler, "__name__", "") == "edit_one"
+
+
+CHANGING = [
+    route
+    for route in all_routes(schema())
+    if route.method in UNSAFE and "/api/v1/" in route.path and name_of(route) not in ASKING and not is_edit(route)
+]
+
+
+@pytest.fixture
+def desk(store: Store, scope: Scope) -> Desk:
+    """Somebody who calls."""
+    return Desk.of(store, scope)
+
+
+async def traced(desk: Desk, method: str, path: str, body: Json = None, **headers: str) -> list[Entry]:
+    """Call a route, see that it succeeds, and return the entries of that call."""
+    given = {"x-request-id": "the-call", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    answer = await desk.call(method, path, body, headers=given)
+    assert 200 <= answer.status < 300, (method, path, answer.status, answer.body)
+    async with desk.store.database.transaction(desk.now) as tx:
+        return list(await search(tx, parse("request:the-call", now=desk.clock.now()), before=None, limit=50))
+
+
+@pytest.mark.parametrize("route", CHANGING, ids=name_of)
+async def test_a_change_is_traced(desk: Desk, route: Route) -> None:
+    path = route.path
+    if "{" in path:
+        assert name_of(route) in MAKING, "say in MAKING how to make what the path names"
+        before, _, rest = path.partition("{")
+        path = before + await MAKING[name_of(route)](desk) + rest.partition("}")[2]
+    example_body = route.request_example
+    if isinstance(example_body, dict) and "account_id" in example_body:
+        account = (await desk.put(said("sales.account", "a1", name="Engines")))[0]
+        example_body = {**example_body, "account_id": account}
+    found = await traced(desk, route.method, path, example_body, isthmus_purpose="tidying up")
+    assert found
+    assert {each.network for each in found} == {"127.0.0.0/24"}
+    assert {each.purpose for each in found} == {"tidying up"}
+    assert all(each.actor.startswith("key:") for each in found)
+    assert all(each.decision is not None and each.decision["permission"] == route.permission for each in found)
+
+
+async def test_an_edit_of_a_record_is_traced(desk: Desk) -> None:
+    edits = [route for route in all_routes(schema()) if is_edit(route)]
+    assert len(edits) == len({each.name for each in schema()})
+    made = await desk.post(LEADS, LEAD)
+    lead_id, version = made.at("lead.id"), made.at("lead.version")
+    found = await traced(desk, "PATCH", f"/api/v1/leads/{lead_id}", {"company": "Other"}, if_match=f'"{version}"')
+    assert {(each.action, each.resource) for each in found} == {("change", "sales.lead")}
+
+
+async def test_a_search_by_time_and_by_what_decided_finds_the_change(desk: Desk) -> None:
+    await traced(desk, "POST", "/api/v1/integrations/finance/periods/2026-01:close")
+    later = replace(desk.now, now=desk.now.now + timedelta(days=8))
+    async with desk.store.database.transaction(later) as tx:
+        assert await search(tx, parse("action:period.* since:7d", now=later.now), before=None, limit=5) == []
+        found = await search(tx, parse('"2026-01" decision:allowed', now=later.now), before=None, limit=5)
+    assert [each.action for each in found] == ["period.closed"]
