@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 from playwright.sync_api import CDPSession, Page, expect
@@ -12,6 +13,18 @@ from tests.rooms.console.conftest import Window
 from tests.rooms.console.stage import Site
 
 PASSWORD = "seven unrelated grey lamps"
+
+
+AGAIN = """async () => {
+  const csrf = document.querySelector("[data-csrf]").dataset.csrf;
+  const headers = { "content-type": "application/json", "x-csrf-token": csrf };
+  const send = (path, body) => fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  const asked = await (await send("/step-up/passkey/options", {})).json();
+  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(JSON.parse(asked.options));
+  const shown = await navigator.credentials.get({ publicKey });
+  const credential = JSON.stringify(shown.toJSON());
+  return (await send("/step-up/passkey", { token: asked.token, credential })).status;
+}"""
 
 
 @dataclass
@@ -145,3 +158,50 @@ def test_a_passkey_is_made_and_signs_in(site: Site, ada: Person, device: CDPSess
     page.get_by_role("button", name="Use a passkey").click()
     expect(page).to_have_url(f"{home(site)}/me")
     expect(page.get_by_text("used just now")).to_be_visible()
+
+
+def test_a_passkey_shown_once_opens_nothing_a_second_time(site: Site, ada: Person, device: CDPSession) -> None:
+    del device
+    page = ada.page
+    page.get_by_role("button", name="Add a passkey").click()
+    expect(page.get_by_role("button", name="Remove Passkey")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    with page.expect_request("**/sign-in/passkey") as shown:
+        page.get_by_role("button", name="Use a passkey").click()
+    expect(page).to_have_url(f"{home(site)}/")
+    sent = cast("dict[str, str]", shown.value.post_data_json)
+    assert "credential" in sent
+    sign_in_again = f"{home(site)}/sign-in/passkey"
+    assert page.request.post(sign_in_again, data=sent).status == 401
+    other = page.request.post(f"{sign_in_again}/options", data={}).json()
+    assert page.request.post(sign_in_again, data={**sent, "token": other["token"]}).status == 401
+
+
+def test_the_passkey_of_somebody_else_does_not_prove_oneself_and_a_removed_one_nobody(
+    site: Site, ada: Person, device: CDPSession
+) -> None:
+    del device
+    page = ada.page
+    page.get_by_role("button", name="Add a passkey").click()
+    expect(page.get_by_role("button", name="Remove Passkey")).to_be_visible()
+    context = page.context
+    mine = context.cookies()
+    context.clear_cookies()
+    eve = page
+    eve.goto(site.link(ada.workspace).replace("127.0.0.1", "localhost"))
+    eve.get_by_role("button", name="Sign in").click()
+    eve.goto(f"{home(site)}/me")
+    eve.get_by_label("Name").fill("Eve")
+    eve.get_by_label("E-mail address").fill(f"eve.{secrets.token_hex(4)}@example.com")
+    eve.get_by_label("Password").fill(PASSWORD)
+    eve.get_by_role("button", name="Set up").click()
+    answer = eve.evaluate(AGAIN)
+    assert answer == 401
+    context.clear_cookies()
+    context.add_cookies([{"name": each["name"], "value": each["value"], "url": home(site)} for each in mine])  # pyright: ignore[reportTypedDictNotRequiredAccess] - what was read has both.
+    page.goto(f"{home(site)}/me")
+    page.get_by_role("button", name="Remove Passkey").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.locator("#passkey-said")).to_contain_text("does not sign you in")

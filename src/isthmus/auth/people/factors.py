@@ -8,7 +8,7 @@ from isthmus.auth.people.links import set_password
 from isthmus.auth.people.logins import Login, find_login, open_for, seal_for
 from isthmus.auth.people.passwords import ALONE_CHARACTERS_MIN, check_password, context_of, long_enough_alone
 from isthmus.auth.people.recovery import forget_codes, new_codes
-from isthmus.auth.people.sign_in import CODE, PASSWORD, People
+from isthmus.auth.people.sign_in import CODE, PASSWORD, People, note_refused
 from isthmus.auth.people.totp import new_secret, step_of
 from isthmus.auth.people.visitor import Visitor
 from isthmus.auth.sessions import NewSession, end_sessions, renew_session
@@ -44,6 +44,7 @@ async def change_password(
     if who.has_password:
         verdict = await people.passwords.verify(row[0] if row else None, before, workspace=scope.workspace)
         if not verdict.right:
+            await note_refused(people, visitor, workspace=scope.workspace, login=login, method="pwd")
             raise SignInRefused(
                 "The present password is wrong.", fix="Check it, or ask for a link that sets a new one."
             )

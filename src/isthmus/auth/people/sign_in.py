@@ -172,10 +172,15 @@ async def enter(tx: Transaction, visitor: Visitor, login: UUID, methods: frozens
 
 async def refuse(people: People, visitor: Visitor, *, workspace: int, login: UUID | None, method: str) -> NoReturn:
     """Write the failed try down and raise SignInRefused."""
+    await note_refused(people, visitor, workspace=workspace, login=login, method=method)
+    raise refusal()
+
+
+async def note_refused(people: People, visitor: Visitor, *, workspace: int, login: UUID | None, method: str) -> None:
+    """Write a failed try down, in a transaction of its own, so that it stays whatever else is undone."""
     async with people.database.transaction(visitor.scope(workspace)) as tx:
         details = {"method": method, "network": network_of(visitor.address)}
         await trace(tx, action="sign-in.refused", resource="user", record_id=login, details=details)
-    raise refusal()
 
 
 def refusal() -> SignInRefused:

@@ -9,6 +9,7 @@ from isthmus.auth.people.errors import PeopleOnly, SignInBusy, SignInPaused, Sig
 from isthmus.auth.people.logins import find_login
 from isthmus.auth.people.passkeys import ask_passkey, sign_in_passkey
 from isthmus.auth.people.sign_in import People, step_up
+from isthmus.auth.upstream.issuers import shown_issuers
 from isthmus.console.pages import page
 from isthmus.console.visiting import place_of, visitor_of
 from isthmus.gateway import ANY_CALLER, HTML, Call, Response, Route
@@ -121,7 +122,9 @@ async def _page(call: Call, next_page: str, refused: IsthmusError | None = None)
         async with call.services.database.transaction(call.scope) as tx:
             who = await find_login(tx, call.services.vault, own.user)
     told = f"{refused.detail} {refused.fix}" if refused else ""
-    values = {"who": who, "next": own_page(next_page), "refusal": told}
+    issuers = await shown_issuers(call.services.database)
+    values: dict[str, object] = {"who": who, "next": own_page(next_page), "refusal": told, "issuers": issuers}
+    values["methods"] = own.methods
     return page(call, "step_up.html", values, status=refused.status if refused else 200)
 
 
