@@ -95,7 +95,7 @@ def without_filters(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if mutated != text and not text.lstrip().lower().startswith(("insert", "merge")):
             changed.append(text)
             query = mutated
-        return await sent(cast("AsyncConnection[tuple[object, ...]]", self), cast("str", query), *more, **named)  # type: ignore[arg-type, misc]  # it takes what the driver takes.
+        return await sent(cast("AsyncConnection[tuple[object, ...]]", self), cast("str", query), *more, **named)  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownVariableType]  # it takes what the driver takes.
 
     monkeypatch.setattr(AsyncConnection, "execute", execute)
     return changed

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from isthmus.gateway.policy.evaluate import Compiled, Facts, Outcome, Thing, compile_term, outcome
@@ -10,7 +11,7 @@ from isthmus.gateway.policy.filters import seen
 from isthmus.gateway.policy.language import Policy
 from isthmus.gateway.policy.partial import reduced
 from isthmus.gateway.policy.terms import FALSE, Entity, Term
-from isthmus.gateway.policy.vocabulary import Vocabulary, action_of, entity_type
+from isthmus.gateway.policy.vocabulary import Vocabulary, entity_type
 from isthmus.gateway.routes import Route
 from isthmus.kernel.errors import Denied
 from isthmus.kernel.marks import RecordType
@@ -63,7 +64,7 @@ class OnRoute:
     lists: tuple[tuple[RecordType, tuple[Ready, ...]], ...]
     wanted: Wanted
 
-    @property
+    @cached_property
     def silent(self) -> bool:
         """Tell whether no policy narrows the route."""
         return not (self.gate or self.weighed or self.lists)
@@ -75,7 +76,7 @@ class Book:
 
     ready: tuple[Ready, ...]
     vocabulary: Vocabulary
-    _routes: dict[str, OnRoute] = field(default_factory=dict[str, OnRoute])
+    _routes: dict[int, tuple[Route, OnRoute]] = field(default_factory=dict[int, tuple[Route, OnRoute]])
 
     @classmethod
     def of(cls, policies: Iterable[Policy], vocabulary: Vocabulary) -> "Book":
@@ -84,11 +85,10 @@ class Book:
 
     def on(self, route: Route) -> OnRoute:
         """Return the policies that can have a say on a route."""
-        name = action_of(route).id
-        found = self._routes.get(name)
+        found = self._routes.get(id(route))
         if found is None:
-            found = self._routes[name] = self._find(route)
-        return found
+            found = self._routes[id(route)] = (route, self._find(route))  # Held, so that its id stays its own.
+        return found[1]
 
     def _find(self, route: Route) -> OnRoute:
         at_gate = [each for each in self.ready if self.vocabulary.applies(each.policy, route, record=None)]

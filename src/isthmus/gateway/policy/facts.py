@@ -6,19 +6,19 @@ from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import TypeAlias
+from uuid import UUID
 
 from isthmus.auth.principal import Principal
 from isthmus.gateway.policy.evaluate import Facts, Thing
 from isthmus.gateway.policy.terms import Entity, Get, Has, Term, Value, parts
 from isthmus.gateway.policy.vocabulary import (
+    ACTION,
     CALLER,
-    CALLER_ATTRIBUTES,
     CONTEXT,
     NEVER_S,
     ROLE,
     ROUTE,
-    action_of,
-    groups_of,
+    groups_of_permission,
 )
 from isthmus.gateway.routes import Route
 from isthmus.kernel.ids import text_of
@@ -26,6 +26,8 @@ from isthmus.kernel.money import Money
 
 _PREFIXES = {"key": "key", "session": "sess", "token": "token"}
 _UNKNOWN = ip_interface("::")
+CALLERS_MAX = 10_000
+_callers: dict[UUID, tuple[Principal, Thing]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,8 @@ class Situation:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The names of attributes that some policies look at."""
+    """The names of circumstances that some policies look at."""
 
-    caller: frozenset[str]
     context: frozenset[str]
 
     @classmethod
@@ -53,42 +54,50 @@ class Wanted:
         """Return what these terms look at."""
         looked = [each for term in terms for each in parts(term) if isinstance(each, Get | Has)]
         return cls(
-            frozenset(each.name for each in looked if each.of == "principal") & CALLER_ATTRIBUTES.keys(),
             frozenset(each.name for each in looked if each.of == "context") & CONTEXT.keys(),
         )
 
 
-EVERYTHING = Wanted(frozenset(CALLER_ATTRIBUTES), frozenset(CONTEXT))
+EVERYTHING = Wanted(frozenset(CONTEXT))
 
 
 def facts_of(situation: Situation, wanted: Wanted = EVERYTHING) -> Facts:
     """Return the facts of a call, about its route."""
-    route, principal = situation.route, situation.principal
+    route = situation.route
     context: dict[str, Value] = {}
     for name in wanted.context:
         value = _CONTEXT[name](situation)
         if value is not None:
             context[name] = value
-    return Facts(
-        principal=Thing(
-            Entity(CALLER, caller_id(principal)),
-            {name: _CALLER[name](principal) for name in wanted.caller},
-            frozenset(Entity(ROLE, each) for each in principal.roles),
-        ),
-        action=Thing(action_of(route), {}, groups_of(route)),
-        resource=route_thing(route),
-        context=context,
+    permission = route.permission or ""
+    action, resource = _action_of(route.method, route.path, permission), _thing_of(route.path, permission)
+    return Facts(caller_thing(situation.principal), action, resource, context)
+
+
+def caller_thing(principal: Principal) -> Thing:
+    """Return a caller with all its attributes, made once for as long as it is remembered as the same."""
+    found = _callers.get(principal.id)
+    if found is not None and found[0] is principal:
+        return found[1]
+    if len(_callers) >= CALLERS_MAX:
+        _callers.clear()
+    thing = Thing(
+        Entity(CALLER, caller_id(principal)),
+        {name: read(principal) for name, read in _CALLER.items()},
+        frozenset(Entity(ROLE, each) for each in principal.roles),
     )
+    _callers[principal.id] = (principal, thing)
+    return thing
+
+
+@lru_cache(maxsize=4096)
+def _action_of(method: str, path: str, permission: str) -> Thing:
+    return Thing(Entity(ACTION, f"{method} {path}"), {}, groups_of_permission(permission))
 
 
 @lru_cache(maxsize=4096)
 def _thing_of(path: str, permission: str) -> Thing:
     return Thing(Entity(ROUTE, path), {"path": path, "area": permission.partition(":")[0]})
-
-
-def route_thing(route: Route) -> Thing:
-    """Return a route as what is asked for."""
-    return _thing_of(route.path, route.permission or "")
 
 
 def caller_id(principal: Principal) -> str:

@@ -30,7 +30,7 @@ PACE_S = 1.0
 CLASSES_MAX = 4_000
 ROWS_MAX = 50_000
 KEPT = timedelta(days=8)
-_FIRST_ERROR = 400
+_REFUSED = frozenset({401, 403, 429})
 _AGES_S = (60, 300, 900, 1800, 3600, 14_400, 86_400)
 _WRITE: LiteralString = """
 insert into decision_sample (workspace, digest, hour, facts, allowed, refused_by, shadowed_by, seen)
@@ -111,14 +111,25 @@ class Decided:
     hour: datetime
 
 
+@dataclass(slots=True)
+class _Count:
+    """Alike decisions since the last write. It holds the caller, so that its identity stays its own till then."""
+
+    principal: Principal
+    kept: Kept
+    refused: bool
+    reasons: tuple[str, ...]
+    amount: Money | None
+    seen: int = 1
+
+
 class Sample:
     """Gathers decisions in memory and writes them once a second. One for each worker."""
 
     def __init__(self, database: Database) -> None:
         """Nothing runs until there is something to write."""
         self._database = database
-        self._counts: dict[tuple[object, ...], int] = {}
-        self._facts: dict[tuple[object, ...], tuple[int, Kept, bool, tuple[str, ...]]] = {}
+        self._counts: dict[tuple[object, ...], _Count] = {}
         self._writer: asyncio.Task[None] | None = None
         self._cleared: dict[int, int] = {}
         self.dropped = 0
@@ -128,21 +139,18 @@ class Sample:
         principal = asked.principal
         if principal is None:
             return
-        own = tuple(each for each in asked.reasons if each.startswith(("policy:", "shadow:")))
-        refused = status in {401, 403, 429}
-        now = asked.now
-        key = (
-            *(principal.workspace, principal.kind, principal.id, principal.roles, id(asked.route)),
-            *(now.toordinal(), now.hour, _network(asked.client), asked.local, asked.purpose),
-            *(_age(principal.mfa_at, now), _age(principal.proven_at, now), asked.amount, refused, own),
-        )
-        if key in self._counts:
-            self._counts[key] += 1
+        reasons = tuple(asked.reasons) if asked.reasons else ()
+        refused, now = status in _REFUSED, asked.now
+        key = (id(principal), id(asked.route), now.hour, asked.client, asked.purpose, asked.local, refused, reasons)
+        found = self._counts.get(key)
+        if found is not None and found.amount == asked.amount:
+            found.seen += 1
         elif len(self._counts) >= CLASSES_MAX:
             self.dropped += 1
         else:
-            self._counts[key] = 1
-            self._facts[key] = (principal.workspace, _kept(asked, principal), refused, own)
+            if found is not None:
+                key = (*key, asked.amount, now)
+            self._counts[key] = _Count(principal, _kept(asked, principal), refused, reasons, asked.amount)
             if self._writer is None or self._writer.done():
                 self._writer = asyncio.create_task(self._write_soon())
 
@@ -156,18 +164,21 @@ class Sample:
 
     async def write(self) -> None:
         """Write what was gathered; what cannot be written is counted as dropped."""
-        counts, facts, self._counts, self._facts = self._counts, self._facts, {}, {}
-        groups: dict[int, list[dict[str, object]]] = {}
+        counts, self._counts = self._counts, {}
+        groups: dict[int, dict[str, dict[str, object]]] = {}
         latest: dict[int, datetime] = {}
-        for key, seen in counts.items():
-            workspace, kept, refused, reasons = facts[key]
-            groups.setdefault(workspace, []).append(_row(kept, refused=refused, reasons=reasons, seen=seen))
-            latest[workspace] = max(kept.hour, latest.get(workspace, kept.hour))
+        for each in counts.values():
+            workspace, row = each.principal.workspace, _row(each)
+            rows = groups.setdefault(workspace, {})
+            alike = rows.setdefault(str(row["digest"]), row)
+            if alike is not row:
+                alike["seen"] = int(str(alike["seen"])) + each.seen
+            latest[workspace] = max(each.kept.hour, latest.get(workspace, each.kept.hour))
         for workspace, rows in groups.items():
             scope = Scope(workspace=workspace, actor="gate", cause="sample", now=latest[workspace])
             try:
                 async with self._database.transaction(scope) as tx:
-                    await tx.connection.execute(_WRITE, (Jsonb(rows), ROWS_MAX))
+                    await tx.connection.execute(_WRITE, (Jsonb(list(rows.values())), ROWS_MAX))
                     if self._cleared.get(workspace) != scope.now.toordinal():
                         await tx.connection.execute(_FORGET, (scope.now - KEPT,))
                         self._cleared[workspace] = scope.now.toordinal()
@@ -212,7 +223,8 @@ def _kept(asked: Asked, principal: Principal) -> Kept:
     )
 
 
-def _row(kept: Kept, *, refused: bool, reasons: tuple[str, ...], seen: int) -> dict[str, object]:
+def _row(count: _Count) -> dict[str, object]:
+    kept, refused, reasons = count.kept, count.refused, count.reasons
     facts: object = msgspec.to_builtins(kept)
     by = [each.removeprefix("policy:") for each in reasons if each.startswith("policy:")] if refused else []
     shadows = [each.removeprefix("shadow:") for each in reasons if each.startswith("shadow:")]
@@ -224,7 +236,7 @@ def _row(kept: Kept, *, refused: bool, reasons: tuple[str, ...], seen: int) -> d
         "allowed": not refused,
         "refused_by": by,
         "shadowed_by": shadows,
-        "seen": seen,
+        "seen": count.seen,
     }
 
 

@@ -80,9 +80,14 @@ def action_of(route: Route) -> Entity:
 
 def groups_of(route: Route) -> frozenset[Entity]:
     """Return what a route is below: its permission, everything of its area, and its verb in every area."""
-    if route.permission in {None, ANY_CALLER}:
+    return groups_of_permission(route.permission or "")
+
+
+def groups_of_permission(permission: str) -> frozenset[Entity]:
+    """Return what the routes of a permission are below."""
+    if permission in {"", ANY_CALLER}:
         return frozenset()
-    area, _, verb = (route.permission or "").partition(":")
+    area, _, verb = permission.partition(":")
     return frozenset(Entity(ACTION, each) for each in (f"{area}:{verb}", f"{area}:*", f"*:{verb}"))
 
 
