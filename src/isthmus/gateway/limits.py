@@ -49,6 +49,7 @@ class _Plan:
     quotas: tuple[tuple[LimitRule, str], ...]
     caps: tuple[tuple[LimitRule, int], ...]
     policy: str
+    policy_header: tuple[str, str] = ("ratelimit-policy", "")
     day: int = 0
     place: int = 0
 
@@ -72,6 +73,7 @@ class Limits:
         """`ticks` are seconds that never go back."""
         self._database, self._leases, self._ledger = database, leases, ledger
         self._clock, self._ticks = clock, ticks
+        self._words, self._counts = ledger.tally.words, ledger.tally.counts
         self._books: dict[int, _Book] = {}
         self._flying: dict[int, list[int]] = {}
         self._met_away: set[int] = set()
@@ -101,8 +103,9 @@ class Limits:
     def ended(self, asked: Asked, *, status: int, micros: int) -> None:
         """Count the call as no longer in flight."""
         del status, micros
-        for place in self._flying.pop(id(asked), ()):
-            self.tally.land(place)
+        if self._flying:
+            for place in self._flying.pop(id(asked), ()):
+                self.tally.land(place)
 
     async def run(self) -> None:
         """Keep everything going until cancelled."""
@@ -153,17 +156,16 @@ class Limits:
         self._admitted(asked, principal, plan)
 
     def _admitted(self, asked: Asked, principal: Principal, plan: _Plan) -> None:
-        tally, day = self.tally, asked.now.toordinal()
+        day = asked.now.toordinal()
         if plan.day != day:
-            plan.place, plan.day = tally.place(principal.workspace, plan.subject, day_of(asked.now)), day
-        tally.words[plan.place] += plan.cost
-        tally.counts[_ADMITTED] += 1
+            plan.place, plan.day = self.tally.place(principal.workspace, plan.subject, day_of(asked.now)), day
+        self._words[plan.place] += plan.cost
+        self._counts[_ADMITTED] += 1
         if self._leases.away_since is not None:
-            tally.counts[_ALONE] += 1
+            self._counts[_ALONE] += 1
             self._met_away.add(principal.workspace)
         if plan.leases:
-            asked.headers.append(("ratelimit-policy", plan.policy))
-            asked.headers.append(("ratelimit", _remaining(plan.leases)))
+            asked.headers += (plan.policy_header, ("ratelimit", _remaining(plan.leases)))
 
     def _refused(self, asked: Asked, plan: _Plan, refusal: Refusal) -> LimitReached:
         lease, wait_s = refusal.lease, max(1, math.ceil(refusal.wait_s))
@@ -269,11 +271,13 @@ class Limits:
             await waiting
 
     async def _refresh(self, workspace: int) -> None:
-        with suppress(Unavailable):
-            await self._read(workspace)
-        if (book := self._books.get(workspace)) is not None:
-            book.reading = None
-            book.read_at = self._ticks()
+        try:
+            with suppress(Unavailable):
+                await self._read(workspace)
+        finally:
+            if (book := self._books.get(workspace)) is not None:
+                book.reading = None
+                book.read_at = self._ticks()
 
     async def _read(self, workspace: int) -> None:
         """Read the limits of a workspace; plans are kept while they stay the same. Raises DatabaseAway."""
@@ -305,6 +309,7 @@ class Limits:
             ),
             policy=_policy(counted),
         )
+        plan.policy_header = ("ratelimit-policy", plan.policy)
         if len(book.plans) >= PLANS_MAX:
             book.plans.clear()
         book.plans[principal.id, id(route)] = plan
@@ -377,15 +382,12 @@ def _policy(leases: tuple[Lease, ...]) -> str:
 
 def _remaining(leases: tuple[Lease, ...]) -> str:
     """Return RateLimit of the limit that is nearest to its end; `t` is when it is whole again."""
-    nearest = leases[0]
-    if len(leases) > 1:
-        nearest = min(leases, key=_share)
-    rate, left = nearest.rate, nearest.remaining
-    return f'"{nearest.name}";r={left};t={math.ceil(max(0, rate.room - left) / rate.per_second)}'
-
-
-def _share(lease: Lease) -> float:
-    return lease.remaining / lease.rate.room
+    nearest, left, least = leases[0], 0, 2.0
+    for each in leases:
+        there = each.permits + each.free
+        if there < least * each.room:
+            nearest, left, least = each, int(there), there / each.room
+    return f'"{nearest.name}";r={left};t={int((nearest.room - left) * nearest.gain_s + 0.999)}'
 
 
 def _left(now: datetime, period: str) -> int:

@@ -66,6 +66,7 @@ class Lease:
         "epoch",
         "free",
         "full_us",
+        "gain_s",
         "generation",
         "horizon_s",
         "key",
@@ -79,6 +80,7 @@ class Lease:
         "rate",
         "refused_cost",
         "refused_until",
+        "room",
         "speed",
         "until",
         "waiting",
@@ -103,6 +105,8 @@ class Lease:
         self.asking: asyncio.Task[None] | None = None
         self.full_us = 0.0
         self.free = float(rate.room)
+        self.room = rate.room
+        self.gain_s = 1 / rate.per_second
         self.epoch = 0
         self.owed: dict[int, int] = {}
         self.generation = -1
@@ -150,14 +154,16 @@ class Leases:
         Raises LimitsAway where the store is away and a limit says `fail_closed`.
         """
         now = self._ticks()
+        short = False
         for lease in leases:
             lease.demand += cost
-        for lease in leases:
             if lease.permits < cost or now >= lease.until:
-                return self._slow(leases, cost, now)
+                short = True
+        if short:
+            return self._slow(leases, cost, now)
         for lease in leases:
-            lease.permits -= cost
-            if lease.permits <= lease.low and lease.asking is None and not lease.lots and now >= lease.refused_until:
+            left = lease.permits = lease.permits - cost
+            if left <= lease.low and lease.asking is None and not lease.lots and now >= lease.refused_until:
                 self._ask(lease)
         return None
 

@@ -6,11 +6,12 @@ total written twice stays the same. Of a quota a worker takes some in advance, s
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
+import psycopg
+import structlog
 from msgspec import Struct
 
 from isthmus.kernel.clock import Clock
@@ -19,6 +20,7 @@ from isthmus.store.database import Database, Scope
 from isthmus.stream.limits.tally import Row, Tally
 
 FLUSH_S = 1.0
+_log = structlog.get_logger("isthmus.stream.limits")
 _LEASE_SHARE = 50
 _LEASE_MAX = 10_000
 _IDLE_FLUSHES = 5
@@ -121,8 +123,11 @@ class Ledger:
         """Write down until cancelled, what killed workers left behind too."""
         while True:
             await asyncio.sleep(FLUSH_S)
-            with suppress(Unavailable):
+            try:
                 await self.flush()
+            except (Unavailable, psycopg.Error) as error:
+                # Nothing is lost: totals are written whole the next time.
+                _log.warning("use not written down", error=type(error).__name__)
 
     async def flush(self, *, last: bool = False) -> None:
         """Write down what changed, and what killed workers counted; raises DatabaseAway."""

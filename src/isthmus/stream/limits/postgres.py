@@ -17,6 +17,8 @@ select given, given_ahead, wait_us, full_us, epoch, free from draw_limits(
     %s::bigint[], %s::float8[], %s::bool[],
     %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) order by place
 """
+_SWEEP: LiteralString = "select sweep_limits()"
+_SWEEP_BEATS = 60
 _NODES: LiteralString = "select count_limit_nodes(%s, %s)"
 
 
@@ -36,6 +38,7 @@ class PostgresAuthority:
         self._asking: asyncio.Task[None] | None = None
         self.statements = 0
         self.generation = 0
+        self._beats = 0
 
     async def draw(self, ask: Ask) -> Grant:
         """Take from a bucket; raises LimitsAway."""
@@ -47,10 +50,13 @@ class PostgresAuthority:
 
     async def nodes(self, node: str) -> int:
         """Say that a node lives, and return how many do; raises LimitsAway."""
+        self._beats += 1
         try:
             async with self._database.plain() as connection:
                 row = await (await connection.execute(_NODES, (node, NODE_LIVES_S))).fetchone()
-        except Unavailable as error:
+                if self._beats % _SWEEP_BEATS == 0:
+                    await connection.execute(_SWEEP)
+        except (Unavailable, psycopg.Error) as error:
             raise _away() from error
         return int(row[0]) if row else 1
 
