@@ -13,7 +13,7 @@ from uuid import UUID
 from isthmus.auth.oauth.errors import InvalidProof, InvalidToken, ProofRefused
 from isthmus.auth.oauth.inspecting import own_token
 from isthmus.auth.oauth.jose import NotSigned, Signed
-from isthmus.auth.oauth.provider import Proof, Provider, read_proof, spend_proof
+from isthmus.auth.oauth.provider import Proof, Provider, read_proof, use_up_proof
 from isthmus.auth.oauth.scopes import read_scopes
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope
@@ -81,7 +81,7 @@ class Tokens:
             return
         scope = Scope(workspace=workspace, actor=f"token:{access.grant}", cause=cause, now=now)
         try:
-            await spend_proof(self._provider, self._proof(access, shown, now=now), scope)
+            await use_up_proof(self._provider, self._proof(access, shown, now=now), scope)
         except InvalidProof as fault:
             raise ProofRefused(fault.detail, fix=fault.fix) from fault
 

@@ -20,7 +20,7 @@ ASSERTION_LIFE = timedelta(minutes=10)
 PROOF_AGE = timedelta(seconds=60)
 SKEW = timedelta(seconds=10)
 _TEXT_MAX = 200
-_SPEND: LiteralString = """
+_USE_UP: LiteralString = """
 insert into oauth_seen (workspace, kind, owner, digest, expires_at) values (current_workspace(), %s, %s, %s, %s)
 on conflict do nothing returning 1
 """
@@ -136,11 +136,11 @@ def read_proof(text: str, *, method: str, url: str, now: datetime, token: str | 
     return Proof(thumbprint=thumbprint, digest=digest(f"proof {thumbprint}", jti), expires_at=issued + PROOF_AGE + SKEW)
 
 
-async def spend_proof(provider: Provider, proof: Proof, scope: Scope) -> None:
+async def use_up_proof(provider: Provider, proof: Proof, scope: Scope) -> None:
     """Use a proof up, once on all servers; raises InvalidProof for one that was shown before."""
     async with provider.database.transaction(scope) as tx:
         values = ("dpop", proof.thumbprint, proof.digest, proof.expires_at)
-        if await (await tx.connection.execute(_SPEND, values)).fetchone() is None:
+        if await (await tx.connection.execute(_USE_UP, values)).fetchone() is None:
             raise InvalidProof("The DPoP proof was shown before.", fix="Make one for each request.")
 
 
@@ -165,7 +165,7 @@ async def _check_assertion(provider: Provider, client: Client, text: str, scope:
         raise _unproven()
     async with provider.database.transaction(scope) as tx:
         values = ("assertion", str(client.id), digest("assertion", jti), expires)
-        if await (await tx.connection.execute(_SPEND, values)).fetchone() is None:
+        if await (await tx.connection.execute(_USE_UP, values)).fetchone() is None:
             raise InvalidClient("The assertion was shown before.", fix="Sign one for each request.")
 
 

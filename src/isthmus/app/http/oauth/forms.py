@@ -10,7 +10,7 @@ import msgspec
 
 from isthmus.auth.oauth.clients import Client
 from isthmus.auth.oauth.errors import InvalidProof, InvalidRequest, OAuthFault
-from isthmus.auth.oauth.provider import Provider, Shown, prove_client, read_proof, spend_proof
+from isthmus.auth.oauth.provider import Provider, Shown, prove_client, read_proof, use_up_proof
 from isthmus.gateway import Call, Response
 from isthmus.kernel.errors import IsthmusError, Limited, Malformed, TooLarge, Unauthenticated, Unavailable
 from isthmus.kernel.marks import Json
@@ -95,7 +95,7 @@ async def bound_to(call: Call, client: Client) -> str | None:
         raise InvalidProof("The header DPoP is repeated.", fix="Send one proof.")
     provider, now = call.services.of(Provider), call.scope.now
     proof = read_proof(text, method=call.route.method, url=provider.url(call.route.path), now=now)
-    await spend_proof(provider, proof, provider.scope(client, cause=call.request_id, now=now))
+    await use_up_proof(provider, proof, provider.scope(client, cause=call.request_id, now=now))
     return proof.thumbprint
 
 
