@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from isthmus.gateway.monitoring.histogram import LISTED, LISTED_MICROS, PLACES, place_of
+from isthmus.gateway.histogram import LISTED, LISTED_MICROS, PLACES, place_of
 
 CLASSES = 5
 KEYS = 32

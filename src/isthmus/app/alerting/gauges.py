@@ -1,12 +1,13 @@
 """The gauges that rules look at, for one workspace. Each reader says which gauges it read, and how they stand."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import LiteralString, TypeAlias
 
 from isthmus.app.alerting.rules import BUDGET, DISCREPANCY, ERRORS, LATE, LATENCY, LIMITS, THREAT, burn_gauge
 from isthmus.app.program import Program
-from isthmus.gateway.monitoring.histogram import quantile
+from isthmus.gateway.histogram import quantile
+from isthmus.gateway.limit_rules import read_limits
 from isthmus.gateway.monitoring.minutes import Sums, steps, sums
 from isthmus.gateway.monitoring.slo import LENGTHS, OBJECTIVES, Objective, burns
 from isthmus.gateway.tracing import NOBODY
@@ -25,6 +26,11 @@ _REFUSALS: LiteralString = """
 select network, sum(coalesce((details->>'count')::bigint, 1)) from audit
 where workspace = current_workspace() and action = 'call.denied' and at >= %s and network is not null
 group by 1 order by 2 desc limit 20
+"""
+_QUOTAS: LiteralString = """
+select subject, period, sum(used)::bigint from limit_ledger
+where workspace = current_workspace() and subject like 'quota:%%' and period in (%s, %s)
+group by 1, 2 order by 1, 2
 """
 Reader: TypeAlias = Callable[[Program, Transaction], Awaitable[Reading]]
 
@@ -90,19 +96,18 @@ async def streams(program: Program, tx: Transaction) -> Reading:
 
 async def quotas(program: Program, tx: Transaction) -> Reading:
     """Read how much of each quota of the day and the month is used."""
-    from isthmus.app.http.limits import read_quotas
-
     del program
-    gauges = [
-        Gauge(
-            name=LIMITS,
-            about=f"{each.limit} {each.subject} {each.period}".replace("  ", " "),
-            value=each.used / each.cap,
-            reason=f"{each.used} of {each.cap} calls are used",
-        )
-        for each in await read_quotas(tx, now=tx.scope.now)
-        if each.cap
-    ]
+    now = tx.scope.now.astimezone(UTC)
+    rules = (await read_limits(tx)).by_name
+    gauges: list[Gauge] = []
+    for text, span, used in await (await tx.connection.execute(_QUOTAS, (f"{now:%Y%m%d}", f"{now:%Y%m}"))).fetchall():
+        _, name, subject = str(text).split(":", 2)
+        rule = rules.get(name)
+        cap = None if rule is None else rule.quota_day if len(span) == len("YYYYMMDD") else rule.quota_month
+        if cap is not None:
+            about = " ".join(each for each in (name, subject, span) if each)
+            reason = f"{used} of {cap} calls are used"
+            gauges.append(Gauge(name=LIMITS, about=about, value=used / cap, reason=reason))
     return Reading(gauges=gauges, names=frozenset({LIMITS}))
 
 

@@ -140,7 +140,7 @@ def show_objectives(terminal: Terminal) -> None:
             "objective": each.title,
             "target": f"{each.target:.2%}",
             "attained": "" if each.attained is None else f"{each.attained:.3%}",
-            "budget left": f"{each.budget_left:.0%}",
+            "budget left": f"{each.remaining:.0%}",
             "counted": each.counted,
         }
         for each in found.data

@@ -8,7 +8,7 @@ from isthmus.console.monitoring.drawing import columns, lines, round_top
 from isthmus.console.monitoring.views import AlertRow, Charts, Moment, Monitoring, SpanView, Sum
 from isthmus.console.status import Badge
 from isthmus.gateway import Services
-from isthmus.gateway.monitoring.histogram import quantile
+from isthmus.gateway.histogram import quantile
 from isthmus.gateway.monitoring.minutes import Cell, Step, steps
 from isthmus.gateway.monitoring.objectives import objectives
 from isthmus.kernel.ids import text_of

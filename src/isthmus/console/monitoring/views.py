@@ -108,7 +108,7 @@ class Monitoring:
     @property
     def headline(self) -> str:
         """How things are, in one sentence."""
-        spent = [each.title for each in self.objectives if each.budget_left < 0]
+        spent = [each.title for each in self.objectives if each.remaining < 0]
         if self.open:
             return f"{self.open} alert{'' if self.open == 1 else 's'} wait{'s' if self.open == 1 else ''} for somebody."
         if self.alerts:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
+from isthmus.gateway.histogram import MICRO, PER_OCTAVE, quantile
 from isthmus.gateway.metrics import Row, Snapshot
-from isthmus.gateway.monitoring.histogram import MICRO, PER_OCTAVE, quantile
 from isthmus.kernel.ids import text_of
 
 MEDIA = "text/plain; version=0.0.4; charset=utf-8"

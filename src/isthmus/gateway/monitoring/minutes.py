@@ -11,7 +11,7 @@ from typing import Literal, LiteralString, TypeAlias
 from uuid import UUID
 
 from isthmus.gateway.decide import Asked
-from isthmus.gateway.monitoring.histogram import merged, place_of
+from isthmus.gateway.histogram import merged, place_of
 from isthmus.gateway.routes import Route
 from isthmus.kernel.ids import text_of
 from isthmus.store.database import Database, Scope, Transaction

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from isthmus.gateway.monitoring.minutes import Sums, sums
-from isthmus.gateway.monitoring.slo import BUDGET, LENGTHS, OBJECTIVES, Objective, budget_left, burns
+from isthmus.gateway.monitoring.slo import LENGTHS, OBJECTIVES, PERIOD, Objective, burns, remaining
 from isthmus.store.database import Database, Scope
 
 INSTALLATION = 0
@@ -26,13 +26,13 @@ class BurnView(Struct, frozen=True, kw_only=True):
 
 
 class ObjectiveView(Struct, frozen=True, kw_only=True):
-    """An objective; `attained` is the share of good ones in 30 days, `budget_left` what is left of the error budget."""
+    """An objective; `attained` is the share of good ones in 30 days, `remaining` what is left of the error budget."""
 
     name: str
     title: str
     target: float
     attained: float | None
-    budget_left: float
+    remaining: float
     counted: int
     burns: list[BurnView]
 
@@ -61,15 +61,15 @@ async def objectives(database: Database, scope: Scope) -> ObjectiveViews:
 
 
 def _objective(objective: Objective, by_length: Mapping[timedelta, Sums]) -> ObjectiveView:
-    whole = by_length[BUDGET]
+    whole = by_length[PERIOD]
     counted = whole.calls if objective.judges == "failed" else whole.timed
-    left = budget_left(objective, whole)
+    left = remaining(objective, whole)
     return ObjectiveView(
         name=objective.name,
         title=objective.title,
         target=objective.target,
         attained=1 - (1 - left) * objective.allowed if counted else None,
-        budget_left=left,
+        remaining=left,
         counted=counted,
         burns=[
             BurnView(

@@ -6,8 +6,8 @@ Histograms go as they are: ours are exponential histograms of scale 5, in micros
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
+from isthmus.gateway.histogram import SCALE
 from isthmus.gateway.metrics import Row, Snapshot
-from isthmus.gateway.monitoring.histogram import SCALE
 from isthmus.gateway.monitoring.wire import double, fixed, message, number, packed, signed_fixed, text, zigzag
 from isthmus.kernel.ids import text_of
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from isthmus.gateway.monitoring.minutes import EVERYTHING, OBJECTIVE_MICROS, Kind, Sums
 
-BUDGET = timedelta(days=30)
+PERIOD = timedelta(days=30)
 BAD_MIN = 5
 """Fewer bad answers than this in the long window alarm nobody: one failure among ten calls at night is no outage."""
 Urgency: TypeAlias = Literal["page", "ticket"]
@@ -79,7 +79,7 @@ WINDOWS = (
     Window(name="steady", factor=6, long=timedelta(hours=6), short=timedelta(minutes=30), urgency="page"),
     Window(name="slow", factor=1, long=timedelta(days=3), short=timedelta(hours=6), urgency="ticket"),
 )
-LENGTHS = tuple(sorted({each.long for each in WINDOWS} | {each.short for each in WINDOWS} | {BUDGET}))
+LENGTHS = tuple(sorted({each.long for each in WINDOWS} | {each.short for each in WINDOWS} | {PERIOD}))
 """The stretches of time for which sums are needed."""
 
 
@@ -94,7 +94,7 @@ def burn_rate(objective: Objective, sums: Sums) -> float:
     return bad / every / objective.allowed if every else 0.0
 
 
-def budget_left(objective: Objective, sums: Sums) -> float:
+def remaining(objective: Objective, sums: Sums) -> float:
     """Return the share of the budget that is left, below 0 when it is overdrawn; `sums` are those of 30 days."""
     return 1 - burn_rate(objective, sums)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from isthmus.auth.principal import Principal
 from isthmus.gateway import Call, Response, Route
 from isthmus.gateway.decide import Asked
-from isthmus.gateway.monitoring.histogram import quantile
+from isthmus.gateway.histogram import quantile
 from isthmus.gateway.monitoring.minutes import KEPT, KEYS_MAX, OTHERS, Minutes, forget, steps, sums, write
 from isthmus.store.database import Database, Scope
 from tests.conftest import NOW

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from isthmus.gateway.monitoring.minutes import Sums
-from isthmus.gateway.monitoring.slo import LENGTHS, OBJECTIVES, WINDOWS, budget_left, burn_rate, burns
+from isthmus.gateway.monitoring.slo import LENGTHS, OBJECTIVES, WINDOWS, burn_rate, burns, remaining
 
 ERRORS, LATENCY, UPTIME = OBJECTIVES
 HOUR = timedelta(hours=1)
@@ -27,12 +27,12 @@ def test_the_windows_are_those_of_the_workbook() -> None:
 
 def test_a_rate_of_one_uses_up_the_budget_exactly() -> None:
     assert burn_rate(ERRORS, sums(calls=100_000, failed=100)) == pytest.approx(1)
-    assert budget_left(ERRORS, sums(calls=100_000, failed=100)) == pytest.approx(0, abs=1e-9)
-    assert budget_left(ERRORS, sums(calls=100_000, failed=25)) == pytest.approx(0.75)
-    assert budget_left(ERRORS, sums(calls=1_000, failed=3)) == pytest.approx(-2)
+    assert remaining(ERRORS, sums(calls=100_000, failed=100)) == pytest.approx(0, abs=1e-9)
+    assert remaining(ERRORS, sums(calls=100_000, failed=25)) == pytest.approx(0.75)
+    assert remaining(ERRORS, sums(calls=1_000, failed=3)) == pytest.approx(-2)
     assert burn_rate(LATENCY, sums(calls=100, timed=100, slow=10)) == pytest.approx(2)
     assert burn_rate(ERRORS, sums()) == 0
-    assert budget_left(UPTIME, sums()) == 1
+    assert remaining(UPTIME, sums()) == 1
 
 
 def burning(long: Sums, short: Sums) -> list[str]:

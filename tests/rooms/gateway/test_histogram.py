@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.gateway.histogram import PLACES, RELATIVE_ERROR, merged, place_of, quantile, upper_bound
 from isthmus.gateway.metrics import RouteLabel, Traffic
-from isthmus.gateway.monitoring.histogram import PLACES, RELATIVE_ERROR, merged, place_of, quantile, upper_bound
 
 PROMISED = 0.02
 RECORD_NS_MAX = 2_500
