@@ -191,6 +191,10 @@ def test_what_matters_asks_for_a_fresh_proof(window: Window, site: Site, team: t
     site.do(grow_old())
     page = window(who, script=False).new_page()
     page.goto(f"{site.url}/people")
+    csrf = page.locator("input[name=csrf]").first.get_attribute("value") or ""
+    wish = {"name": "A key", "roles": ["viewer"]}
+    refused = page.request.post(f"{site.url}/api/v1/keys", data=wish, headers={"x-csrf-token": csrf})
+    assert (refused.status, refused.json()["code"]) == (403, "step-up-needed")
     invite(page, "late@northwind.example")
     expect(page).to_have_url(f"{site.url}/step-up?next=/people")
     before = {each.get("value") for each in page.context.cookies()}

@@ -23,7 +23,7 @@ from isthmus.auth.keys import (
 )
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.auth.roles import GrantTooWide, UnknownRole
-from isthmus.gateway import ANY_CALLER, Call, Page, Paging, Route, id_at
+from isthmus.gateway import ANY_CALLER, FRESH_S, Call, Page, Paging, Route, id_at
 from isthmus.kernel.errors import Fault, Invalid, NotFound
 from isthmus.kernel.ids import InvalidId, text_of, uuid_of
 
@@ -213,6 +213,7 @@ ROUTES = (
         response=MadeKey,
         status=201,
         shown_once=True,
+        fresh_s=FRESH_S,
         request_example={"name": "Website forms", "permissions": ["sales:write"]},
         errors=(UnknownRole, GrantTooWide, InvalidKeyWish, AccountMissing, AccountDisabled),
     ),
@@ -258,6 +259,7 @@ ROUTES = (
         response=MadeKey,
         status=201,
         shown_once=True,
+        fresh_s=FRESH_S,
         request_example={"overlap_s": 86_400},
         errors=(KeyMissing, KeyEnded, GrantTooWide, InvalidKeyWish),
     ),
