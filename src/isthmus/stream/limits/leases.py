@@ -23,7 +23,7 @@ _LOW_SHARE = 0.15
 _AHEAD_OF_ROOM = 0.25
 _HOLD_SHARE = 0.2
 """For how much of the horizon nobody asks again after the bucket was found empty."""
-_SCARCE_SHARE, _SCARCE_HORIZON = 0.1, 0.4
+_SCARCE_SHARE, _SCARCE_HORIZON = 0.07, 0.33
 """When so little of the bucket is left, nodes take less ahead, so that others find something too."""
 _ATTEMPTS_MAX = 8
 _BEAT_S = 1.0
