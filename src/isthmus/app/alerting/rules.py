@@ -16,19 +16,19 @@ def burn_gauge(objective: str, window: str) -> str:
 DECLARED = (
     Rule(name="latency", gauge=LATENCY, threshold=500, severity="page", title="Answers are slow (p95 over 500 ms)"),
     Rule(name="errors", gauge=ERRORS, threshold=0.05, severity="page", title="Over 5 % of answers are errors of ours"),
-    Rule(name="limits", gauge=LIMITS, threshold=0.9, severity="ticket", title="Over 90 % of a limit is used"),
-    Rule(name="stream-late", gauge=LATE, threshold=300, severity="ticket", title="A stream is late"),
+    Rule(name="limits", gauge=LIMITS, threshold=0.9, severity="warning", title="Over 90 % of a limit is used"),
+    Rule(name="stream-late", gauge=LATE, threshold=300, severity="warning", title="A stream is late"),
     Rule(
         name="discrepancy",
         gauge=DISCREPANCY,
         threshold=0.0005,
-        severity="ticket",
+        severity="warning",
         title="Systems disagree on over 0.05 % of fields",
     ),
     Rule(
         name="threat", gauge=THREAT, threshold=REFUSALS_MAX, severity="page", title="Many refused calls from one place"
     ),
-    Rule(name="budget", gauge=BUDGET, threshold=1.0, severity="ticket", title="A budget is overrun"),
+    Rule(name="budget", gauge=BUDGET, threshold=1.0, severity="warning", title="A budget is overrun"),
 )
 BURNING = tuple(
     Rule(

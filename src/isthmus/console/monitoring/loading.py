@@ -26,7 +26,7 @@ ROUTES_MAX, KEYS_MAX, OVER_MAX = 12, 8, 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BADGES = {
     ("page", "open"): Badge(tone="bad", icon="needs-attention", word="open"),
-    ("ticket", "open"): Badge(tone="warn", icon="degraded", word="open"),
+    ("warning", "open"): Badge(tone="warn", icon="degraded", word="open"),
 }
 _ACKNOWLEDGED = Badge(tone="busy", icon="running", word="acknowledged")
 _RESOLVED = Badge(tone="good", icon="healthy", word="over")

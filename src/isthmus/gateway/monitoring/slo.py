@@ -14,7 +14,7 @@ from isthmus.gateway.monitoring.minutes import EVERYTHING, OBJECTIVE_MICROS, Kin
 PERIOD = timedelta(days=30)
 BAD_MIN = 5
 """Fewer bad answers than this in the long window alarm nobody: one failure among ten calls at night is no outage."""
-Urgency: TypeAlias = Literal["page", "ticket"]
+Urgency: TypeAlias = Literal["page", "warning"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ OBJECTIVES = (
 WINDOWS = (
     Window(name="fast", factor=14.4, long=timedelta(hours=1), short=timedelta(minutes=5), urgency="page"),
     Window(name="steady", factor=6, long=timedelta(hours=6), short=timedelta(minutes=30), urgency="page"),
-    Window(name="slow", factor=1, long=timedelta(days=3), short=timedelta(hours=6), urgency="ticket"),
+    Window(name="slow", factor=1, long=timedelta(days=3), short=timedelta(hours=6), urgency="warning"),
 )
 LENGTHS = tuple(sorted({each.long for each in WINDOWS} | {each.short for each in WINDOWS} | {PERIOD}))
 """The stretches of time for which sums are needed."""

@@ -35,7 +35,7 @@ create table alert (
     id uuid not null,
     rule text not null,
     about text not null,
-    severity text not null check (severity in ('page', 'ticket')),
+    severity text not null check (severity in ('page', 'warning')),
     status text not null check (status in ('open', 'acknowledged', 'resolved')),
     value double precision not null,
     threshold double precision not null,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Severity: TypeAlias = Literal["page", "ticket"]
+Severity: TypeAlias = Literal["page", "warning"]
 
 
 @dataclass(frozen=True, kw_only=True)
