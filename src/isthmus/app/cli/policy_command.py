@@ -165,10 +165,10 @@ def explain(terminal: Terminal, key_id: str, route: str, at: datetime | None, cl
 
     Example: isthmus policy explain --key key_01KAX3V9Q2M4T8Z5N7P6R1S0WD --route "GET /api/v1/leads"
     """
-    from isthmus.app.http.policies import Question, explained
+    from isthmus.app.http.policies import PolicyQuestion, explained
 
     moment = None if at is None else at.replace(tzinfo=UTC)
-    question = Question(key=key_id, route=route, at=moment, client=client, purpose=purpose)
+    question = PolicyQuestion(key=key_id, route=route, at=moment, client=client, purpose=purpose)
 
     async def work(program: Program) -> Explained:
         async with program.database.transaction(operator(program, "policy-explain")) as tx:
@@ -190,9 +190,9 @@ def simulate(terminal: Terminal, added: tuple[Path, ...], removed: tuple[str, ..
     """
     if not added and not removed:
         raise click.UsageError("Say what to try: --add FILE or --remove NAME.")
-    from isthmus.app.http.policies import Change, tried
+    from isthmus.app.http.policies import PolicyChange, tried
 
-    change = Change(add=[each.read_text("utf-8") for each in added], remove=list(removed), days=days)
+    change = PolicyChange(add=[each.read_text("utf-8") for each in added], remove=list(removed), days=days)
 
     async def work(program: Program) -> Simulated:
         async with program.database.transaction(operator(program, "policy-simulate")) as tx:

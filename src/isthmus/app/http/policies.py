@@ -10,7 +10,7 @@ from isthmus.auth.custom_roles import list_roles
 from isthmus.auth.keys import ApiKey, KeyMissing, find_key, principal_of
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.auth.roles import GrantTooWide, all_permissions
-from isthmus.gateway import Call, Response, Route
+from isthmus.gateway import FRESH_S, Call, Response, Route
 from isthmus.gateway.policy.book import Book
 from isthmus.gateway.policy.explain import Explained, RouteUnknown, Step, explain, find_route
 from isthmus.gateway.policy.facts import Situation
@@ -55,7 +55,7 @@ class PolicyList(Struct, frozen=True, kw_only=True):
     data: list[KeptPolicy]
 
 
-class Change(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PolicyChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A change to try: policies to add (each counts as enforced), and names of policies to leave out."""
 
     add: Annotated[list[_Text], Meta(max_length=50)] = []
@@ -63,7 +63,7 @@ class Change(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     days: Annotated[int, Meta(ge=1, le=_DAYS_MAX)] = 7
 
 
-class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PolicyQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A call to explain: the id of its key, its route, and circumstances that differ from those of this request."""
 
     key: Annotated[str, Meta(max_length=100)]
@@ -105,7 +105,7 @@ async def simulate_policies(call: Call) -> Simulated:
     """Try a change over the decisions of the last days."""
     vocabulary = call.services.of(PolicyGate).vocabulary
     async with call.services.database.transaction(call.scope) as tx:
-        return await tried(tx, call.body(Change), vocabulary=vocabulary)
+        return await tried(tx, call.body(PolicyChange), vocabulary=vocabulary)
 
 
 async def explain_call(call: Call) -> Explained:
@@ -113,11 +113,11 @@ async def explain_call(call: Call) -> Explained:
     vocabulary = call.services.of(PolicyGate).vocabulary
     async with call.services.database.transaction(call.scope) as tx:
         return await explained(
-            tx, call.body(Question), vocabulary=vocabulary, schema=call.services.schema, client=call.client
+            tx, call.body(PolicyQuestion), vocabulary=vocabulary, schema=call.services.schema, client=call.client
         )
 
 
-async def tried(tx: Transaction, change: Change, *, vocabulary: Vocabulary) -> Simulated:
+async def tried(tx: Transaction, change: PolicyChange, *, vocabulary: Vocabulary) -> Simulated:
     """Return what a change would have allowed or denied; raises PolicyUnreadable, PolicyUnsupported, PolicyMissing."""
     added = [read_policy(text, mode="enforced") for text in change.add]
     for each in added:
@@ -132,7 +132,7 @@ async def tried(tx: Transaction, change: Change, *, vocabulary: Vocabulary) -> S
 
 
 async def explained(
-    tx: Transaction, wanted: Question, *, vocabulary: Vocabulary, schema: Schema, client: str
+    tx: Transaction, wanted: PolicyQuestion, *, vocabulary: Vocabulary, schema: Schema, client: str
 ) -> Explained:
     """Return how a call of a key is decided; raises KeyMissing and RouteUnknown."""
     try:
@@ -197,6 +197,7 @@ ROUTES = (
         body=NewPolicy,
         response=KeptPolicy,
         status=201,
+        fresh_s=FRESH_S,
         request_example={"text": _EXAMPLE, "mode": "shadow"},
         errors=(PolicyUnreadable, PolicyUnsupported, GrantTooWide, TooManyPolicies),
     ),
@@ -218,7 +219,7 @@ ROUTES = (
         summary="Tell what a change of policies would have allowed or denied",
         description="Decisions of up to eight days are made again with and without the change, at the gate.",
         tags=_TAGS,
-        body=Change,
+        body=PolicyChange,
         response=Simulated,
         request_example={"add": [_EXAMPLE], "days": 7},
         errors=(PolicyUnreadable, PolicyUnsupported, PolicyMissing),
@@ -230,7 +231,7 @@ ROUTES = (
         handler=explain_call,
         summary="Tell step by step how a call of a key is decided",
         tags=_TAGS,
-        body=Question,
+        body=PolicyQuestion,
         response=Explained,
         request_example={"key": "key_01KAX3V9Q2M4T8Z5N7P6R1S0WD", "route": "GET /api/v1/leads"},
         errors=(KeyMissing, RouteUnknown),

@@ -29,7 +29,7 @@ from isthmus.auth.roles import (
     UnknownRole,
     permissions_of,
 )
-from isthmus.gateway import Call, Response, Route
+from isthmus.gateway import FRESH_S, Call, Response, Route
 from isthmus.kernel.errors import NotFound
 from isthmus.kernel.ids import InvalidId, text_of, uuid_of
 
@@ -217,6 +217,7 @@ ROUTES = (
         body=NewRole,
         response=RoleView,
         status=201,
+        fresh_s=FRESH_S,
         request_example={"name": "campaign_desk", "parents": ["marketing.editor"], "permissions": ["sales:read"]},
         errors=(InvalidRole, UnknownRole, GrantTooWide),
     ),
@@ -235,6 +236,7 @@ ROUTES = (
         path="/api/v1/service-accounts",
         permission="gateway:read",
         handler=show_accounts,
+        operation="listServiceAccounts",
         summary="List service accounts",
         tags=_TAGS,
         response=AccountList,
@@ -244,6 +246,7 @@ ROUTES = (
         path="/api/v1/service-accounts",
         permission="gateway:write",
         handler=add_account,
+        operation="createServiceAccount",
         summary="Make a service account",
         description="Keys are made for it with `account` in POST /api/v1/keys.",
         tags=_TAGS,
@@ -258,6 +261,7 @@ ROUTES = (
         path="/api/v1/service-accounts/{account_id}",
         permission="gateway:read",
         handler=get_account,
+        operation="getServiceAccount",
         summary="Read one service account",
         tags=_TAGS,
         response=AccountView,
@@ -268,6 +272,7 @@ ROUTES = (
         path="/api/v1/service-accounts/{account_id}:disable",
         permission="gateway:write",
         handler=disable_account,
+        operation="disableServiceAccount",
         summary="Refuse all keys of a service account",
         description="Within a second no server accepts them; nothing is lost, and they can be let in again.",
         tags=_TAGS,
@@ -279,6 +284,7 @@ ROUTES = (
         path="/api/v1/service-accounts/{account_id}:enable",
         permission="gateway:write",
         handler=enable_account,
+        operation="enableServiceAccount",
         summary="Let the keys of a service account in again",
         tags=_TAGS,
         response=AccountView,

@@ -189,6 +189,7 @@ ROUTES = (
         path="/api/v1/clients/{client_id}",
         permission="gateway:read",
         handler=get,
+        operation="getClient",
         summary="Read one registered program",
         tags=_TAGS,
         response=ClientView,
