@@ -32,6 +32,8 @@ from isthmus.store.database import Scope
 from isthmus.vault import entropy
 
 SIGN_IN, STEP_UP = "/sign-in", "/step-up"
+CANCELLED = 499
+"""How stages hear of a call that was given up before it was answered."""
 _log = structlog.get_logger("isthmus.gateway")
 ErrorPage = Callable[[IsthmusError, str], bytes]
 
@@ -103,6 +105,9 @@ class Gateway:
                 route = match.route
                 asked = _asked(request, route, now)
                 answer = await self._answer(request, asked, match, receive)
+        except asyncio.CancelledError:
+            self._ended(asked, status=CANCELLED, micros=0)
+            raise
         except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
             answer = self._refusal(request, route, error)
             if asked is not None and answer.status in DENIED and isinstance(error, IsthmusError):
@@ -116,12 +121,16 @@ class Gateway:
         place = None if route is None else self._places[id(route)]
         micros = (self._parts.ticks() - began) // 1000
         self._parts.traffic.count(place, status=answer.status, micros=micros)
+        if asked is not None and asked.principal is not None:
+            principal = asked.principal
+            self._parts.traffic.count_key(principal.kind, principal.id, status=answer.status, micros=micros)
+        self._ended(asked, status=answer.status, micros=micros)
+
+    def _ended(self, asked: Asked | None, *, status: int, micros: int) -> None:
+        """Tell the stages how the call ended."""
         if asked is not None:
-            if asked.principal is not None:
-                principal = asked.principal
-                self._parts.traffic.count_key(principal.kind, principal.id, status=answer.status, micros=micros)
             for stage in self._parts.chain.stages:
-                stage.ended(asked, status=answer.status, micros=micros)
+                stage.ended(asked, status=status, micros=micros)
 
     async def _answer(self, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
         route, now = match.route, asked.now

@@ -215,3 +215,14 @@ def test_the_tiers_are_what_is_promised_and_a_sandbox_has_a_tenth() -> None:
 def test_a_limit_that_is_not_clear_is_refused(rule: LimitRule) -> None:
     with pytest.raises(LimitUnclear):
         check_rules([rule])
+
+
+async def test_a_call_that_is_given_up_counts_as_in_flight_no_more(gate: Limited) -> None:
+    await gate.set(LimitRule(name="at-once", scope="caller", concurrency=1))
+    gate.stage.key = await gate.key()
+    given_up = asyncio.create_task(gate.stage.call("GET", "/api/v1/wait"))
+    await until(lambda: gate.work.inside == 1)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    gate.work.gate.set()
+    assert (await gate.stage.call("GET", "/api/v1/wait")).status == 200
