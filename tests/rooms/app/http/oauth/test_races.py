@@ -4,6 +4,8 @@
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -96,3 +98,16 @@ def test_a_proof_has_one_winner_of_32(house: House) -> None:
         headers = {"dpop": Key().proof("POST", f"{house.issuer}/oauth/token")}
         answers = at_once(lambda: machine.token(headers, grant_type="client_credentials"))  # noqa: B023 - as above.
         assert len(winners(answers)) == 1
+
+
+def test_what_a_killed_process_had_used_but_not_kept_is_used_once_by_another(house: House, web: Registered) -> None:
+    uri = text(web.post("/oauth/par", web.asking()).json["request_uri"])
+    command = [sys.executable, "-m", "tests.rooms.app.http.oauth.killed", str(house.workspace), str(web.client.id), uri]
+    environment = {**os.environ, "ISTHMUS_DATA_DIR": str(house.site.settings.data_dir)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"used\n"
+        process.kill()
+    cookie = house.sign_in("sales.viewer")
+    by_uri = {"client_id": web.id, "request_uri": uri}
+    assert len(winners(at_once(lambda: web.authorize(cookie, by_uri)))) == 1
