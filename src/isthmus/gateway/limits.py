@@ -320,7 +320,8 @@ class Limits:
         if rate is None:
             message = f"the limit {rule.name} has no rate"
             raise ValueError(message)
-        key = f"{{{workspace}}}:{rule.name}:{subjects[rule.scope]}"
+        # A limit that was changed begins with a full bucket.
+        key = f"{{{workspace}}}:{rule.name}:{rate.count}/{rate.seconds}/{rate.room}:{subjects[rule.scope]}"
         return self._leases.lease(key, rate, name=rule.name, away=rule.away, away_s=rule.away_s)
 
     def _closed(self, principal: Principal) -> None:

@@ -206,7 +206,7 @@ class Leases:
         lacking = [each for each in leases if not _ready(each, cost, now)]
         if lacking:
             return self._wait(leases, lacking, cost)
-        _spend(leases, cost)
+        _use_up(leases, cost)
         return None
 
     async def _wait(self, leases: tuple[Lease, ...], lacking: list[Lease], cost: int) -> Refusal | None:
@@ -218,7 +218,7 @@ class Leases:
             now = self._ticks()
             lacking = [each for each in leases if not _ready(each, cost, now)]
             if not lacking:
-                _spend(leases, cost)
+                _use_up(leases, cost)
                 return None
             for lease in lacking:
                 if _refuses(lease, cost, now):
@@ -325,7 +325,7 @@ def _ready(lease: Lease, cost: int, now: float) -> bool:
     return True
 
 
-def _spend(leases: tuple[Lease, ...], cost: int) -> None:
+def _use_up(leases: tuple[Lease, ...], cost: int) -> None:
     for lease in leases:
         lease.permits -= cost
 
