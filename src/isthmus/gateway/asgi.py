@@ -114,6 +114,7 @@ class Gateway:
                 self._trail.note(denied(asked, error, request.headers))
         if asked is not None:
             answer.headers.extend(asked.headers)
+            asked.sent = len(answer.body) if isinstance(answer.body, bytes) else 0
         try:
             await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
         except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
@@ -159,6 +160,8 @@ class Gateway:
         )
         if asked.weigh is not None:
             asked.weigh(call.read_body)
+        if asked.inspect is not None and call.read_body is not None:
+            asked.inspect(asked, call.read_body)
         if route.if_match and "if-match" not in request.headers:
             raise needs_version()
         key = request.headers.get("idempotency-key")
@@ -238,6 +241,7 @@ def _asked(request: Request, route: Route, now: datetime) -> Asked:
         route=route,
         now=now,
         path=request.path,
+        query=request.query,
         request_id=request.id,
         client=request.client,
         agent=headers.get("user-agent", ""),

@@ -74,13 +74,15 @@ class Asked:
     `site` is the header Sec-Fetch-Site, or what was derived from Origin; `local` tells a caller on this machine;
     `client` is the caller's address, `dpop` the proof of the key that its token is bound to. The decision adds to it:
     `principal` once it is proven, `headers` for the answer, `reasons`, such as the names of policies and limits that
-    had a say, `sight`, the condition under which records are seen, and `weigh`, which looks at the `amount` in the body
-    once that is read and may still refuse.
+    had a say, `sight`, the condition under which records are seen, `weigh`, which looks at the `amount` in the body
+    once that is read and may still refuse, and `inspect`, which looks at the body itself and may refuse too. `sent` is
+    how many bytes the answer has, 0 where it comes piece by piece.
     """
 
     route: Route
     now: datetime
     path: str = ""
+    query: bytes = field(default=b"", repr=False)
     request_id: str = ""
     client: str = ""
     agent: str = ""
@@ -97,6 +99,8 @@ class Asked:
     reasons: list[str] = field(default_factory=list[str])
     sight: Callable[[RecordType], Condition | None] | None = None
     weigh: Callable[[Struct | None], None] | None = None
+    inspect: "Callable[[Asked, Struct | None], None] | None" = None
+    sent: int = 0
     amount: Money | None = None
 
 
@@ -122,11 +126,15 @@ class Widening(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """What decides: who proves credentials, and the stages in their order."""
+    """What decides: who proves credentials, and the stages in their order.
+
+    `door` is asked before anything is proven, so that who is shut out does not learn which credentials are right.
+    """
 
     proof: Proof
     stages: tuple[Stage, ...] = ()
     widening: Widening | None = None
+    door: Callable[[Asked], None] | None = None
 
 
 async def decide(chain: Chain, asked: Asked) -> Principal | None:
@@ -134,6 +142,8 @@ async def decide(chain: Chain, asked: Asked) -> Principal | None:
 
     Raises Unauthenticated, Denied, and what the stages refuse with.
     """
+    if chain.door is not None:
+        chain.door(asked)
     asked.principal = await _granted(chain, asked)
     for stage in chain.stages:
         waiting = stage.admit(asked)
