@@ -19,7 +19,7 @@ from tests.conftest import NOW
 
 DOMAINS = ("making",)
 EMAIL, PASSWORD = "ada@example.com", "seven unrelated grey lamps"
-ROUNDS = int(os.environ.get("ISTHMUS_RACE_ROUNDS", "1"))
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "1"))
 """How often a race is run; 1,000 before a release."""
 CALLERS = 32
 

@@ -1,6 +1,6 @@
 """What is used once is used once: 32 at the same moment, on a server of two processes, have one winner.
 
-`OAUTH_RACE_ROUNDS=1000` plays a thousand rounds of each.
+`RACE_ROUNDS=1000` plays a thousand rounds of each.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests.rooms.app.http.oauth.conftest import House
 from tests.rooms.app.http.oauth.program import Key, Registered, text
 from tests.rooms.app.http.oauth.test_other_grants import decide
 
-ROUNDS = int(os.environ.get("OAUTH_RACE_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "2"))
 CALLERS = 32
 BACK = "https://app.test/back"
 WEB = ClientWish(name="Web", scopes=("offline_access", "sales:read"), redirects=(BACK,), grants=(CODE, REFRESH, DEVICE))
