@@ -76,7 +76,7 @@ class Asked:
     `principal` once it is proven, `headers` for the answer, `reasons`, such as the names of policies and limits that
     had a say, `sight`, the condition under which records are seen, `weigh`, which looks at the `amount` in the body
     once that is read and may still refuse, and `inspect`, which looks at the body itself and may refuse too. `sent` is
-    how many bytes the answer has, 0 where it comes piece by piece.
+    how many bytes the answer has, 0 where it comes piece by piece; `shown` tells proofs in bodies apart.
     """
 
     route: Route
@@ -101,6 +101,7 @@ class Asked:
     weigh: Callable[[Struct | None], None] | None = None
     inspect: "Callable[[Asked, Struct | None], None] | None" = None
     sent: int = 0
+    shown: int = 0
     amount: Money | None = None
 
 
