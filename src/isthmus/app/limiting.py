@@ -57,6 +57,20 @@ def tally_file(program: Program) -> Path:
 
 
 @asynccontextmanager
+async def opened_leases(program: Program) -> AsyncGenerator[Leases]:
+    """Open leases for what this program asks of others, and keep them until the end of the block."""
+    async with opened_authority(program.valkey, program.database) as authority:
+        leases = Leases(authority, node=str(UUID(bytes=entropy(16))), ticks=time.monotonic)
+        keeping = asyncio.create_task(leases.run())
+        try:
+            yield leases
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            await leases.close()
+
+
+@asynccontextmanager
 async def opened_limits(program: Program) -> AsyncGenerator[Limits]:
     """Open the limits of one worker, and keep them until the end of the block."""
     holder = UUID(bytes=entropy(16))

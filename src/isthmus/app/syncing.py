@@ -2,11 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from isthmus.app.discovery import connectors
+from isthmus.app.limiting import opened_leases
 from isthmus.app.program import Program
 from isthmus.kernel.errors import IsthmusError
 from isthmus.store.database import DatabaseAway
@@ -25,6 +27,13 @@ def sync_engine(program: Program) -> Engine:
     return Engine(store=program.store, clock=program.clock, chance=chance, connectors=connectors())
 
 
+@asynccontextmanager
+async def opened_engine(program: Program) -> AsyncGenerator[Engine]:
+    """Open what running connections needs, with the vendors' allowances shared by all programs that run them."""
+    async with opened_leases(program) as leases:
+        yield replace(sync_engine(program), leases=leases)
+
+
 async def watched(
     program: Program,
     connection: str,
@@ -34,11 +43,11 @@ async def watched(
     show: Callable[[Run], None],
 ) -> Run:
     """Run a connection here and show its progress while it goes on."""
-    engine = sync_engine(program)
-    task = asyncio.create_task(
-        synchronise(engine, workspace=program.workspace, connection=connection, parts=parts, confirmed=confirmed)
-    )
-    return await shown(program, task, about=connection, show=show)
+    async with opened_engine(program) as engine:
+        task = asyncio.create_task(
+            synchronise(engine, workspace=program.workspace, connection=connection, parts=parts, confirmed=confirmed)
+        )
+        return await shown(program, task, about=connection, show=show)
 
 
 async def shown(program: Program, task: asyncio.Task[Run], *, about: str, show: Callable[[Run], None]) -> Run:
@@ -65,14 +74,14 @@ async def latest(program: Program, connection: str) -> Run | None:
 
 async def keep_in_step(program: Program, *, again: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
     """Run every connection of every workspace when it is due, until cancelled. Several programs may do so at once."""
-    engine = sync_engine(program)
-    while True:
-        with suppress(DatabaseAway):
-            for workspace in await _workspaces(program):
-                for connection in await _due(program, workspace):
-                    with suppress(RunOverlaps, IsthmusError):
-                        await synchronise(engine, workspace=workspace, connection=connection.id)
-        await again(POLL_S)
+    async with opened_engine(program) as engine:
+        while True:
+            with suppress(DatabaseAway):
+                for workspace in await _workspaces(program):
+                    for connection in await _due(program, workspace):
+                        with suppress(RunOverlaps, IsthmusError):
+                            await synchronise(engine, workspace=workspace, connection=connection.id)
+            await again(POLL_S)
 
 
 async def _workspaces(program: Program) -> list[int]:

@@ -4,12 +4,12 @@ The client speaks the vendor's protocol (`Session`); the mapping is pure, both w
 does the rest: cursors, checkpoints, retries, limits, matching, conflicts, pushing, echoes.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
@@ -17,6 +17,7 @@ from msgspec import Struct
 from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
+from isthmus.stream.limits import Rate
 
 
 class Raw(Struct, frozen=True, kw_only=True):
@@ -128,10 +129,19 @@ class Setting:
     default: str | None = None
 
 
+Leave: TypeAlias = Callable[[], Awaitable[object]]
+"""Asked before every request to the vendor: waits until its quota, which all our workers share, has room."""
+
+
+async def freely() -> None:
+    """Give leave at once."""
+
+
 @dataclass(frozen=True)
 class Connector:
-    """A connector: `name` is its folder. `open` takes the settings by name.
+    """A connector: `name` is its folder. `begin` opens a session from the settings by name, and asks leave.
 
+    `allowances` say how many requests the vendor takes in which time, for each connection.
     `feeds` are all that it knows; where settings decide which of them a connection has, `feeds_for` says so.
     `writable` names by record type the fields that may be written, said before by the system or not; of a type that a
     feed writes and that is not in it, only fields that the system itself has spoken of are written. `together` names
@@ -145,14 +155,18 @@ class Connector:
     proven: str
     feeds: tuple[Feed, ...]
     settings: tuple[Setting, ...]
-    open: Callable[[dict[str, str]], AbstractAsyncContextManager[Session]]
+    begin: Callable[[dict[str, str], Leave], AbstractAsyncContextManager[Session]]
     normalise: Callable[[str, Raw], Iterable[Observation]]
     express: Callable[[str, Change], dict[str, Json]]
     fake: bool = False
-    requests_per_second_max: float = 10.0
+    allowances: tuple[Rate, ...] = (Rate(count=10, seconds=1),)
     feeds_for: Callable[[dict[str, str]], tuple[Feed, ...]] | None = None
     writable: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     together: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict[str, tuple[tuple[str, ...], ...]])
+
+    def open(self, settings: dict[str, str], *, leave: Leave = freely) -> AbstractAsyncContextManager[Session]:
+        """Open a session, which asks leave before each request."""
+        return self.begin(settings, leave)
 
     def feeds_of(self, settings: dict[str, str]) -> tuple[Feed, ...]:
         """Return the feeds that a connection with these settings offers, in the order of pulling."""

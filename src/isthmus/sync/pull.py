@@ -13,8 +13,9 @@ from psycopg import errors
 
 from isthmus.store.database import Scope, Transaction
 from isthmus.store.put import Raced
+from isthmus.stream.limits import OutgoingLimit, VendorQuotaUsedUp
 from isthmus.sync.connections import Connection, Status, set_status
-from isthmus.sync.connector import Connector, ConnectorError, Feed, Page, Session, Throttled
+from isthmus.sync.connector import Connector, ConnectorError, Feed, Leave, Page, Session, Throttled, freely
 from isthmus.sync.feeds import advance, feed_states, finish
 from isthmus.sync.ingest import TRIES_MAX, Interval
 from isthmus.sync.landing import Landed, land_observations, look_again, observe, tombstones
@@ -77,12 +78,21 @@ class Work:
         """Open a session; what the network or the system itself raises becomes a ConnectorError."""
         with_fix = f"Check the settings of {self.connection.name!r} and that the system answers."
         try:
-            async with self.connector.open(self.settings) as session:
+            async with self.connector.open(self.settings, leave=self._leave()) as session:
                 yield session
+        except VendorQuotaUsedUp as error:
+            raise Throttled(error.detail, retry_after_s=error.retry_after_s, fix=error.fix) from error
         except (OSError, TimeoutError) as error:
             raise ConnectorError(
                 f"{self.connector.title} does not answer ({type(error).__name__}).", fix=with_fix
             ) from error
+
+    def _leave(self) -> Leave:
+        """Return what the session asks before each request: the vendor's allowances, shared by all our workers."""
+        if self.engine.leases is None:
+            return freely
+        name = f"{self.workspace}:{self.connection.id}"
+        return OutgoingLimit(self.engine.leases, connection=name, rates=self.connector.allowances).enter
 
     async def retried(self, once: Callable[[], Awaitable[T]], *, moved: Callable[[], object]) -> T:
         """Do something with the system, again after a pause when it fails; tries count anew when something moved."""

@@ -18,6 +18,7 @@ from isthmus.kernel.errors import Conflicting
 from isthmus.kernel.ids import ENTROPY_BYTES, mint
 from isthmus.store.database import DatabaseAway, Scope, Transaction
 from isthmus.store.put import PutResult
+from isthmus.stream.limits import Leases
 from isthmus.sync.connections import Status
 from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
@@ -92,7 +93,10 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What running connections needs: the store, the time, a seeded generator for delays, the connectors by name."""
+    """What running connections needs: the store, the time, a seeded generator for delays, the connectors by name.
+
+    With `leases` the vendors' allowances hold over all workers; without, each session goes as fast as it can.
+    """
 
     store: Store
     clock: Clock
@@ -100,6 +104,7 @@ class Engine:
     connectors: Mapping[str, Connector]
     retry: Retry = Retry()
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    leases: Leases | None = None
 
     def scope(self, *, workspace: int, actor: str, cause: str) -> Scope:
         """Return a scope of this moment."""

@@ -1,14 +1,18 @@
 """Pulling from a vendor: nothing is lost, nothing doubled, and what goes wrong is said."""
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable
 from datetime import timedelta
+from time import monotonic
 
 import pytest
 from msgspec.structs import replace
 
 from isthmus.kernel.clock import FrozenClock
 from isthmus.store.observation import Observation
+from isthmus.stream.limits import Leases, OutgoingLimit, Rate
+from isthmus.stream.limits.postgres import PostgresAuthority
 from isthmus.sync.connections import Status, pause, resume
 from isthmus.sync.connector import Raw
 from isthmus.sync.feeds import freshness
@@ -121,6 +125,25 @@ async def test_a_vendor_that_asks_for_an_hour_is_tried_again_then(bench: Bench, 
     assert connection.retry_at is not None
     assert (connection.retry_at - connection.status_at).total_seconds() >= 3600
     assert bench.pauses == []
+
+
+async def test_a_vendors_allowance_that_others_have_used_up_is_waited_for_as_if_the_vendor_had_said_so(
+    bench: Bench, crm: Vendor
+) -> None:
+    connection = await bench.connect(crm)
+    leases = Leases(PostgresAuthority(bench.store.database), node="other", ticks=monotonic)
+    connector = dataclasses.replace(crm.connector(), allowances=(Rate(count=3, seconds=3600, burst=3),))
+    known = {**bench.engine.connectors, "crm": connector}
+    engine = dataclasses.replace(bench.engine, connectors=known, leases=leases)
+    other = OutgoingLimit(leases, connection=f"{bench.workspace}:{connection.id}", rates=connector.allowances)
+    for _ in range(3):
+        await other.enter()
+    run = await synchronise(engine, workspace=bench.workspace, connection="crm", parts=("pull",))
+    assert crm.reads == 0
+    assert "allowance" in str(run.error)
+    assert (await bench.connection("crm")).status == Status.RETRYING
+    await synchronise(bench.engine, workspace=bench.workspace, connection="crm", parts=("pull",))
+    assert crm.reads > 0
 
 
 async def test_a_record_that_cannot_be_mapped_is_kept_and_the_rest_arrives(bench: Bench, crm: Vendor) -> None:

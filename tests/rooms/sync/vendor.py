@@ -17,6 +17,7 @@ from isthmus.sync.connector import (
     Connector,
     ConnectorError,
     Feed,
+    Leave,
     Outcome,
     Page,
     Raw,
@@ -92,7 +93,7 @@ class Vendor:
             proven="in tests only",
             feeds=FEEDS,
             settings=(Setting("url", "where it is", default="memory:"), Setting("token", "the key", secret=True)),
-            open=self._open,
+            begin=self._open,
             normalise=normalise,
             express=express,
             fake=True,
@@ -100,9 +101,9 @@ class Vendor:
         )
 
     @asynccontextmanager
-    async def _open(self, settings: dict[str, str]) -> AsyncGenerator["Desk"]:
+    async def _open(self, settings: dict[str, str], leave: Leave) -> AsyncGenerator["Desk"]:
         assert settings["token"], "secrets are opened for the session"
-        yield Desk(self)
+        yield Desk(self, leave)
 
     def _number(self, feed: str) -> str:
         self.numbers += 1
@@ -127,6 +128,7 @@ class Desk:
     """A session."""
 
     vendor: Vendor
+    leave: Leave
 
     async def check(self) -> str:
         """Return the name."""
@@ -136,6 +138,7 @@ class Desk:
         """Yield pages in the order of changes."""
         last = int(cursor or 0)
         while True:
+            await self.leave()
             self.vendor.trouble()
             self.vendor.reads += 1
             later = sorted((row.change, key) for key, row in self.vendor.rows[feed].items() if row.change > last)
@@ -156,6 +159,7 @@ class Desk:
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write under the conditions given."""
+        await self.leave()
         self.vendor.trouble()
         answers = [self._one(feed, change) for change in changes]
         if self.vendor.kill_after_write:

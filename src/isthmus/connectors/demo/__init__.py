@@ -1,6 +1,7 @@
 """Five fake systems of one fake company, for demonstrations and tests. Nothing here is real, and nothing leaves."""
 
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 
 from isthmus.connectors.demo.client import FEEDS, WRITABLE_FEEDS, feeds_for, open_session
 from isthmus.connectors.demo.mapping import in_our_words, in_their_words
@@ -8,7 +9,14 @@ from isthmus.connectors.demo.names import BANNER
 from isthmus.connectors.demo.shapes import SHAPES
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Link, Observation
-from isthmus.sync.connector import Change, Connector, Raw, Setting
+from isthmus.stream.limits import Rate
+from isthmus.sync.connector import Change, Connector, Leave, Raw, Session, Setting
+
+
+def begin(settings: dict[str, str], leave: Leave) -> AbstractAsyncContextManager[Session]:
+    """Open a session; a system in a file on this machine needs no leave."""
+    del leave
+    return open_session(settings)
 
 
 def normalise(feed: str, raw: Raw) -> Iterable[Observation]:
@@ -44,11 +52,11 @@ CONNECTOR = Connector(
         Setting(name="companies", about="How many companies it knows, 12 to 600; all else follows.", default="300"),
         Setting(name="latency_ms", about="How long every answer takes, in milliseconds.", default="0"),
     ),
-    open=open_session,
+    begin=begin,
     normalise=normalise,
     express=express,
     fake=True,
-    requests_per_second_max=1000.0,
+    allowances=(Rate(count=1_000, seconds=1),),
     feeds_for=feeds_for,
     writable={SHAPES[feed].type: SHAPES[feed].writable for feed in WRITABLE_FEEDS},
 )

@@ -8,7 +8,8 @@ from isthmus.connectors.tryton import mapping
 from isthmus.connectors.tryton.client import session
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Link, Observation
-from isthmus.sync.connector import Change, Connector, Feed, Raw, Session, Setting
+from isthmus.stream.limits import Rate
+from isthmus.sync.connector import Change, Connector, Feed, Leave, Raw, Session, Setting
 
 __all__ = ["CONNECTOR"]
 
@@ -20,9 +21,10 @@ FEEDS = (
 _TYPES = {feed.name: feed.types for feed in FEEDS}
 
 
-def open_session(settings: dict[str, str]) -> AbstractAsyncContextManager[Session]:
+def begin(settings: dict[str, str], leave: Leave) -> AbstractAsyncContextManager[Session]:
     """Open a session; its retries are spread by a generator that is seeded with who speaks to whom."""
-    return session(settings, dice=Random(f"{settings['url']} {settings['database']} {settings.get('user')}"))
+    dice = Random(f"{settings['url']} {settings['database']} {settings.get('user')}")
+    return session(settings, dice=dice, leave=leave)
 
 
 def normalise(feed: str, raw: Raw) -> Iterable[Observation]:
@@ -63,10 +65,10 @@ CONNECTOR = Connector(
         Setting(name="page_rows", about="Records per request.", default="500"),
         Setting(name="overlap_s", about="Seconds each run goes back, for transactions that ended late.", default="60"),
     ),
-    open=open_session,
+    begin=begin,
     normalise=normalise,
     express=express,
     writable=mapping.WRITABLE,
     together=mapping.TOGETHER,
-    requests_per_second_max=20.0,
+    allowances=(Rate(count=20, seconds=1),),
 )

@@ -14,7 +14,7 @@ from isthmus.connectors.tryton.transport import Transport
 from isthmus.connectors.tryton.wire import EPOCH, at_path, last_change, moment
 from isthmus.connectors.tryton.writing import Writer, raw
 from isthmus.kernel.marks import Json
-from isthmus.sync.connector import Change, ConnectorError, Page, Written
+from isthmus.sync.connector import Change, ConnectorError, Leave, Page, Written, freely
 
 ORDER: Json = [["last_modified_at", "ASC"], ["id", "ASC"]]
 LATEST: Json = [["last_modified_at", "DESC"], ["id", "DESC"]]
@@ -143,7 +143,7 @@ class TrytonSession:
 
 
 @asynccontextmanager
-async def session(settings: Mapping[str, str], *, dice: Random) -> AsyncGenerator[TrytonSession]:
+async def session(settings: Mapping[str, str], *, dice: Random, leave: Leave = freely) -> AsyncGenerator[TrytonSession]:
     """Open a session; raises ConnectorError when the settings cannot be right."""
     try:
         page_rows, overlap = (
@@ -163,6 +163,7 @@ async def session(settings: Mapping[str, str], *, dice: Random) -> AsyncGenerato
             user=settings.get("user", ""),
             password=settings.get("password", ""),
             dice=dice,
+            leave=leave,
         )
         yield TrytonSession(transport, page_rows=page_rows, overlap=overlap)
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from isthmus.kernel.marks import Json
-from isthmus.sync.connector import ConnectorError, Throttled
+from isthmus.sync.connector import ConnectorError, Leave, Throttled, freely
 
 ATTEMPTS, BACKOFF_S, BACKOFF_S_MAX, RETRY_AFTER_S_MAX = 4, 0.25, 8.0, 30.0
 BODY_BYTES_MAX = 64 * 2**20
@@ -64,13 +64,22 @@ class Transport:
     """One conversation. `dice` spreads the retries of many conversations over time."""
 
     def __init__(
-        self, *, http: aiohttp.ClientSession, url: str, database: str, key: str, user: str, password: str, dice: Random
+        self,
+        *,
+        http: aiohttp.ClientSession,
+        url: str,
+        database: str,
+        key: str,
+        user: str,
+        password: str,
+        dice: Random,
+        leave: Leave = freely,
     ) -> None:
         """Without `password` there is no RPC, so nothing can be written."""
         self.base = permitted(url)
         self.database = database
         self.user = user
-        self._http, self._dice = http, dice
+        self._http, self._dice, self._leave = http, dice, leave
         self._key, self._password = key, password
         self._root = f"{self.base}/{quote(database, safe='')}"
         self._token: str | None = None
@@ -181,6 +190,7 @@ class Transport:
         waits = [BACKOFF_S * 2**attempt for attempt in range(ATTEMPTS - 1)]
         for wait in [*waits, None]:
             asked: float | None = None
+            await self._leave()
             try:
                 answer = await self._once(method, url, payload=payload, query=query, headers=headers)
             except aiohttp.ClientConnectorError as error:
