@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +20,8 @@ from isthmus.app.up import ROLES, Up, detach, start_up
 if TYPE_CHECKING:
     from isthmus.app.settings import Settings
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 @click.command("up")
 @data_dir_option
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
     "--role", "roles", type=click.Choice([*ROLES, "all"]), multiple=True, help="Only these roles; repeatable."
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer calls (default: 1).")
-@click.option("--tls-certificate", type=click.Path(exists=True, dir_okay=False), help="Certificate chain, PEM.")
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Private key of the certificate, PEM.")
+@click.option("--tls-certificate", type=_FILE, help="Certificate chain, PEM.")
+@click.option("--tls-key", type=_FILE, help="Private key of the certificate, PEM.")
 @click.option("--detach", "detached", is_flag=True, help="Go on in the background; `isthmus down` stops it.")
 @click.option("--demo", "with_demo", is_flag=True, help="Load the made-up company.")
 @json_option
@@ -41,8 +44,8 @@ def command(  # noqa: PLR0913 - one parameter for each option.
     port: int | None,
     roles: tuple[str, ...],
     workers: int | None,
-    tls_certificate: str | None,
-    tls_key: str | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
     *,
     detached: bool,
     with_demo: bool,
@@ -58,8 +61,8 @@ def command(  # noqa: PLR0913 - one parameter for each option.
         host=host,
         port=port,
         workers=workers,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
+        tls_certificate=tls_certificate.absolute() if tls_certificate else None,
+        tls_key=tls_key.absolute() if tls_key else None,
     )
     running = found(settings.data_dir)
     if running is not None:
