@@ -19,10 +19,12 @@ from isthmus.gateway.decide import Asked
 from isthmus.gateway.routes import Route
 from isthmus.gateway.threats.ladder import Counts, Detector, Finding
 from isthmus.gateway.threats.profile import RUN, THINGS, THINGS_LONG, Profile, program_of
+from isthmus.gateway.threats.window import Failed, Window
 
 WINDOW, LONG, REMEMBERED = timedelta(seconds=10), timedelta(minutes=10), timedelta(minutes=10)
 FAILURES_MAX, REQUESTS_MAX, THINGS_MAX = 256, 5, 10_000
 MISSING_MIN, ROUTES_MIN, SHARE_MIN, RUN_MIN = 15, 6, 0.4, 15
+WORTH_KEEPING = 20
 THINGS_MIN, THINGS_LONG_MIN, VOLUME_MIN, TIMES = 20, 80, 40, 4.0
 UNLEARNED = 500
 """Before a caller is known, this many in 10 s are needed; after that the minimum and its own baseline."""
@@ -79,6 +81,7 @@ class Caller:
     hostile: bool = False
     failures: deque[_Failure] = field(default_factory=lambda: deque[_Failure](maxlen=FAILURES_MAX))
     newcomers: dict[str, _Newcomer] = field(default_factory=dict[str, _Newcomer])
+    missed: dict[tuple[str, int], list[str]] = field(default_factory=dict[tuple[str, int], list[str]])
     dirty: bool = False
 
     def threshold(self, name: str, at: datetime, least: int, *, unlearned: int = UNLEARNED) -> int:
@@ -113,10 +116,33 @@ class Caller:
                 self.profile.learn(name, hour, self.threshold(name, at, VOLUME_MIN) - left)
         self.hostile = bool(found)
         self.left, self.things, self.dirty = {}, set(), True
-        self.routes = {}
+        self.routes, self.missed = {}, {}
         self.ends = now + WINDOW
         self.things_max = self.threshold(THINGS, now, THINGS_MIN)
         return found
+
+    def window(self, network: str) -> Window | None:
+        """Return what happened in the window that ends, or None when that was nothing."""
+        at = self.ends - WINDOW
+        counts = {
+            name_of(self.routes[key]): self.threshold(name_of(self.routes[key]), at, VOLUME_MIN) - left
+            for key, left in self.left.items()
+        }
+        if not (self.missed or self.newcomers or sum(counts.values()) >= WORTH_KEEPING):
+            return None
+        failures = [
+            Failed(route=name, status=each, count=len(things), distinct=len(set(things)))
+            for (name, each), things in self.missed.items()
+        ]
+        return Window(
+            at=at,
+            subject=self.subject,
+            network=network,
+            program=program_of(self.agent),
+            routes=counts,
+            things=len(self.things),
+            failures=failures,
+        )
 
     def flooded(self, asked: Asked) -> Finding:
         """Return the finding about a route that was called too often."""
@@ -154,6 +180,7 @@ class Caller:
 
     def failed(self, asked: Asked, status: int) -> Finding | None:
         """Hear of a call that was refused or found nothing."""
+        self.missed.setdefault((name_of(asked.route), status), []).append(asked.path)
         self.failures.append(_Failure(asked.now, status, id(asked.route), asked.path, asked.request_id, self.total))
         if status == _MISSING and len(self.failures) >= MISSING_MIN:
             return self._enumerated(asked)

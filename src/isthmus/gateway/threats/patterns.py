@@ -131,7 +131,7 @@ def _texts(value: object) -> Iterator[str]:
         if isinstance(each, str):
             yield each
         elif isinstance(each, dict):
-            waiting.extend(each.values())  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+            waiting.extend(each.values())  # pyright: ignore[reportUnknownArgumentType]
         elif isinstance(each, list | tuple | set | frozenset):
             waiting.extend(each)  # pyright: ignore[reportUnknownArgumentType]
 

@@ -30,8 +30,9 @@ from isthmus.gateway.threats.ladder import (
 from isthmus.gateway.threats.networks import NOBODY, Network, is_own, named
 from isthmus.gateway.threats.patterns import Family, family_in, family_in_query
 from isthmus.gateway.threats.profile import Profile
+from isthmus.gateway.threats.window import Window
 
-REMEMBERED_MAX, CLEAN_MAX = 20_000, 4_096
+REMEMBERED_MAX, CLEAN_MAX, WINDOWS_MAX = 20_000, 4_096, 5_000
 SLOW = timedelta(seconds=1)
 HELD_STRIKE = 50
 """Whoever keeps calling while held back goes a step up after so many calls."""
@@ -76,7 +77,8 @@ class Threats:
         """`modes` hold in every workspace that set none of its own."""
         self.pending: dict[tuple[int, Detector, str], Threat] = {}
         self.profiles: dict[tuple[int, str], Profile] = {}
-        self._default = dict(modes or {})
+        self.windows: list[tuple[int, Window]] = []
+        self._default: Mapping[Detector, Mode] = dict(modes) if modes else {}
         self._modes: dict[int, Mapping[Detector, Mode]] = {}
         self._honey: dict[int, Honey] = {}
         self._open: dict[tuple[int, Detector, str], Threat] = {}
@@ -114,7 +116,7 @@ class Threats:
         if caller is None or caller.principal is not principal:
             caller = self._known(asked, principal)
         if asked.now >= caller.ends:
-            self._found(caller.roll(asked.now))
+            self._roll(caller, asked.now)
         if status >= _FAILED:
             self._failed(caller, asked, status)
         else:
@@ -168,6 +170,13 @@ class Threats:
             tail = path[path.rfind("/") + 1 :]
             if tail.isdecimal() and len(tail) < 20:  # noqa: PLR2004 - what is longer is no number that counts up.
                 self._found(caller.counted(asked, int(tail)))
+
+    def _roll(self, caller: Caller, now: datetime) -> None:
+        if len(self.windows) < WINDOWS_MAX:
+            window = caller.window(named(caller.client) or "")
+            if window is not None:
+                self.windows.append((caller.principal.workspace, window))
+        self._found(caller.roll(now))
 
     def _failed(self, caller: Caller, asked: Asked, status: int) -> None:
         """Hear of a call that failed; those held back by a verdict are no sign of anything new."""
