@@ -11,6 +11,7 @@ from isthmus.app.alerting.rules import RULES
 from isthmus.app.http import alerts, audit, keys, limits, oauth, people, policies, roles, signing
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
+from isthmus.app.http.threats import ROUTES as THREATS
 from isthmus.app.program import Program
 from isthmus.app.syncing import sync_engine
 from isthmus.audit.queue import AuditQueue
@@ -31,6 +32,7 @@ from isthmus.gateway.policy.gate import PolicyGate
 from isthmus.gateway.policy.sample import Sample
 from isthmus.gateway.policy.vocabulary import Vocabulary
 from isthmus.gateway.router import parameters
+from isthmus.gateway.threats.watch import Threats
 from isthmus.store.schema import Schema
 from isthmus.stream.outbound import Outbound
 from isthmus.sync.ingest import Store
@@ -51,7 +53,7 @@ class Issuer:
 def all_routes(schema: Schema) -> tuple[Route, ...]:
     """Return every route: what a domain or page declares goes before what is made for all records, and before ours."""
     system = System(lambda: routes)
-    own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES)
+    own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *THREATS)
     own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *system.routes)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
@@ -101,8 +103,10 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
         Rules: Rules(RULES),
     }
     added |= {Provider: provider, Epoch: epoch, PolicyGate: gate}
+    threats = added[Threats] = Threats()
     with_own = replace(services, others={**services.others, **added})
-    chain = Chain(proof=credentials, stages=(minutes, gate, *_counting(services)), widening=gate)
+    stages = (minutes, gate, *_counting(services), threats)
+    chain = Chain(proof=credentials, stages=stages, widening=gate, door=threats.door)
     parts = Parts(services=with_own, chain=chain, traffic=traffic, ticks=time.perf_counter_ns, trail=trail)
     return Gateway(served, parts)
 

@@ -21,6 +21,8 @@ from isthmus.gateway.epoch import Epoch
 from isthmus.gateway.limits import Limits
 from isthmus.gateway.policy.gate import PolicyGate
 from isthmus.gateway.request import Message, Receive, Send
+from isthmus.gateway.threats.keeping import Keeper
+from isthmus.gateway.threats.watch import Threats
 from isthmus.kernel.errors import Unavailable
 
 TOKEN = "_ISTHMUS_HTTP_TOKEN"  # noqa: S105 - the name of a variable that tells one start from another.
@@ -99,12 +101,14 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
         block = _block(settings)
         gateway = build(services_of(program, {Limits: limits}), block=block)
         asyncio.get_running_loop().add_signal_handler(ENDING, gateway.close_streams)
+        keeper = Keeper(program.database, gateway.services.of(Threats), now=program.clock.now)
         watching = [
             asyncio.create_task(_end_with_the_server(int(os.environ[SERVER]), gateway)),
             asyncio.create_task(keep_watch(gateway.services)),
             # The counts are those of all workers, so one of them tells the collector.
             *([asyncio.create_task(keep_exporting(gateway.services, settings))] if block and block[1] == 0 else []),
             asyncio.create_task(gateway.services.of(Epoch).watch(program.clock.now)),
+            asyncio.create_task(keeper.run()),
         ]
         try:
             yield gateway
@@ -113,6 +117,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
                 each.cancel()
             await asyncio.gather(*watching, return_exceptions=True)
             await gateway.services.of(PolicyGate).close()
+            await keeper.close()
             await gateway.close()
 
 
