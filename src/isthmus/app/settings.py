@@ -30,7 +30,10 @@ class Settings:
 
     `public_url` is the address under which people and programs reach it, when it stands behind another server.
     Without `workspace`, commands act in the one that the running program was started for, or in the only one there is.
-    `outbound_allow` lists networks of one's own that webhooks may lead to, `otlp_headers` are `name=value,…`.
+    `outbound_allow` lists networks of one's own that webhooks may lead to, `upstream_allow` those that services behind
+    the gate may stand in. `authz_key_file` holds the key of proxies that ask about calls, `authz_loopback` lets those
+    on this machine ask without it; `rlqs_listen` is where proxies get quotas, `127.0.0.1:8090` or `unix:/path`.
+    `otlp_headers` are `name=value,…`.
     """
 
     data_dir: Path
@@ -50,6 +53,10 @@ class Settings:
     smtp_url: str | None = field(default=None, repr=False)
     mail_sender: str | None = None
     outbound_allow: str | None = None
+    upstream_allow: str | None = None
+    authz_key_file: Path | None = None
+    authz_loopback: bool = False
+    rlqs_listen: str | None = None
     probe_url: str | None = None
     otlp_url: str | None = None
     otlp_headers: str | None = field(default=None, repr=False)

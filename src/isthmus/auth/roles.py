@@ -22,7 +22,7 @@ from isthmus.kernel.errors import Denied, Fault, Invalid
 AREAS = {
     "sync": ("read", "write"),
     "stream": ("read", "write"),
-    "gateway": ("read", "write"),
+    "gateway": ("read", "write", "use"),
     "audit": ("read",),
     "privacy": ("read", "write"),
 }

@@ -32,7 +32,7 @@ async def read_declared(route: Route, raw: bytes, *, caller: Principal | None, c
 
     Raises Malformed, Invalid and ForgeryRefused.
     """
-    if route.accepts == "raw" or route.method not in UNSAFE:
+    if route.accepts in {"raw", "stream"} or route.method not in UNSAFE:
         return None
     if route.accepts == "form":
         fields, token = without_parameter(raw, "csrf")

@@ -24,6 +24,8 @@ from isthmus.gateway.router import Match, Router
 from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
 from isthmus.gateway.sending import Outgoing, send_answer
 from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, purpose_of, shown
+from isthmus.gateway.upstreams.doors import Doors, Verdict
+from isthmus.gateway.upstreams.inflow import Inflow
 from isthmus.gateway.versions import pinned
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import IsthmusError, Malformed, Unauthenticated, Unavailable
@@ -43,6 +45,7 @@ class Parts:
     """What a gateway is made of. `ticks` counts nanoseconds; `error_page` shows an error to a browser.
 
     `trail` writes what was refused and which personal fields were read; without one the gateway has its own.
+    `doors` are other ways in than the path.
     """
 
     services: Services
@@ -50,6 +53,7 @@ class Parts:
     traffic: Traffic
     ticks: Callable[[], int]
     trail: AuditQueue | None = None
+    doors: Doors | None = None
     error_page: ErrorPage = lambda error, request_id: problem_page(error, request_id=request_id)
 
 
@@ -96,15 +100,19 @@ class Gateway:
         request = read_request(scope, now=now)
         route: Route | None = None
         asked: Asked | None = None
+        verdict: Verdict | None = None
         try:
             request.check()
+            request, verdict = self._entered(request)
             if request.method == "OPTIONS":
                 answer = Outgoing(status=204, headers=[("allow", ", ".join(self.router.allowed(request.path)))])
             else:
                 match = self.router.find(request.method, request.path)
                 route = match.route
                 asked = _asked(request, route, now)
-                answer = await self._answer(request, asked, match, receive)
+                inflow = Inflow(receive, empty=_has_no_body(request)) if route.accepts == "stream" else None
+                answer = await self._answered(request, asked, match, verdict, inflow or receive)
+                receive = receive if inflow is None else inflow.wait
         except asyncio.CancelledError:
             self._ended(asked, status=CANCELLED, micros=0)
             raise
@@ -115,6 +123,7 @@ class Gateway:
         if asked is not None:
             answer.headers.extend(asked.headers)
             asked.sent = len(answer.body) if isinstance(answer.body, bytes) else 0
+        answer = answer if verdict is None else verdict.told(answer)
         try:
             await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
         except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
@@ -173,6 +182,46 @@ class Gateway:
                 shown(asked, request.headers, status=answer.status, fields=call.opened, path=call.path)
             )
         return answer
+
+    async def _answered(
+        self, request: Request, asked: Asked, match: Match, verdict: Verdict | None, body: Receive | Inflow
+    ) -> Outgoing:
+        """Answer a call itself, or whoever only asks about it."""
+        if verdict is not None:
+            return await self._judged(request, asked, match, verdict)
+        if isinstance(body, Inflow):
+            return await self._passed_on(request, asked, match, body)
+        return await self._answer(request, asked, match, body)
+
+    def _entered(self, request: Request) -> tuple[Request, Verdict | None]:
+        """Return the request that is meant; raises what other doors refuse with."""
+        return (request, None) if self._parts.doors is None else self._parts.doors.enter(request)
+
+    async def _judged(self, request: Request, asked: Asked, match: Match, verdict: Verdict) -> Outgoing:
+        """Decide about a call that a proxy holds. Its body stays there, so what looks at bodies sees none."""
+        await decide(self._parts.chain, asked)
+        if asked.weigh is not None:
+            asked.weigh(None)
+        return await verdict.allowed(request, asked, match)
+
+    async def _passed_on(self, request: Request, asked: Asked, match: Match, inflow: Inflow) -> Outgoing:
+        """Answer a call whose body is passed on as it comes."""
+        principal = await decide(self._parts.chain, asked)
+        call = Call(
+            route=match.route,
+            path=match.path,
+            services=self._parts.services,
+            scope=_scope(request, principal, asked),
+            request_id=request.id,
+            once=mint(unix_ms=milliseconds(asked.now), entropy=entropy(10)),
+            caller=principal,
+            headers=request.headers,
+            secure=request.secure,
+            client=request.client,
+            asked=request,
+            inflow=inflow,
+        )
+        return await run(call)
 
     async def _once(self, request: Request, call: Call, principal: Principal, key: str) -> Outgoing:
         """Answer a call that may come again."""
@@ -254,6 +303,12 @@ def _asked(request: Request, route: Route, now: datetime) -> Asked:
         local=request.local,
         purpose=purpose_of(headers),
     )
+
+
+def _has_no_body(request: Request) -> bool:
+    headers = request.headers
+    unframed = not request.framed or "content-length" in headers or request.method not in UNSAFE
+    return unframed and "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
 
 
 def _scope(request: Request, principal: Principal | None, asked: Asked) -> Scope:

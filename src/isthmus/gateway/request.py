@@ -31,7 +31,10 @@ _MEDIA = {"json": "application/json", "form": "application/x-www-form-urlencoded
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked. `client` is the address it comes from; `local` tells one on this machine without a proxy."""
+    """What was asked. `client` is the address it comes from; `local` tells one on this machine without a proxy.
+
+    `framed` tells that a body may come without headers that say so, as in HTTP/2.
+    """
 
     method: str
     path: str
@@ -42,6 +45,7 @@ class Request:
     local: bool
     client: str = ""
     repeated: frozenset[str] = frozenset()
+    framed: bool = False
 
     @property
     def session(self) -> str | None:
@@ -96,6 +100,7 @@ def read_request(scope: Mapping[str, object], *, now: datetime) -> Request:
         client=client,
         local=_is_local(client) and not _FORWARDED & headers.keys(),
         repeated=frozenset(repeated & _ONCE_ONLY),
+        framed=str(scope.get("http_version", "1.1")).startswith("2"),
     )
 
 

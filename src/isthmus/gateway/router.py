@@ -26,6 +26,7 @@ class _Node:
     fixed: "dict[str, _Node]" = field(default_factory=dict[str, "_Node"])
     verbs: "dict[str, _Node]" = field(default_factory=dict[str, "_Node"])
     parameter: "_Node | None" = None
+    tail: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Router:
             else:
                 node.parameter = node.parameter or _Node()
                 node = node.parameter
+        node.tail = node.tail or route.tail
         return node.methods
 
 
@@ -118,6 +120,8 @@ def _walk(node: _Node, segments: list[str], values: tuple[str, ...] = ()) -> Ite
         yield from _walk(closed, rest, (*values, head))
     if segment and node.parameter:
         yield from _walk(node.parameter, rest, (*values, segment))
+    if node.tail:
+        yield node, values
 
 
 def _segment(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -19,6 +19,10 @@ from isthmus.store.records import Condition, all_of, limited
 from isthmus.store.schema import Schema
 from isthmus.vault import Vault
 
+if TYPE_CHECKING:
+    from isthmus.gateway.request import Request
+    from isthmus.gateway.upstreams.inflow import Inflow
+
 HTML = "text/html; charset=utf-8"
 BODY_BYTES_MAX = 1 << 20
 BATCH_BODY_BYTES_MAX = 8 << 20
@@ -28,7 +32,7 @@ FRESH_S = 900
 PAGE_ROWS = 50
 PAGE_ROWS_MAX = 200
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Accepts: TypeAlias = Literal["json", "form", "raw"]
+Accepts: TypeAlias = Literal["json", "form", "raw", "stream"]
 T = TypeVar("T")
 
 
@@ -103,6 +107,8 @@ class Call:
     when, and only when, the caller repeats the call with the same Idempotency-Key: as the external id of what is put,
     it makes that exactly once, even when the first attempt was killed before it could answer. `opened` gathers the
     permissions by which personal fields were shown. `client` is the address that the call came from.
+
+    On a route that accepts a `stream`, `asked` is the request as it came and `inflow` its body.
     """
 
     route: "Route"
@@ -122,6 +128,8 @@ class Call:
     opened: set[str] = field(default_factory=set[str], compare=False)
     client: str = ""
     sight: Callable[[RecordType], Condition | None] | None = field(default=None, repr=False, compare=False)
+    asked: "Request | None" = None
+    inflow: "Inflow | None" = field(default=None, repr=False, compare=False)
 
     def seen(self, record_type: RecordType) -> Condition | None:
         """Return the condition under which the caller may see a record of a type; None when all may be seen.
@@ -220,11 +228,12 @@ class Route:
     is the type of the answer: JSON, `HTML` for a page (whose caller is sent to the sign-in page instead of being
     refused), `text/event-stream`, ….
     `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
-    `raw` for uploads (`Call.raw`). It counts as `cost` calls; one that is `guarded` proves who somebody is: it is
-    limited by address, and closed while limits cannot be kept. With `fresh_s` a person must have proven themselves, by
-    their second factor if they have one, within so many seconds; whoever has not is sent to prove it again. `refusal`
-    makes the answer to an error where another standard than problem+json says how it looks. `errors` names what the
-    handler raises beyond what the gateway itself raises.
+    `raw` for uploads (`Call.raw`), `stream` for what is passed on as it comes (`Call.inflow`), whatever its query. With
+    `tail` everything below the path belongs to it too. It counts as `cost` calls; one that is `guarded` proves who
+    somebody is: it is limited by address, and closed while limits cannot be kept. With `fresh_s` a person must have
+    proven themselves, by their second factor if they have one, within so many seconds; whoever has not is sent to prove
+    it again. `refusal` makes the answer to an error where another standard than problem+json says how it looks.
+    `errors` names what the handler raises beyond what the gateway itself raises.
 
     `record` names the type whose records it shows or changes, filtered by `Call.seen`; a caller who is limited to
     named records is let in to such routes, and to those that say `narrows` because they show nothing else. For
@@ -261,6 +270,7 @@ class Route:
     listed: bool = True
     cost: int = 1
     guarded: bool = False
+    tail: bool = False
     operation: str | None = None
 
     @property

@@ -35,6 +35,10 @@ class OutboundFailed(Unavailable):
     code, title = "outbound-failed", "The other side does not answer"
 
 
+class AddressRefused(OSError):
+    """A name leads to an address that may not be called."""
+
+
 def unwrapped(address: Address) -> Address:
     """Return the address that is meant: IPv4 inside of IPv6 (mapped, NAT64, 6to4, Teredo) is what counts."""
     if isinstance(address, IPv4Address):
@@ -64,10 +68,11 @@ class Outbound:
             return True
         return meant.is_global and not meant.is_multicast
 
-    def check(self, url: str) -> None:
+    def check(self, url: str, *, plain_names: bool = False) -> None:
         """Raise OutboundRefused for an address that is not `https://host[:port]/…`, or that plainly may not be called.
 
-        What a name resolves to is looked at when it is called.
+        What a name resolves to is looked at when it is called. `plain_names` lets names without TLS pass, for callers
+        that see to it then that all their addresses are of networks of one's own.
         """
         try:
             parts = urlsplit(url)
@@ -78,10 +83,23 @@ class Outbound:
             raise OutboundRefused("The address is not of the form https://host/path.", fix="Leave out user names.")
         literal = _literal(host)
         own = literal is not None and self._is_own(unwrapped(literal))
-        if parts.scheme == "http" and not own:
+        if parts.scheme == "http" and not own and not (plain_names and literal is None):
             raise OutboundRefused("The address is not encrypted.", fix="Use https.")
         if literal is not None and not self.may_reach(host):
             raise OutboundRefused("The address is not one of the internet.", fix="Allow its network in the settings.")
+
+    def connector(self, *, own_only: bool, per_host: int) -> aiohttp.TCPConnector:
+        """Return what opens connections, at most `per_host` at once to one place, and keeps them for further calls.
+
+        It resolves names under the same rules; with `own_only` only to networks of one's own. Who calls by it has
+        checked the address. A name that may not be called ends in a ClientConnectorError of AddressRefused.
+        """
+        guard = _Guard(self, own_only=own_only)
+        return aiohttp.TCPConnector(resolver=guard, use_dns_cache=False, limit=0, limit_per_host=per_host)
+
+    def is_own(self, address: str) -> bool:
+        """Tell whether an address is of a network of one's own."""
+        return self._is_own(unwrapped(ip_address(address)))
 
     async def post(self, url: str, body: bytes, *, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """Send a POST and return status and answer; raises OutboundRefused and OutboundFailed."""
@@ -119,8 +137,9 @@ class Outbound:
 class _Guard(AbstractResolver):
     """Resolves a name once, and gives only addresses that may be called: all must be fit, or none is used."""
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, *, own_only: bool = False) -> None:
         self._outbound = outbound
+        self._own_only = own_only
         self.refused = False
 
     async def resolve(
@@ -131,9 +150,10 @@ class _Guard(AbstractResolver):
         results: list[ResolveResult] = []
         for kind, _, protocol, _, place in found:
             address = str(place[0])
-            if not self._outbound.may_reach(address.partition("%")[0]):
+            plain = address.partition("%")[0]
+            if not (self._outbound.is_own(plain) if self._own_only else self._outbound.may_reach(plain)):
                 self.refused = True
-                raise OSError(0, "the address may not be called")
+                raise AddressRefused(0, "the address may not be called")
             results.append(
                 ResolveResult(
                     hostname=host,

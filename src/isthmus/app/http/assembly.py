@@ -9,11 +9,16 @@ from isthmus.app import discovery
 from isthmus.app.alerting.keeping import outbound_of
 from isthmus.app.alerting.rules import RULES
 from isthmus.app.http import alerts, audit, keys, limits, oauth, people, policies, roles, signing
+from isthmus.app.http import upstreams as upstream_routes
+from isthmus.app.http.authz import OtherDoors
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
 from isthmus.app.http.threats import ROUTES as THREATS
 from isthmus.app.program import Program
 from isthmus.app.syncing import sync_engine
+from isthmus.app.upstreams.assembling import upstream_services
+from isthmus.app.upstreams.reach import Reach, reach_of
+from isthmus.app.upstreams.serving import Upstreams
 from isthmus.audit.queue import AuditQueue
 from isthmus.auth.credentials import Credentials
 from isthmus.auth.oauth.keyring import Keyring
@@ -54,7 +59,7 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     """Return every route: what a domain or page declares goes before what is made for all records, and before ours."""
     system = System(lambda: routes)
     own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *THREATS)
-    own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *system.routes)
+    own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *upstream_routes.ROUTES, *system.routes)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 
@@ -68,6 +73,7 @@ def services_of(program: Program, others: Mapping[type, object] | None = None) -
         Ledgers: discovery.ledgers(),
         Issuer: Issuer(program.settings.issuer),
         Outbound: outbound_of(program.settings),
+        Reach: reach_of(program.settings),
         **(others or {}),
     }
     return Services(
@@ -103,11 +109,16 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
         Rules: Rules(RULES),
     }
     added |= {Provider: provider, Epoch: epoch, PolicyGate: gate}
+    reach = services.others.get(Reach)
+    reach = reach if isinstance(reach, Reach) else Reach()
+    added |= upstream_services(provider, epoch, reach=reach)
     threats = added[Threats] = Threats()
     with_own = replace(services, others={**services.others, **added})
     stages = (minutes, gate, *_counting(services), threats)
     chain = Chain(proof=credentials, stages=stages, widening=gate, door=threats.door)
-    parts = Parts(services=with_own, chain=chain, traffic=traffic, ticks=time.perf_counter_ns, trail=trail)
+    doors = OtherDoors(with_own.of(Upstreams), reach)
+    ticks = time.perf_counter_ns
+    parts = Parts(services=with_own, chain=chain, traffic=traffic, ticks=ticks, trail=trail, doors=doors)
     return Gateway(served, parts)
 
 

@@ -90,6 +90,7 @@ def serve(settings: Settings) -> None:
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,
+        websockets=False,
         workers=settings.workers,
         backlog=_BACKLOG,
         http1_settings=HTTP1Settings(

@@ -16,6 +16,7 @@ from isthmus.app.http.watching import keep_watch
 from isthmus.app.limiting import opened_limits
 from isthmus.app.program import opened
 from isthmus.app.settings import Settings, read_settings
+from isthmus.app.upstreams.serving import Upstreams
 from isthmus.gateway.asgi import Gateway
 from isthmus.gateway.epoch import Epoch
 from isthmus.gateway.limits import Limits
@@ -109,6 +110,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
             *([asyncio.create_task(keep_exporting(gateway.services, settings))] if block and block[1] == 0 else []),
             asyncio.create_task(gateway.services.of(Epoch).watch(program.clock.now)),
             asyncio.create_task(keeper.run()),
+            asyncio.create_task(gateway.services.of(Upstreams).keep_looking(program.clock)),
         ]
         try:
             yield gateway
@@ -118,6 +120,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
             await asyncio.gather(*watching, return_exceptions=True)
             await gateway.services.of(PolicyGate).close()
             await keeper.close()
+            await gateway.services.of(Upstreams).calling.close()
             await gateway.close()
 
 

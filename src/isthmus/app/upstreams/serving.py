@@ -1,0 +1,100 @@
+"""The upstreams of one worker put together: who may use which, the call itself, and the look at their health."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from isthmus.app.upstreams.calling import Calling, Job
+from isthmus.app.upstreams.identity import Identities
+from isthmus.app.upstreams.register import NewUpstream, Register
+from isthmus.app.upstreams.ways import Way, Ways
+from isthmus.auth.principal import Principal
+from isthmus.gateway import Call, Response
+from isthmus.gateway.decide import GrantMissing
+from isthmus.gateway.upstreams.headers import check_framing, check_path, request_headers
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.errors import IsthmusError, Unavailable
+
+PREFIX = "/up/"
+EVERY_S = 0.5
+_GOOD_BELOW = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstreams:
+    """What handlers need to pass calls on."""
+
+    register: Register
+    identities: Identities
+    calling: Calling
+    ways: Ways
+
+    async def opened(self, principal: Principal, name: str, *, now: datetime) -> NewUpstream:
+        """Return an upstream that the caller may use; raises UpstreamMissing and GrantMissing."""
+        found = await self.register.find(principal.workspace, name, now=now)
+        if not principal.may(found.permission):
+            raise GrantMissing(principal, found.permission)
+        return found
+
+    async def pass_on(self, call: Call) -> Response:
+        """Answer a call below `/up/<name>`."""
+        request, inflow, now = call.asked, call.inflow, call.scope.now
+        if request is None or inflow is None:
+            message = f"{call.route.path} does not accept a stream"
+            raise TypeError(message)
+        check_framing(request.headers)
+        name = call.path["upstream"]
+        target = target_of(request.path)
+        check_path(target)
+        upstream = await self.opened(call.principal, name, now=now)
+        identity = await self.identities.text(call.principal, audience=name, now=now)
+        query = request.query.decode("latin-1")
+        job = Job(
+            way=self.ways.to(call.principal.workspace, upstream),
+            method=request.method,
+            target=f"{target}?{query}" if query else target,
+            headers=request_headers(request, identity=identity),
+            inflow=inflow,
+        )
+        return await self.calling.pass_on(job)
+
+    async def keep_looking(self, clock: Clock) -> None:
+        """Ask those that say how whether they are well, until cancelled."""
+        asking: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                with suppress(Unavailable):
+                    known = await self.register.all(now=clock.now())
+                    self.ways.keep(known)
+                    for (workspace, _), upstream in known.items():
+                        way = self.ways.to(workspace, upstream)
+                        if _due(way, time.monotonic()):
+                            way.checked_at = time.monotonic()
+                            task = asyncio.create_task(self._look(way))
+                            asking.add(task)
+                            task.add_done_callback(asking.discard)
+                await asyncio.sleep(EVERY_S)
+        finally:
+            for each in asking:
+                each.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _look(self, way: Way) -> None:
+        try:
+            status, _ = await self.calling.check(way.upstream)
+        except IsthmusError:
+            way.checked(good=False)
+        else:
+            way.checked(good=status < _GOOD_BELOW)
+
+
+def _due(way: Way, now: float) -> bool:
+    upstream = way.upstream
+    return bool(upstream.health_path) and (way.checked_at is None or now >= way.checked_at + upstream.health_s)
+
+
+def target_of(path: str) -> str:
+    """Return what follows `/up/<name>` in a path as it was sent; nothing is `/`."""
+    return "/" + path.removeprefix(PREFIX).partition("/")[2]
