@@ -31,12 +31,13 @@ def test_a_revoked_key_leaves_the_list_and_stays_on_the_record(shell: Shell) -> 
 def test_a_test_key_opens_a_sandbox_only(shell: Shell) -> None:
     shell("keys", "ls")
     assert "is live" in shell("keys", "create", "--name", "x", "--role", "owner", "--test", code=5).err
-    sandbox = Shell(shell.data_dir, shell.here, f"{shell.workspace}-sandbox")
     base = ("keys", "create", "--name", "x", "--role", "owner", "--test", "--json", "--data-dir", str(shell.data_dir))
     made = shell.plain(*base).row
     assert (made["kind"], made["workspace"]) == ("test", "sandbox")
     assert str(made["key"]).startswith("ist_test_")
-    assert sandbox("keys", "ls", "--json").rows == []
+    sandbox = Shell(shell.data_dir, shell.here, "sandbox")
+    assert made["id"] in [each["id"] for each in sandbox("keys", "ls", "--json").rows]
+    assert made["id"] not in [each["id"] for each in shell("keys", "ls", "--json").rows]
 
 
 def test_wishes_that_make_no_key_are_refused(shell: Shell) -> None:
