@@ -8,7 +8,7 @@ from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
 from isthmus.app.alerting.keeping import outbound_of
 from isthmus.app.alerting.rules import RULES
-from isthmus.app.http import alerts, audit, keys, limits, oauth, people, policies, roles, scim, signing
+from isthmus.app.http import alerts, audit, keys, limits, oauth, people, policies, roles, saml, scim, signing
 from isthmus.app.http import upstreams as upstream_routes
 from isthmus.app.http.authz import OtherDoors
 from isthmus.app.http.records import record_routes
@@ -60,7 +60,7 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     system = System(lambda: routes)
     own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *THREATS)
     own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *upstream_routes.ROUTES, *system.routes)
-    own = (*scim.ROUTES, *own)
+    own = (*saml.ROUTES, *scim.ROUTES, *own)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 

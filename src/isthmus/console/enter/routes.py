@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from isthmus.auth.people.errors import SignInBusy, SignInPaused, SignInRefused, WeakPassword
 from isthmus.auth.people.links import look_at_link, use_link
 from isthmus.auth.people.sign_in import People, Waiting, sign_in, sign_in_code
+from isthmus.auth.saml.providers import shown_saml_providers
 from isthmus.auth.sessions import LinkSpent, NewSession, open_session
 from isthmus.auth.upstream.issuers import shown_issuers
 from isthmus.console.pages import page
@@ -148,6 +149,7 @@ async def _sign_in_page(
         "workspace": workspace,
         "email": email,
         "issuers": await shown_issuers(call.services.database),
+        "saml": await shown_saml_providers(call.services.database),
     }
     return page(call, "sign_in.html", values, status=refused.status if refused else 200)
 

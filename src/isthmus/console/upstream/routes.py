@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from isthmus.auth.people.errors import SignInRefused, UpstreamRefused
 from isthmus.auth.people.sign_in import People
 from isthmus.auth.people.steps import STEP_LIFE
+from isthmus.auth.saml.providers import shown_saml_providers
 from isthmus.auth.upstream.issuers import IssuerMissing, shown_issuers
 from isthmus.auth.upstream.signing_in import Returned, come_back, go_out
 from isthmus.console.pages import page
@@ -85,6 +86,7 @@ async def _refused(call: Call, refused: IsthmusError) -> Response:
         "workspace": "",
         "email": "",
         "issuers": await shown_issuers(call.services.database),
+        "saml": await shown_saml_providers(call.services.database),
     }
     return page(call, "sign_in.html", values, status=refused.status)
 
