@@ -4,7 +4,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, timedelta
 from typing import LiteralString, TypeAlias
 
-from isthmus.app.alerting.rules import BUDGET, DISCREPANCY, ERRORS, LATE, LATENCY, LIMITS, THREAT, burn_gauge
+from isthmus.app.alerting.rules import (
+    BUDGET,
+    DISCREPANCY,
+    ERRORS,
+    FOUND,
+    LATE,
+    LATENCY,
+    LIMITS,
+    OBSERVED,
+    THREAT,
+    burn_gauge,
+)
 from isthmus.app.program import Program
 from isthmus.gateway.histogram import quantile
 from isthmus.gateway.limit_rules import read_limits
@@ -26,6 +37,10 @@ _REFUSALS: LiteralString = """
 select network, sum(coalesce((details->>'count')::bigint, 1)) from audit
 where workspace = current_workspace() and action = 'call.denied' and at >= %s and network is not null
 group by 1 order by 2 desc limit 20
+"""
+_THREATS: LiteralString = """
+select detector, subject, mode, reason, hits from threat
+where workspace = current_workspace() and last_seen >= %s and released_at is null order by last_seen desc limit 20
 """
 _QUOTAS: LiteralString = """
 select subject, period, sum(used)::bigint from limit_ledger
@@ -122,6 +137,25 @@ async def threats(program: Program, tx: Transaction) -> Reading:
     return Reading(gauges=gauges, names=frozenset({THREAT}))
 
 
+async def found_threats(program: Program, tx: Transaction) -> Reading:
+    """Read what detectors found in five minutes, in this workspace and about networks from which nobody was known."""
+    since = tx.scope.now - RECENT
+    rows = await (await tx.connection.execute(_THREATS, (since,))).fetchall()
+    scope = Scope(workspace=NOBODY, actor="monitoring", cause="gauges", now=tx.scope.now)
+    async with program.database.transaction(scope) as own:
+        rows += await (await own.connection.execute(_THREATS, (since,))).fetchall()
+    gauges = [
+        Gauge(
+            name=FOUND if mode == "enforce" else OBSERVED,
+            about=f"{detector} {subject}",
+            value=float(hits),
+            reason=str(reason),
+        )
+        for detector, subject, mode, reason, hits in rows
+    ]
+    return Reading(gauges=gauges, names=frozenset({FOUND, OBSERVED}))
+
+
 async def disagreements(program: Program, tx: Transaction) -> Reading:
     """Read the share of fields on which two systems differ, by record type."""
     gauges: list[Gauge] = []
@@ -167,6 +201,6 @@ def _said(length: timedelta) -> str:
     return f"{seconds} s"
 
 
-QUICK: Sequence[Reader] = (traffic, budgets_of_errors, streams, quotas, threats)
+QUICK: Sequence[Reader] = (traffic, budgets_of_errors, streams, quotas, threats, found_threats)
 SLOW: Sequence[Reader] = (disagreements, budgets)
 """Those that read much are asked every ten minutes only."""

@@ -6,6 +6,7 @@ from isthmus.stream.alerts.rules import Rule
 LATENCY, ERRORS, LIMITS = "latency.p95_ms", "errors.share", "limits.use"
 LATE, DISCREPANCY, THREAT, BUDGET = "stream.overdue_s", "discrepancy.share", "threat.refusals", "budget.used"
 REFUSALS_MAX = 100
+FOUND, OBSERVED = "threat.found", "threat.observed"
 
 
 def burn_gauge(objective: str, window: str) -> str:
@@ -28,6 +29,8 @@ DECLARED = (
     Rule(
         name="threat", gauge=THREAT, threshold=REFUSALS_MAX, severity="page", title="Many refused calls from one place"
     ),
+    Rule(name="threat-found", gauge=FOUND, threshold=0, severity="page", title="A caller is held back as a threat"),
+    Rule(name="threat-observed", gauge=OBSERVED, threshold=0, severity="warning", title="A threat was observed"),
     Rule(name="budget", gauge=BUDGET, threshold=1.0, severity="warning", title="A budget is overrun"),
 )
 BURNING = tuple(

@@ -24,6 +24,7 @@ COMMANDS = {
     "keys": "Make, list, rotate and revoke API keys.",
     "policy": "Keep policies, try a change over last week, explain a decision.",
     "limits": "See and set limits and quotas, and see what was used.",
+    "threats": "See what detectors found, let callers go, say what detectors may do.",
     "clients": "Register programs that ask for OAuth tokens.",
     "users": "Let people into the console: invite, roles, links, shut out.",
     "alerts": "See what alarms, look after it, say where it is told.",

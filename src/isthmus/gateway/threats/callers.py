@@ -3,7 +3,7 @@
 A rule looks at windows of ten seconds or at the last failures, so that slow attempts add up as fast ones do:
 
     enumeration   15 distinct things missing among the caller's last calls within 10 minutes, two fifths of them or more
-    probing       6 distinct routes refused within 10 minutes, two fifths of its calls or more
+    probing       6 distinct routes refused within 10 minutes, a fifth of its calls or more
     scraping      over 20 distinct things read in 10 s and four times the usual; over 80 and four times in 10 minutes
     volume        over 40 calls of one route in 10 s and four times the usual
     leakage       a new network with a new program, beside a known one, or after a month's rest
@@ -23,7 +23,7 @@ from isthmus.gateway.threats.window import Failed, Window
 
 WINDOW, LONG, REMEMBERED = timedelta(seconds=10), timedelta(minutes=10), timedelta(minutes=10)
 FAILURES_MAX, REQUESTS_MAX, THINGS_MAX = 256, 5, 10_000
-MISSING_MIN, ROUTES_MIN, SHARE_MIN, RUN_MIN = 15, 6, 0.4, 15
+MISSING_MIN, ROUTES_MIN, SHARE_MIN, REFUSED_SHARE, RUN_MIN = 15, 6, 0.4, 0.2, 15
 WORTH_KEEPING = 20
 THINGS_MIN, THINGS_LONG_MIN, VOLUME_MIN, TIMES = 20, 80, 40, 4.0
 UNLEARNED = 500
@@ -76,7 +76,8 @@ class Caller:
     routes: dict[int, Route] = field(default_factory=dict[int, Route])
     things: set[object] = field(default_factory=set[object])
     things_max: int = UNLEARNED
-    long: int = 0
+    long: set[object] = field(default_factory=set[object])
+    long_hostile: bool = False
     long_ends: datetime | None = None
     hostile: bool = False
     failures: deque[_Failure] = field(default_factory=lambda: deque[_Failure](maxlen=FAILURES_MAX))
@@ -99,21 +100,18 @@ class Caller:
         """Begin the next window: learn from the last one unless it was hostile, and look at the last ten minutes."""
         hour, at = (self.ends - WINDOW).hour, self.ends - WINDOW
         found: Finding | None = None
-        self.long += len(self.things)
         if self.long_ends is None or now >= self.long_ends:
-            if not self.hostile:
-                self.profile.learn(THINGS_LONG, hour, self.long)
-            self.long, self.long_ends = 0, now + LONG
-        elif self.long >= self.threshold(THINGS_LONG, now, THINGS_LONG_MIN, unlearned=UNLEARNED * 10):
-            counts: Counts = {"things": self.long, "usual": int(self.profile.usual(THINGS_LONG, hour)), "seconds": 600}
-            reason = f"{self.long} different things were read in 10 minutes, far over this caller's usual."
-            found = self.finding("scraping", reason, now, since=self.long_ends - LONG, counts=counts)
-            self.long, self.hostile = 0, True
+            self._end_long(hour)
+            self.long, self.long_ends = set(), now + LONG
+        if len(self.long) < THINGS_MAX:
+            self.long |= self.things
+        if len(self.long) >= self.threshold(THINGS_LONG, now, THINGS_LONG_MIN, unlearned=UNLEARNED * 10):
+            found = self._scraped_slowly(now, self.long_ends - LONG)
         if not self.hostile:
-            self.profile.learn(THINGS, hour, len(self.things))
+            self.profile.learn(THINGS, hour, len(self.things), at=at)
             for key, left in self.left.items():
                 name = name_of(self.routes[key])
-                self.profile.learn(name, hour, self.threshold(name, at, VOLUME_MIN) - left)
+                self.profile.learn(name, hour, self.threshold(name, at, VOLUME_MIN) - left, at=at)
         self.hostile = bool(found)
         self.left, self.things, self.dirty = {}, set(), True
         self.routes, self.missed = {}, {}
@@ -166,7 +164,7 @@ class Caller:
         """Hear of a read whose id is a number; return a finding when they count up."""
         if number != self.last + 1:
             if not self.hostile:
-                self.profile.learn(RUN, asked.now.hour, self.run)
+                self.profile.learn(RUN, asked.now.hour, self.run, at=asked.now)
             self.last, self.run = number, 1
             return None
         self.last, self.run = number, self.run + 1
@@ -230,10 +228,22 @@ class Caller:
             requests=requests or ((asked.request_id,) if asked is not None else ()),
         )
 
+    def _end_long(self, hour: int) -> None:
+        if not self.long_hostile:
+            self.profile.learn(THINGS_LONG, hour, len(self.long | self.things), at=self.ends)
+        self.long_hostile = False
+
+    def _scraped_slowly(self, now: datetime, since: datetime) -> Finding:
+        count, usual = len(self.long), int(self.profile.usual(THINGS_LONG, now.hour))
+        self.long, self.hostile, self.long_hostile = set(), True, True
+        reason = f"{count} different things were read within 10 minutes, and {usual} is usual at this hour."
+        counts: Counts = {"things": count, "usual": usual, "seconds": 600}
+        return self.finding("scraping", reason, now, since=since, counts=counts)
+
     def _enumerated(self, asked: Asked) -> Finding | None:
         recent = list(self._recent(asked.now, _MISSING))
         things = {each.thing for each in recent}
-        if len(things) < MISSING_MIN or not self._mostly(recent, len(things)):
+        if len(things) < MISSING_MIN or not self._mostly(recent, len(things), SHARE_MIN):
             return None
         counts: Counts = {"missing": len(things), "calls": self.total - recent[0].total + 1}
         reason = f"{len(things)} different things were asked for that are not there, or not this caller's."
@@ -242,7 +252,7 @@ class Caller:
     def _probed(self, asked: Asked) -> Finding | None:
         recent = list(self._recent(asked.now, _REFUSED))
         routes = {each.route for each in recent}
-        if len(routes) < ROUTES_MIN or not self._mostly(recent, len(recent)):
+        if len(routes) < ROUTES_MIN or not self._mostly(recent, len(recent), REFUSED_SHARE):
             return None
         counts: Counts = {"refused": len(recent), "routes": len(routes), "calls": self.total - recent[0].total + 1}
         return self._cleared("probing", f"{len(routes)} different routes were refused to this caller.", recent, counts)
@@ -250,8 +260,8 @@ class Caller:
     def _recent(self, now: datetime, status: int) -> Iterator[_Failure]:
         return (each for each in self.failures if each.status == status and now - each.at <= REMEMBERED)
 
-    def _mostly(self, recent: list[_Failure], count: int) -> bool:
-        return count >= SHARE_MIN * (self.total - recent[0].total + 1)
+    def _mostly(self, recent: list[_Failure], count: int, share: float) -> bool:
+        return count >= share * (self.total - recent[0].total + 1)
 
     def _cleared(self, detector: Detector, reason: str, recent: list[_Failure], counts: Counts) -> Finding:
         self.failures.clear()

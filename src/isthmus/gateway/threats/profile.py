@@ -10,7 +10,7 @@ NETWORKS_MAX, AGENTS_MAX, ROUTES_MAX = 64, 16, 200
 WORTH: Final = 10
 """Counts below this teach nothing: every threshold is above it."""
 LEARNED_AFTER = timedelta(hours=20)
-FADES = 0.999
+FADES, RISES = 0.999, 1.25
 _HOURS = 24
 
 
@@ -39,10 +39,15 @@ class Profile(Struct, kw_only=True):
         near = max(peaks[hour - 1], peaks[hour], peaks[(hour + 1) % _HOURS])
         return max(near, sorted(peaks)[-3])
 
-    def learn(self, name: str, hour: int, count: float) -> None:
-        """Take a count in; peaks rise at once and fade slowly."""
+    def learn(self, name: str, hour: int, count: float, *, at: datetime) -> None:
+        """Take a count in; peaks fade slowly, and once a caller is known they rise by a quarter at a time.
+
+        Otherwise the first seconds of an attack would teach that the rest of it is usual.
+        """
         if count < WORTH:
             return
+        if self.learned(at):
+            count = min(count, max(WORTH / 2, RISES * self.usual(name, hour)))
         peaks = self.peaks.get(name)
         if peaks is None:
             if len(self.peaks) >= ROUTES_MAX:

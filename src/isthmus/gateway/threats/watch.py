@@ -41,6 +41,8 @@ _FAILED = 400
 _OK = 300
 _MISSED = frozenset({403, 404})
 _HELD = "threat:"
+_DIGITS = frozenset("0123456789")
+_NUMBER_MAX = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ class Threats:
         if self._honey or self._held:
             self._judge(asked)
 
-    def ended(self, asked: Asked, *, status: int, micros: int) -> None:
+    def ended(self, asked: Asked, *, status: int, micros: int) -> None:  # noqa: C901 - a call of a function costs more.
         """Hear how a call ended."""
         del micros
         principal = asked.principal
@@ -115,14 +117,31 @@ class Threats:
         caller = self._callers.get(id(principal))
         if caller is None or caller.principal is not principal:
             caller = self._known(asked, principal)
-        if asked.now >= caller.ends:
-            self._roll(caller, asked.now)
+        now = asked.now
+        if now >= caller.ends:
+            self._roll(caller, now)
         if status >= _FAILED:
             self._failed(caller, asked, status)
+            return
+        caller.total += 1
+        if asked.client == caller.client and asked.agent == caller.agent and not caller.newcomers:
+            caller.seen_at = now
         else:
-            self._count(caller, asked)
-            if status < _OK and asked.route.method == "GET":
-                self._read(caller, asked)
+            self._located(caller, asked)
+        route = asked.route
+        key, left = id(route), caller.left
+        if (rest := left.get(key)) is None:
+            rest = caller.first(asked)
+        left[key] = rest - 1
+        if rest == 1:
+            self._found(caller.flooded(asked))
+        if route.method == "GET" and status < _OK:
+            path, things = asked.path, caller.things
+            things.add((path, asked.query) if asked.query else path)
+            if len(things) >= caller.things_max:
+                self._found(caller.scraped(asked))
+            if path[-1:] in _DIGITS and route.path[-1] == "}":
+                self._numbered(caller, asked)
 
     def apply(self, verdicts: Iterable[Verdict]) -> None:
         """Let these verdicts stand and no others, besides those found here that are not written down yet."""
@@ -160,16 +179,10 @@ class Threats:
                 profile.last_seen = max(profile.last_seen, caller.seen_at or profile.last_seen)
                 yield workspace, subject, profile
 
-    def _read(self, caller: Caller, asked: Asked) -> None:
-        path = asked.path
-        things = caller.things
-        things.add((path, asked.query) if asked.query else path)
-        if len(things) >= caller.things_max:
-            self._found(caller.scraped(asked))
-        if asked.route.path[-1] == "}":
-            tail = path[path.rfind("/") + 1 :]
-            if tail.isdecimal() and len(tail) < 20:  # noqa: PLR2004 - what is longer is no number that counts up.
-                self._found(caller.counted(asked, int(tail)))
+    def _numbered(self, caller: Caller, asked: Asked) -> None:
+        tail = asked.path[asked.path.rfind("/") + 1 :]
+        if tail.isdecimal() and len(tail) < _NUMBER_MAX:
+            self._found(caller.counted(asked, int(tail)))
 
     def _roll(self, caller: Caller, now: datetime) -> None:
         if len(self.windows) < WINDOWS_MAX:
@@ -185,25 +198,24 @@ class Threats:
             self._honeyed(asked, principal, "key")
         if _held_back(asked):
             return
-        self._count(caller, asked)
+        caller.total += 1
+        self._located(caller, asked)
+        key = id(asked.route)
+        left = caller.left.get(key)
+        left = caller.first(asked) if left is None else left
+        caller.left[key] = left - 1
+        if left == 1:
+            self._found(caller.flooded(asked))
         if status in _MISSED:
             self._found(caller.failed(asked, status))
 
-    def _count(self, caller: Caller, asked: Asked) -> None:
-        caller.total += 1
+    def _located(self, caller: Caller, asked: Asked) -> None:
+        """Hear of a call that comes from elsewhere than the last, or while others come from elsewhere."""
         if asked.client != caller.client or asked.agent != caller.agent:
             self._moved(caller, asked)
         else:
             caller.seen_at = asked.now
-            if caller.newcomers:
-                caller.known += 1
-        key = id(asked.route)
-        left = caller.left.get(key)
-        if left is None:
-            left = caller.first(asked)
-        caller.left[key] = left - 1
-        if left == 1:
-            self._found(caller.flooded(asked))
+            caller.known += 1
 
     def _known(self, asked: Asked, principal: Principal) -> Caller:
         """Return what is remembered of a caller whose proof was read anew."""
