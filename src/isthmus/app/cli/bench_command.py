@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BENCHES = {
     "limits": "Leased limits of two to eight nodes, against one ideal bucket.",
+    "threats": "The gate's decision with every detector listening, against the same without.",
     "put": "A put of leads with everything on, against a bare load of the same rows.",
 }
 
