@@ -13,7 +13,7 @@ from isthmus.gateway.problems import MEDIA as PROBLEM_MEDIA
 from isthmus.gateway.problems import Problem
 from isthmus.gateway.router import parameters
 from isthmus.gateway.routes import ANY_CALLER, Route
-from isthmus.gateway.versions import VERSIONS
+from isthmus.gateway.versions import PATTERN, VERSIONS
 from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.marks import Json
 
@@ -143,7 +143,7 @@ def _operation(route: Route, name: str, schemas: dict[object, _Map]) -> _Map:
         "summary": route.summary,
         "description": described,
         "tags": list(route.tags),
-        "security": [] if route.permission is None else [{"key": []}],
+        "security": [] if route.permission is None else [*([{}] if route.open_locally else []), {"key": []}],
         "parameters": _parameters(route, schemas),
         "responses": _responses(route, schemas),
     }
@@ -189,14 +189,22 @@ def _responses(route: Route, schemas: dict[object, _Map]) -> _Map:
         content: _Map = {"schema": schemas[id(route.response)] if route.response else {"type": "string"}}
         if route.response_example is not None:
             content["examples"] = {"example": {"value": route.response_example}}
-        success["content"] = {route.media.partition(";")[0]: content}
+        success["content"] = {media.partition(";")[0]: content for media in (route.media, *route.other_media)}
     told = _RATE_HEADERS if route.permission is not None else {}
     success["headers"] = _headers({"X-Request-ID": "The id of this call.", **told})
     responses: _Map = {str(status): success}
     own = {error.status for error in route.errors}
     for each in sorted(_statuses(route) | own):
         raised = [error for error in route.errors if error.status == each]
-        responses[str(each)] = _own_problem(raised) if raised else {"$ref": f"#/components/responses/Problem{each}"}
+        if route.is_page:
+            responses[str(each)] = {
+                "description": _TITLES[each],
+                "content": {"text/html": {"schema": {"type": "string"}}},
+            }
+        elif raised:
+            responses[str(each)] = _own_problem(raised)
+        else:
+            responses[str(each)] = {"$ref": f"#/components/responses/Problem{each}"}
     return responses
 
 
@@ -231,8 +239,10 @@ def _problem(description: str) -> _Map:
 
 def _shared_parameters() -> _Map:
     return {
-        "RequestId": _header("X-Request-ID", "Echoed; made when absent.", pattern="^[A-Za-z0-9._:-]{1,128}$"),
-        "Version": _header("Isthmus-Version", "Pins behaviour to a date.", format="date"),
+        "RequestId": _header(
+            "X-Request-ID", "Echoed when it is 1 to 128 letters, digits and `._:-`; any other is replaced by a new one."
+        ),
+        "Version": _header("Isthmus-Version", "Pins behaviour to a date.", format="date", pattern=PATTERN),
         "IdempotencyKey": _header(
             "Idempotency-Key",
             "Makes a repeated call safe: for 24 hours the first answer is sent again, marked.",

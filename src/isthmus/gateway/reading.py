@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
+from datetime import date
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
@@ -71,7 +72,7 @@ def read_parameters(text: bytes, kind: type[T], *, at: str = "") -> T:
         value = msgspec.convert(given, kind, strict=False)
     except (msgspec.ValidationError, Invalid) as error:
         raise _refusal([*faults, *find_faults(given, kind, at=at, strict=False)], error, at=at) from error
-    faults += _not_finite(value, at)
+    faults += [*_not_finite(value, at), *_moments_by_number(value, given, at)]
     if faults:
         raise Invalid("A parameter is not valid.", fix="Mend what `errors` names.", faults=tuple(faults))
     return value
@@ -177,6 +178,15 @@ def _not_finite(value: object, at: str) -> Iterator[Fault]:
         number = getattr(value, name)
         if isinstance(number, float) and not math.isfinite(number):
             yield Fault(pointer=pointer_to(at, name), code="not-finite", detail="The number is not finite.")
+
+
+def _moments_by_number(value: object, given: dict[str, Json], at: str) -> Iterator[Fault]:
+    """Find numbers that were taken for seconds since 1970: a year without its day is one."""
+    for name in getattr(value, "__struct_fields__", ()):
+        written = given.get(name)
+        if isinstance(getattr(value, name), date) and isinstance(written, str) and "-" not in written[1:]:
+            detail = "A moment is written as 2026-11-22T09:30:00Z, a day as 2026-11-22."
+            yield Fault(pointer=pointer_to(at, name), code="invalid", detail=detail)
 
 
 @lru_cache(maxsize=1024)

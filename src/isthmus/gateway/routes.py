@@ -226,7 +226,7 @@ class Route:
     `permission` None lets everybody in, `ANY_CALLER` everybody who is known; `open_locally` lets callers on this
     machine in without a credential. The answer of a route that is `shown_once` is not kept for repeated calls. `media`
     is the type of the answer: JSON, `HTML` for a page (whose caller is sent to the sign-in page instead of being
-    refused), `text/event-stream`, ….
+    refused), `text/event-stream`, …; `other_media` are those it may have as well.
     `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
     `raw` for uploads (`Call.raw`), `stream` for what is passed on as it comes (`Call.inflow`), whatever its query. With
     `tail` everything below the path belongs to it too. It counts as `cost` calls; one that is `guarded` proves who
@@ -251,6 +251,7 @@ class Route:
     response: type[Struct] | None = None
     status: int = 200
     media: str = "application/json"
+    other_media: tuple[str, ...] = ()
     accepts: Accepts = "json"
     description: str = ""
     tags: tuple[str, ...] = ()

@@ -165,6 +165,13 @@ def test_parameters_are_read_by_their_types() -> None:
     assert asked == Asked(limit=7, colours=[Colour.RED, Colour.BLUE], share=0.5, exact=True)
 
 
+@pytest.mark.parametrize("text", [b"count=1&at=2026", b"count=1&at=0.5", b"count=1&at=-1", b"count=1&at=1e9"])
+def test_a_number_is_no_moment(text: bytes) -> None:
+    with pytest.raises(Invalid) as refused:
+        read_parameters(text, Whole, at="/query")
+    assert [each.pointer for each in refused.value.faults] == ["/query/at"]
+
+
 @pytest.mark.parametrize(
     ("text", "faults"),
     [

@@ -161,6 +161,7 @@ ROUTES = (
         handler=export_audit,
         summary="Take along what a search of the audit log finds, as NDJSON or CSV",
         media=MEDIA["ndjson"],
+        other_media=(MEDIA["csv"],),
         tags=("audit",),
         query=ExportQuery,
         errors=(InvalidSearch,),

@@ -39,7 +39,7 @@ async def choose_theme(call: Call) -> Response:
     if chosen not in THEMES:
         raise AssetMissing("There is no such scheme.", fix=f"Choose one of {', '.join(THEMES)}.")
     back = redirect("/")
-    cookie = f"{THEME_COOKIE}={chosen}; Path=/; Max-Age={THEME_S}; SameSite=Lax"
+    cookie = f"{THEME_COOKIE}={chosen}; Path=/; Max-Age={THEME_S}; SameSite=Lax{'; Secure' if call.secure else ''}"
     return Response(body=back.body, status=back.status, headers=(*back.headers, ("set-cookie", cookie)))
 
 

@@ -1,6 +1,7 @@
 """What every answer carries, and what the program says about itself."""
 
 import json
+import re
 from typing import cast
 
 import pytest
@@ -8,6 +9,7 @@ from openapi_spec_validator import validate
 
 from isthmus.app.discovery import schema
 from isthmus.app.http import all_routes
+from isthmus.gateway.versions import PATTERN, VERSIONS
 from isthmus.kernel.marks import Json
 from tests.rooms.app.http.caller import Caller
 from tests.rooms.app.http.conftest import Site
@@ -93,3 +95,10 @@ def test_a_browser_is_shown_errors_as_a_page(site: Site) -> None:
     assert answer.status == 404
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.headers["x-request-id"].encode() in answer.body
+
+
+def test_the_description_says_which_days_pin_a_version_and_the_gateway_agrees(site: Site) -> None:
+    assert re.search(PATTERN, VERSIONS[0].isoformat())
+    for day, answered in (("2026-11-22", 200), ("2031-02-28", 200), ("2026-11-21", 400), ("2026-W48-1", 400)):
+        assert bool(re.search(PATTERN, day)) == (answered == 200), day
+        assert site.caller().get("/healthz", isthmus_version=day).status == answered, day
