@@ -2,6 +2,7 @@
 
 tests.counterparts.require_debian("chromium", binary="chromium")    a path to run, or an error that says what to type
 tests.counterparts.require_npm({"openid-client": "6.8.9"})          a directory whose scripts can import the packages
+tests.counterparts.require_python("sqlmap", version="1.10.10")      the directory of the programs of a package of Python
 uv run python -m tests.counterparts                                 all of them at once, before the tests
 """
 
@@ -9,16 +10,24 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
 NEEDED = {
     "chromium": "chromium",
+    "nginx": "nginx",
     "postgresql": "postgres",
     "prometheus": "promtool",
 }  # Debian's package: the program we run from it
 NPM = ({"openid-client": "6.8.9", "oauth4webapi": "3.8.8"},)  # packages of Node that are installed together
+PYTHON = {
+    "schemathesis": "4.32.5",
+    "sqlmap": "1.10.10",
+    "sslyze": "6.3.1",
+    "wapiti3": "3.2.3",
+}  # packages of Python, each in an environment of its own, so that none holds back a version of another
 LOCK_WAIT_S_MAX = 300
 
 
@@ -77,8 +86,38 @@ def require_npm(packages: Mapping[str, str], *, environment: Mapping[str, str] =
     return root
 
 
+def require_python(package: str, *, version: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory of the programs of a package of Python, in an environment made once on this machine.
+
+    Raises CounterpartMissing with what was said where it cannot be installed.
+    """
+    home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "isthmus", "counterparts")
+    root = home / f"python-{package}-{version}-{sys.version_info[0]}.{sys.version_info[1]}"
+    root.mkdir(parents=True, exist_ok=True)
+    with (home / f"{root.name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not (root / "done").exists():
+            wanted = f"{package}=={version}"
+            uv = shutil.which("uv", path=environment.get("PATH", os.defpath))
+            env, python = str(root / "env"), str(root / "env/bin/python")
+            make = (
+                [uv, "venv", "--clear", "--python", sys.executable, env] if uv else [sys.executable, "-m", "venv", env]
+            )
+            install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+            for step in (make, [*install, wanted]):
+                # Its own directory has no settings of a project that would choose versions.
+                done = subprocess.run(
+                    step, cwd=root, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
+                )
+                if done.returncode:
+                    raise CounterpartMissing(f"{wanted} could not be installed:\n{done.stderr[-2000:]}")
+            (root / "done").touch()
+    return root / "env/bin"
+
+
 def _find(binary: str, search: str) -> Path | None:
-    if found := shutil.which(binary, path=search):
+    # Debian keeps servers off the PATH of those who are not root.
+    if found := shutil.which(binary, path=f"{search}{os.pathsep}/usr/sbin"):
         return Path(found)
     servers = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{binary}"))  # Debian keeps these off the PATH
     return servers[-1] if servers else None
@@ -108,3 +147,5 @@ if __name__ == "__main__":
         print(f"{program}: {require_debian(needed, binary=program)}")  # noqa: T201 - a command talks to its person
     for together in NPM:
         print(f"{' '.join(together)}: {require_npm(together)}")  # noqa: T201 - a command talks to its person
+    for wanted, pinned in PYTHON.items():
+        print(f"{wanted}: {require_python(wanted, version=pinned)}")  # noqa: T201 - a command talks to its person
