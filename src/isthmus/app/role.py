@@ -1,4 +1,4 @@
-"""One process of the program: `python -m isthmus.app.role api`, or any of worker, relay and scheduler together."""
+"""One process of the program: `python -m isthmus.app.role api`, or any of worker, relay, scheduler, rlqs together."""
 
 import asyncio
 import os
@@ -85,11 +85,16 @@ async def _background(settings: Settings, running: RunningEngines, roles: Sequen
 
 
 async def _until_dead(program: Program, role: str) -> None:
+    from isthmus.app.rlqs.server import keep_assigning
+
     match role:
         case "relay":
             broker = Broker(Valkey(**program.valkey.arguments)) if program.valkey else None
             relay = Relay(database=program.database, schema=program.store.schema, broker=broker)
-            await relay.run()
+            quotas = [keep_assigning(program)] if program.settings.rlqs_listen else []
+            await asyncio.gather(relay.run(), *quotas)
+        case "rlqs":
+            await keep_assigning(program)
         case "worker":
             await asyncio.gather(
                 run_consumers(program.database, consumers(program), clock=program.clock),

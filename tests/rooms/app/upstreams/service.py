@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -34,6 +34,16 @@ class Service:
         """Answer a request."""
         name = request.path.strip("/").split("/")[0]
         self.calls[name] += 1
+        if name == "reset":
+            assert request.transport is not None
+            request.transport.abort()
+        if name == "late":
+            await asyncio.sleep(float(request.query["s"]))
+        if name in {"half", "half-chunked", "drip", "endless"}:
+            return await self._piecemeal(request, name)
+        return self._at_once(request, name) or await self._echo(request)
+
+    def _at_once(self, request: web.Request, name: str) -> web.StreamResponse | None:
         match name:
             case "flaky":
                 self.wrong -= 1
@@ -42,20 +52,13 @@ class Service:
                 return web.Response(status=503 if self.ill else 200)
             case "status":
                 return web.Response(status=int(request.path.rpartition("/")[2]), text="as asked")
-            case "late":
-                await asyncio.sleep(float(request.query["s"]))
-                return web.Response(text="late")
-            case "reset":
-                assert request.transport is not None
-                request.transport.abort()
-                return web.Response()
             case "pages":
                 headers = {"set-cookie": "a=b", "content-security-policy": "script-src *", "x-own": "1"}
                 return web.Response(text="<h1>x</h1>", content_type="text/html", headers=headers)
-            case "half" | "half-chunked" | "drip" | "endless":
-                return await self._piecemeal(request, name)
+            case "reset" | "late":
+                return web.Response(text=name)
             case _:
-                return await self._echo(request)
+                return None
 
     async def _piecemeal(self, request: web.Request, name: str) -> web.StreamResponse:
         answer = web.StreamResponse()
@@ -128,9 +131,3 @@ class Service:
             assert service._loop is not None
             service._loop.call_soon_threadsafe(stop[0].set)
             thread.join(10)
-
-
-async def pieces_of(size: int, *, each: int = 65_536) -> AsyncIterator[bytes]:
-    """Yield so many bytes."""
-    for at in range(0, size, each):
-        yield b"u" * min(each, size - at)
