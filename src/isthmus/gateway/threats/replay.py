@@ -81,8 +81,8 @@ def replay(windows: Sequence[Window], *, workspace: int, detectors: Sequence[Det
         principal = principals.setdefault(window.subject, _principal(window.subject, workspace))
         for asked, status in _calls(window, principal, routes):
             calls += 1
-            answered = _played(stage, asked, status)
-            held[window.subject] = held.get(window.subject, 0) + (answered != status)
+            refused = _refused(stage, asked, status)
+            held[window.subject] = held.get(window.subject, 0) + refused
     found = [
         WouldHold(
             detector=detector,
@@ -97,13 +97,15 @@ def replay(windows: Sequence[Window], *, workspace: int, detectors: Sequence[Det
     return Replayed(windows=len(windows), calls=calls, held=sum(held.values()), threats=found)
 
 
-def _played(stage: Threats, asked: Asked, status: int) -> int:
+def _refused(stage: Threats, asked: Asked, status: int) -> bool:
+    """Play one call and tell whether the stage refused it."""
     try:
         stage.admit(asked)
     except IsthmusError as error:
-        status = error.status
+        stage.ended(asked, status=error.status, micros=0)
+        return True
     stage.ended(asked, status=status, micros=0)
-    return status
+    return False
 
 
 def _calls(window: Window, principal: Principal, routes: dict[str, Route]) -> list[tuple[Asked, int]]:
