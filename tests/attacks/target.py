@@ -43,6 +43,7 @@ class Target:
     @classmethod
     def start(cls, directory: Path, certified: Certified) -> Self:
         """Start it, fill it, and make a key of each role that attackers hold."""
+        directory.mkdir(mode=0o755, exist_ok=True)
         port = free_port()
         files = ("--tls-certificate", str(certified.chain), "--tls-key", str(certified.key))
         with (directory / "up.log").open("wb") as said:
@@ -75,7 +76,7 @@ class Target:
         """Load the demo company, make keys, and widen the limits, lest attackers only learn of these."""
         self.keys["owner"] = self.key("owner")
         self.keys["viewer"] = self.key("viewer")
-        self.keys[SANDBOX] = self.key("owner", "--test")
+        self.keys[SANDBOX] = self.key("owner", "--test", workspace=None)
         self.widen()
         settings = Settings(data_dir=self.data_dir, workspace=WORKSPACE, port=self.port)
         engines = running_engines(settings=settings.engines)
@@ -88,16 +89,18 @@ class Target:
             self.isthmus("limits", "set", scope, "--scope", scope, *WIDE)
             self.isthmus("limits", "set", scope, "--scope", scope, *WIDE, workspace=SANDBOX)
 
-    def key(self, role: str, *more: str) -> str:
+    def key(self, role: str, *more: str, workspace: str | None = WORKSPACE) -> str:
         """Return the text of a new key."""
-        made = json.loads(self.isthmus("keys", "create", "--name", f"Attacker {role}", "--role", role, *more, "--json"))
+        wish = ("--name", f"Attacker {role}", "--role", role, *more, "--json")
+        made = json.loads(self.isthmus("keys", "create", *wish, workspace=workspace))
         return str(made["key"])
 
-    def isthmus(self, *arguments: str, workspace: str = WORKSPACE) -> str:
-        """Run a command beside the program and return what it says."""
+    def isthmus(self, *arguments: str, workspace: str | None = WORKSPACE) -> str:
+        """Run a command beside the program and return what it says; without a workspace it chooses one itself."""
+        named = {"ISTHMUS_WORKSPACE": workspace} if workspace else {}
         done = subprocess.run(
             _command(*arguments),
-            env={**_environment(self.data_dir, self.port), "ISTHMUS_WORKSPACE": workspace},
+            env={**_environment(self.data_dir, self.port), **named},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -171,4 +174,5 @@ def _command(*arguments: str) -> list[str]:
 
 def _environment(data_dir: Path, port: int) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
-    return {**own, "ISTHMUS_DATA_DIR": str(data_dir), "ISTHMUS_PORT": str(port), "NO_COLOR": "1"}
+    given = {"DATA_DIR": str(data_dir), "PORT": str(port), "LOG_LEVEL": "debug"}
+    return {**own, **{f"ISTHMUS_{name}": value for name, value in given.items()}, "NO_COLOR": "1"}
