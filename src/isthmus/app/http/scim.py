@@ -36,7 +36,7 @@ from isthmus.auth.scim.users import (
     replace_user,
 )
 from isthmus.console.visiting import place_of
-from isthmus.gateway import BATCH_BODY_BYTES_MAX, Call, Response, Route
+from isthmus.gateway import BATCH_BODY_BYTES_MAX, FRESH_S, Call, Response, Route
 from isthmus.gateway.answering import unchanged
 from isthmus.gateway.reading import read_json
 from isthmus.gateway.routes import Handler, Method
@@ -388,6 +388,7 @@ def _route(method: Method, path: str, handler: Handler, summary: str, *, status:
         media=MEDIA,
         tags=_TAGS,
         body_bytes_max=BATCH_BODY_BYTES_MAX,
+        fresh_s=None if method == "GET" or path.endswith(".search") else FRESH_S,
         refusal=_refusal,
     )
 

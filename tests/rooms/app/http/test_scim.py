@@ -78,7 +78,7 @@ def test_people_are_found_by_name_address_and_external_id(boss: Caller) -> None:
 
 
 def test_who_was_invited_by_hand_is_taken_over(boss: Caller) -> None:
-    invited = {"email": "eve@northwind.example", "name": "Eve", "roles": ["sales.editor"]}
+    invited: dict[str, Json] = {"email": "eve@northwind.example", "name": "Eve", "roles": ["sales.editor"]}
     own = boss.post("/api/v1/users", invited).json["id"]
     assert found(boss, USERS, 'userName eq "eve@northwind.example"') == [own]
     assert boss.post(USERS, {**ADA, "userName": "EVE@northwind.example"}).json["scimType"] == "uniqueness"
@@ -93,7 +93,11 @@ def test_groups_give_roles_and_take_them_away(boss: Caller) -> None:
     boss.call("PATCH", f"/api/v1/users/{own}", {"roles": ["sales.viewer"]})
     group = boss.post(GROUPS, {"displayName": "sales.editor", "members": [{"value": own}]}).json["id"]
     second = boss.post(GROUPS, {"displayName": "All of sales", "members": [{"value": own}]}).json["id"]
-    role = {"op": "add", "path": "urn:isthmus:scim:schemas:extension:role:1.0:Group:role", "value": "sales.viewer"}
+    role: Json = {
+        "op": "add",
+        "path": "urn:isthmus:scim:schemas:extension:role:1.0:Group:role",
+        "value": "sales.viewer",
+    }
     assert patch(boss, f"{GROUPS}/{second}", role).status == 200
     assert boss.get(f"/api/v1/users/{own}").json["roles"] == ["sales.viewer", "sales.editor"]
     groups = cast("list[dict[str, Json]]", boss.get(f"{USERS}/{own}").json["groups"])
@@ -108,7 +112,7 @@ def test_nobody_provisions_beyond_their_own_grant(site: Site, workspace: int, bo
     owner = boss.post("/api/v1/users", {"email": "o@x.example", "name": "Olga", "roles": ["owner"]}).json["id"]
     viewer = boss.post(USERS, ADA).json["id"]
     lesser = site.caller(site.key(workspace, permissions=("gateway:write", "sales:read")))
-    off = {"op": "replace", "path": "active", "value": False}
+    off: Json = {"op": "replace", "path": "active", "value": False}
     assert patch(lesser, f"{USERS}/{owner}", off).status == 403
     assert patch(lesser, f"{USERS}/{owner}", {"op": "replace", "path": "title", "value": "x"}).status == 403
     assert lesser.call("DELETE", f"{USERS}/{owner}").status == 403

@@ -1,17 +1,8 @@
 """A workspace with a SAML identity provider that is real: npm samlp."""
 
-import http.client
-import json
 import os
-import re
-import shutil
-import socket
-import subprocess
-from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
-from html import unescape
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,8 +11,7 @@ from isthmus.auth.people.visitor import Visitor
 from isthmus.auth.saml.providers import SamlProvider, SamlWish, add_saml_provider
 from isthmus.store.database import Database, Scope
 from isthmus.vault import KeyStore, Vault
-from tests.counterparts import require_npm
-from tests.rooms.auth.saml.crafting import Pair, pair
+from tests.rooms.auth.saml.counterpart import running
 from tests.rooms.console.stage import RealClock
 
 DOMAINS = ("making",)
@@ -29,59 +19,11 @@ ORIGIN = "https://hub.example"
 ADA: dict[str, object] = {"subject": "ada-1", "claims": {"email": "ada@northwind.example", "displayName": "Ada Byron"}}
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def fetch(url: str, *, person: Mapping[str, object] | None = None) -> str:
-    """Return a page of the provider, asked for by somebody."""
-    parts = urlsplit(url)
-    who = urlsafe_b64encode(json.dumps(person or {}).encode()).decode().rstrip("=")
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 0, timeout=20)
-    try:
-        connection.request("GET", f"{parts.path}?{parts.query}", headers={"cookie": f"who={who}"})
-        answer = connection.getresponse()
-        body = answer.read().decode()
-        assert answer.status == 200, (answer.status, body[:2_000])
-        return body
-    finally:
-        connection.close()
-
-
-def posted(page: str) -> tuple[str, str]:
-    """Return where a provider's page posts to, and the response that it posts."""
-    action = re.search(r'action="([^"]*)"', page)
-    value = re.search(r'name="SAMLResponse"\s+value="([^"]*)"', page)
-    assert action is not None, page[:2_000]
-    assert value is not None, page[:2_000]
-    return unescape(action[1]), unescape(value[1])
-
-
 @pytest.fixture(scope="session")
-def keys() -> Pair:
-    """The provider's key, good at this moment."""
-    return pair(ends=RealClock().now().replace(year=RealClock().now().year + 1))
-
-
-@pytest.fixture(scope="session")
-def provider(tmp_path_factory: pytest.TempPathFactory, keys: Pair) -> Iterator[str]:
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The provider's metadata."""
-    root = require_npm({"samlp": "8.0.0"})
-    script = root / "saml-provider.mjs"
-    shutil.copyfile(Path(__file__).with_name("provider.mjs"), script)
-    own = tmp_path_factory.mktemp("saml")
-    (own / "cert.pem").write_text(keys.certificate, "ascii")
-    (own / "key.pem").write_bytes(keys.key)
-    port = free_port()
-    command = ["node", "--no-deprecation", str(script), str(port), str(own / "cert.pem"), str(own / "key.pem")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline().strip() == "ready"
-        yield fetch(f"http://127.0.0.1:{port}/metadata")
-        running.terminate()
+    with running(tmp_path_factory.mktemp("saml")) as metadata:
+        yield metadata
 
 
 @pytest.fixture

@@ -62,7 +62,6 @@ def moment(minutes: float = 0) -> str:
 
 def assertion(
     *,
-    own_id: str = "_one",
     subject: str = "ada-1",
     issuer: str = ISSUER,
     audience: str = AUDIENCE,
@@ -74,7 +73,7 @@ def assertion(
 ) -> str:
     """Return an assertion that is not signed."""
     return (
-        f'<saml:Assertion xmlns:saml="{SAML}" ID="{own_id}" Version="2.0" IssueInstant="{moment(made)}">'
+        f'<saml:Assertion xmlns:saml="{SAML}" ID="_one" Version="2.0" IssueInstant="{moment(made)}">'
         f"<saml:Issuer>{issuer}</saml:Issuer><saml:Subject><saml:NameID>{subject}</saml:NameID>"
         '<saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer">'
         f'<saml:SubjectConfirmationData NotOnOrAfter="{moment(ends)}" Recipient="{recipient}"{answers}/>'
@@ -89,11 +88,11 @@ def assertion(
     )
 
 
-def signed(text: str, by: Pair, *, own_id: str = "_one") -> str:
+def signed(text: str, by: Pair) -> str:
     """Return an assertion with a signature within it."""
     signer = cast("_Signer", XMLSigner(c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0))
     made = signer.sign(
-        _lxml.fromstring(text.encode()), key=by.key, cert=by.certificate, reference_uri=f"#{own_id}", id_attribute="ID"
+        _lxml.fromstring(text.encode()), key=by.key, cert=by.certificate, reference_uri="#_one", id_attribute="ID"
     )
     return _lxml.tostring(made).decode()
 

@@ -18,7 +18,8 @@ from isthmus.auth.saml.signing_in import Ourselves, Out, come_in, go_out, take_r
 from isthmus.auth.sessions import NewSession
 from isthmus.kernel.errors import NotFound
 from isthmus.store.database import Scope
-from tests.rooms.auth.saml.conftest import ADA, DOMAINS, ORIGIN, fetch, posted, set_up
+from tests.rooms.auth.saml.conftest import ADA, DOMAINS, ORIGIN, set_up
+from tests.rooms.auth.saml.counterpart import fetch, posted
 
 
 async def leave(people: People, visitor: Visitor, own: SamlProvider, *, again: bool = False) -> Out:

@@ -21,7 +21,7 @@ from tests.rooms.auth.saml.crafting import (
 )
 
 SIGNATURE = re.compile(r"<ds:Signature .*</ds:Signature>", re.DOTALL)
-EVIL = assertion(own_id="_evil", subject="owner")
+EVIL = assertion(subject="owner").replace('ID="_one"', 'ID="_evil"')
 
 
 @pytest.fixture(scope="session")

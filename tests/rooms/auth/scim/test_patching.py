@@ -3,7 +3,7 @@
 import pytest
 
 from isthmus.auth.scim.attributes import USERS, Document, groups
-from isthmus.auth.scim.errors import InvalidPath, InvalidSyntax, NotChangeable, NoTarget, ScimRefused, TooManyAtOnce
+from isthmus.auth.scim.errors import InvalidPath, InvalidSyntax, NoTarget, NotChangeable, ScimRefused, TooManyAtOnce
 from isthmus.auth.scim.patching import changed
 from isthmus.kernel.marks import Json
 
@@ -91,7 +91,8 @@ def test_a_new_primary_value_takes_the_place_of_the_old_one() -> None:
     assert isinstance(emails, list)
     assert [isinstance(each, dict) and each.get("primary", False) for each in emails] == [False, False, True]
     emails = user({"op": "replace", "path": 'emails[type eq "home"].primary', "value": True})["emails"]
-    assert emails == [{**WORK, "primary": False}, {**HOME, "primary": True}] if isinstance(WORK, dict) else False
+    assert isinstance(emails, list)
+    assert [isinstance(each, dict) and each["primary"] for each in emails] == [False, True]
 
 
 def test_all_operations_are_done_or_none() -> None:
@@ -124,8 +125,10 @@ def test_what_cannot_be_done_is_refused(operation: Json, kind: type[Exception]) 
 
 
 def test_a_message_without_operations_or_with_too_many_is_refused() -> None:
-    for body in ({}, {"Operations": []}, {"Operations": "x"}):
+    bodies: list[dict[str, Json]] = [{}, {"Operations": []}, {"Operations": "x"}]
+    for body in bodies:
         with pytest.raises(InvalidSyntax):
-            changed(ADA, dict[str, Json](body), USERS)
+            changed(ADA, body, USERS)
+    many: list[Json] = [{"op": "add", "path": "title", "value": "x"}] * 1_001
     with pytest.raises(TooManyAtOnce):
-        changed(ADA, {"Operations": [{"op": "add", "path": "title", "value": "x"}] * 1_001}, USERS)
+        changed(ADA, {"Operations": many}, USERS)
