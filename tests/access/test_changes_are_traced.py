@@ -144,6 +144,7 @@ MAKING: Mapping[str, Made] = {
     "POST /api/v1/alerts/{alert_id}:acknowledge": alert,
     "POST /api/v1/alerts/{alert_id}:silence": alert,
     "DELETE /api/v1/alert-channels/{channel_id}": first("/api/v1/alert-channels"),
+    "DELETE /api/v1/upstreams/{name}": first("/api/v1/upstreams", "name"),
     "DELETE /api/v1/policies/{name}": first("/api/v1/policies", "name"),
     "DELETE /api/v1/roles/{name}": first("/api/v1/roles", "name"),
     "POST /api/v1/service-accounts/{account_id}:disable": first("/api/v1/service-accounts"),

@@ -25,6 +25,7 @@ COMMANDS = {
     "policy": "Keep policies, try a change over last week, explain a decision.",
     "limits": "See and set limits and quotas, and see what was used.",
     "threats": "See what detectors found, let callers go, say what detectors may do.",
+    "upstreams": "Put services of your own behind the gate.",
     "clients": "Register programs that ask for OAuth tokens.",
     "users": "Let people into the console: invite, roles, links, shut out.",
     "alerts": "See what alarms, look after it, say where it is told.",

@@ -8,6 +8,7 @@ import pytest
 from isthmus.app.http import HttpServer
 from isthmus.app.program import migrate_as_owner
 from isthmus.app.settings import Settings
+from isthmus.kernel.marks import Json
 from tests.rooms.app.engines import stage
 from tests.rooms.app.http.caller import Caller
 from tests.rooms.app.http.conftest import Site, free_port
@@ -59,7 +60,7 @@ def owner(site: Site, workspace: int) -> Caller:
 def register(owner: Caller, service: Service) -> Callable[..., str]:
     """Return what registers the service, and returns the path under which it is reached."""
 
-    def add(name: str = "billing", **given: object) -> str:
+    def add(name: str = "billing", **given: Json) -> str:
         answer = owner.post("/api/v1/upstreams", {"name": name, "url": service.url, **given})
         assert answer.status == 201, answer.body
         return f"/up/{name}"

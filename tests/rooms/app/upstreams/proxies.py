@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def envoy_program() -> Path:
 
 
 @contextmanager
-def running(command: list[str], port: int, *, cwd: Path) -> Iterator[None]:
+def running(command: list[str], port: int, *, cwd: Path) -> Generator[None]:
     """Run a program until the end of the block; it has begun when its port answers."""
     log = cwd / "log"
     with log.open("wb") as written:
@@ -43,7 +43,7 @@ def running(command: list[str], port: int, *, cwd: Path) -> Iterator[None]:
 
 
 @contextmanager
-def envoy(ports: Mapping[int, int], *, key: str, into: Path, workspace: str = "main") -> Iterator[int]:
+def envoy(ports: Mapping[int, int], *, key: str, into: Path, workspace: str = "main") -> Generator[int]:
     """Run Envoy and return its port; `ports` are what stands in the example and what is meant."""
     front = free_port()
     text = (ROOT / "deploy/envoy/envoy.yaml").read_text("utf-8").replace("${ISTHMUS_PROXY_KEY}", key)
@@ -59,7 +59,7 @@ def envoy(ports: Mapping[int, int], *, key: str, into: Path, workspace: str = "m
 
 
 @contextmanager
-def nginx(ports: Mapping[int, int], *, key: str, into: Path) -> Iterator[int]:
+def nginx(ports: Mapping[int, int], *, key: str, into: Path) -> Generator[int]:
     """Run nginx and return its port."""
     front = free_port()
     text = (ROOT / "deploy/nginx/isthmus.conf").read_text("utf-8").replace("${ISTHMUS_PROXY_KEY}", key)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -103,7 +103,7 @@ class Service:
 
     @classmethod
     @contextmanager
-    def running(cls) -> Iterator[Self]:
+    def running(cls) -> Generator[Self]:
         """Run in a thread of its own until the end of the block."""
         service, ready = cls(), threading.Event()
         stop: list[asyncio.Event] = []

@@ -9,6 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from isthmus.kernel.marks import Json
 from tests.rooms.app.http.caller import Answered, Caller
 from tests.rooms.app.http.conftest import Site, free_port
 from tests.rooms.app.upstreams.conftest import PROXY_KEY
@@ -79,7 +80,7 @@ def test_a_limit_is_told_as_a_limit(
     site: Site, workspace: int, owner: Caller, register: Add, front: int, service: Service
 ) -> None:
     register()
-    limit = {"name": "caller", "scope": "caller", "count": 3, "seconds": 3600}
+    limit: Json = {"name": "caller", "scope": "caller", "count": 3, "seconds": 3600}
     assert owner.call("PUT", "/api/v1/limits", {"limits": [limit]}).status == 200
     caller = Caller(front, site.key(workspace, "owner"))
     answers = [caller.get("/up/billing/echo") for _ in range(5)]

@@ -1,4 +1,4 @@
-"""Services that are slow, break off, fail or are ill: callers are told in time, and are never told a half as a whole."""
+"""Services that are slow, break off, fail or are ill: callers are told in time, and never a half as a whole."""
 
 import http.client
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from isthmus.kernel.marks import Json
 from tests.rooms.app.http.caller import Caller
 from tests.rooms.app.http.conftest import Site, free_port
 from tests.rooms.app.upstreams.service import Service
@@ -32,7 +33,7 @@ def test_a_service_that_stops_in_the_middle_is_given_up_in_time(owner: Caller, r
 def test_nobody_listening_and_a_reset_are_told_as_such(owner: Caller, register: Add) -> None:
     path = register("reset", retries=0)
     assert (owner.get(f"{path}/reset").status, owner.get(f"{path}/reset").code) == (502, "upstream-failed")
-    nobody = {"name": "nobody", "url": f"http://127.0.0.1:{free_port()}"}
+    nobody: Json = {"name": "nobody", "url": f"http://127.0.0.1:{free_port()}"}
     assert owner.post("/api/v1/upstreams", nobody).status == 201
     assert owner.get("/up/nobody/").code == "upstream-failed"
 

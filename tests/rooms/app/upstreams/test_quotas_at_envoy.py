@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from isthmus.app.program import Program
+from isthmus.kernel.marks import Json
 from tests.rooms.app.http.caller import Caller
 from tests.rooms.app.http.conftest import Site, free_port
 from tests.rooms.app.upstreams.conftest import PROXY_KEY
@@ -21,7 +21,7 @@ RATE, OVERLOAD, LINES, MEASURED_S = 100, 5, 10, 10.0
 
 
 @contextmanager
-def quotas(site: Site, port: int, into: Path) -> Iterator[None]:
+def quotas(site: Site, port: int, into: Path) -> Generator[None]:
     """Run the role that assigns quotas."""
     own = {"ISTHMUS_DATA_DIR": str(site.settings.data_dir), "ISTHMUS_RLQS_LISTEN": f"127.0.0.1:{port}"}
     into.mkdir()
@@ -76,7 +76,7 @@ def test_five_times_too_much_is_held_to_the_rate_within_two_percent(
     site: Site, workspace: int, owner: Caller, register: Callable[..., str], service: Service, tmp_path: Path
 ) -> None:
     register()
-    rule = {"name": "edge", "scope": "integration", "subject": "edge", "count": RATE, "seconds": 1}
+    rule: Json = {"name": "edge", "scope": "integration", "subject": "edge", "count": RATE, "seconds": 1}
     assert owner.call("PUT", "/api/v1/limits", {"limits": [rule]}).status == 200
     ports, key = {8080: site.settings.port, 9000: service.port, 8090: free_port()}, site.key(workspace, "owner")
     with (
