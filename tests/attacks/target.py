@@ -39,6 +39,7 @@ class Target:
     port: int
     started: "subprocess.Popen[bytes]" = field(repr=False)
     keys: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    cookie_attributes: set[str] = field(default_factory=set[str])
 
     @classmethod
     def start(cls, directory: Path, certified: Certified) -> Self:
@@ -146,13 +147,14 @@ class Target:
 
     def cookie(self) -> str:
         """Return the cookie of the administrator, who came by the link that was printed."""
-        link = self.isthmus("users", "link") if _LINK.search(self.said) is None else self.said
-        found = _LINK.search(link)
-        assert found, link
+        found = _LINK.search(self.said)
+        assert found, self.said
         path = found[1].removeprefix(self.url)
         status, headers, body = self.call("POST", path, b"", origin=self.url, content_type=FORM)
         assert status == 303, (status, body)
-        return headers["set-cookie"].partition(";")[0]
+        given, *attributes = headers["set-cookie"].split("; ")
+        self.cookie_attributes = {each.lower() for each in attributes if not each.startswith("Max-Age=")}
+        return given
 
     def stop(self) -> None:
         """End it in order."""
