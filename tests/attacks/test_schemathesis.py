@@ -15,8 +15,10 @@ from tests.attacks.tools import scan
 
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "1")
 SECONDS = 400.0
-POWERS = r"^/api/v1/(limits|keys|policies|roles|users|service-accounts|clients|sessions)\b"
+POWERS = r"^/(api/v1/(limits|keys|policies|roles|users|service-accounts|clients|sessions|threats)\b|scim/)"
 """Calls that change who may do what: an attacker who guesses well would shut itself out, and learn nothing more."""
+DECLINED = r"^/scim/v2/(Me|Bulk)$"
+"""What RFC 7644 has answered with 501 where it is not offered."""
 CONFIG = """
 [checks.positive_data_acceptance]
 # 409, 412 and 422: what no schema says, such as that a cursor was given for this list or a name is taken.
@@ -24,6 +26,11 @@ expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "412", "422", "42
 [checks.missing_required_header]
 # 428 is RFC 6585's word for a change without If-Match.
 expected-statuses = ["400", "401", "403", "406", "415", "422", "428"]
+[[operations]]
+# The schemas of SCIM stand in /scim/v2/Schemas, as RFC 7643 has it; its own judge reads them.
+include-path-regex = "^/scim/"
+[operations.checks]
+positive_data_acceptance.enabled = false
 """
 
 
@@ -79,7 +86,8 @@ def test_every_operation_keeps_to_its_description(target: Target, tmp_path: Path
 
 
 def test_operations_that_change_who_may_do_what_keep_to_their_description(target: Target, tmp_path: Path) -> None:
-    report = fuzz(target.url, *known(target, SANDBOX), "--include-path-regex", POWERS, cwd=tmp_path)
+    chosen = ("--include-path-regex", POWERS, "--exclude-path-regex", DECLINED)
+    report = fuzz(target.url, *known(target, SANDBOX), *chosen, cwd=tmp_path)
     assert report.failures == {}, report.said[-6000:]
     assert report.tested > 20
 

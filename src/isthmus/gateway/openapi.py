@@ -12,9 +12,9 @@ from isthmus.gateway.decide import UNSAFE
 from isthmus.gateway.problems import MEDIA as PROBLEM_MEDIA
 from isthmus.gateway.problems import Problem
 from isthmus.gateway.router import parameters
-from isthmus.gateway.routes import ANY_CALLER, Route
+from isthmus.gateway.routes import ANY_CALLER, Refusal, Route
 from isthmus.gateway.versions import PATTERN, VERSIONS
-from isthmus.kernel.errors import IsthmusError
+from isthmus.kernel.errors import IsthmusError, Unavailable
 from isthmus.kernel.marks import Json
 
 _REF = "#/components/schemas/{name}"
@@ -186,7 +186,8 @@ def _responses(route: Route, schemas: dict[object, _Map]) -> _Map:
     status = 204 if empty else route.status
     success: _Map = {"description": "Done." if empty else "The answer."}
     if not empty:
-        content: _Map = {"schema": schemas[id(route.response)] if route.response else {"type": "string"}}
+        plain: _Map = {} if _speaks_json(route.media) else {"type": "string"}
+        content: _Map = {"schema": schemas[id(route.response)] if route.response else plain}
         if route.response_example is not None:
             content["examples"] = {"example": {"value": route.response_example}}
         success["content"] = {media.partition(";")[0]: content for media in (route.media, *route.other_media)}
@@ -201,11 +202,23 @@ def _responses(route: Route, schemas: dict[object, _Map]) -> _Map:
                 "description": _TITLES[each],
                 "content": {"text/html": {"schema": {"type": "string"}}},
             }
+        elif route.refusal is not None:
+            responses[str(each)] = {"description": _TITLES[each], "content": _refused(route.refusal)}
         elif raised:
             responses[str(each)] = _own_problem(raised)
         else:
             responses[str(each)] = {"$ref": f"#/components/responses/Problem{each}"}
     return responses
+
+
+def _speaks_json(media: str) -> bool:
+    return media.partition(";")[0].endswith(("/json", "+json"))
+
+
+def _refused(refusal: Refusal) -> _Map:
+    """Return the content of refusals that another standard words, which it tells by an example."""
+    media = refusal(Unavailable("An example.", fix="Nothing.")).media or PROBLEM_MEDIA
+    return {media.partition(";")[0]: {"schema": {}}}
 
 
 def _headers(told: dict[str, str]) -> _Map:
