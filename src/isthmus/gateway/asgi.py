@@ -14,6 +14,7 @@ from isthmus.auth.principal import Principal
 from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
 from isthmus.gateway.decide import UNSAFE, Asked, Chain, decide
 from isthmus.gateway.errors import StepUpNeeded
+from isthmus.gateway.holding import Holding
 from isthmus.gateway.idempotency import Asking, Repeats, read_key
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.problems import MEDIA as PROBLEM
@@ -25,7 +26,7 @@ from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
 from isthmus.gateway.sending import Outgoing, send_answer
 from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, purpose_of, shown
 from isthmus.gateway.upstreams.doors import Doors, Verdict
-from isthmus.gateway.upstreams.inflow import Inflow
+from isthmus.gateway.upstreams.inflow import Inflow, Passing
 from isthmus.gateway.versions import pinned
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import IsthmusError, Malformed, Unauthenticated, Unavailable
@@ -69,11 +70,17 @@ class Gateway:
         self._repeats = Repeats(services.database, services.vault, services.clock)
         self._trail = parts.trail or AuditQueue(services.database)
         self._closing = asyncio.Event()
+        self._holding = Holding(ticks=parts.ticks, changes=parts.traffic.changes)
 
     @property
     def services(self) -> Services:
         """What its handlers work with."""
         return self._parts.services
+
+    @property
+    def chain(self) -> Chain:
+        """What decides about its calls."""
+        return self._parts.chain
 
     async def close(self) -> None:
         """Write what waits for the audit log."""
@@ -120,6 +127,8 @@ class Gateway:
             answer = self._refusal(request, route, error)
             if asked is not None and answer.status in DENIED and isinstance(error, IsthmusError):
                 self._trail.note(denied(asked, error, request.headers))
+        if asked is not None and asked.principal is not None and asked.route.method in UNSAFE:
+            self._parts.traffic.changed(asked.principal.workspace)
         if asked is not None:
             answer.headers.extend(asked.headers)
             asked.sent = len(answer.body) if isinstance(answer.body, bytes) else 0
@@ -143,8 +152,31 @@ class Gateway:
                 stage.ended(asked, status=status, micros=micros)
 
     async def _answer(self, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
-        route, now = match.route, asked.now
-        principal = await decide(self._parts.chain, asked)
+        route = match.route
+        await decide(self._parts.chain, asked)
+        if route.held_s:
+            return await self._held(request, asked, match, receive)
+        return await self._worked_out(request, asked, match, receive)
+
+    async def _held(self, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
+        """Answer from what is held, or hold what is answered."""
+        holding, route = self._holding, match.route
+        key = holding.key(request, asked, route)
+        if key is None:
+            return await self._worked_out(request, asked, match, receive)
+        found = holding.find(key, route=route, now=asked.now)
+        if found is not None:
+            return found
+        state, opened = holding.begin(key), set[str]()
+        answer = await self._worked_out(request, asked, match, receive, opened=opened)
+        if not opened:
+            holding.keep(key, answer, now=asked.now, version=state)
+        return answer
+
+    async def _worked_out(
+        self, request: Request, asked: Asked, match: Match, receive: Receive, *, opened: set[str] | None = None
+    ) -> Outgoing:
+        route, now, principal = match.route, asked.now, asked.principal
         version = pinned(request.headers.get(VERSION_HEADER))
         query = read_parameters(request.query, route.query or NoParameters, at="/query")
         raw = await read_body(request, route, receive) if request.method in UNSAFE else b""
@@ -166,6 +198,7 @@ class Gateway:
             session=request.session,
             client=request.client,
             sight=asked.sight,
+            opened=set() if opened is None else opened,
         )
         if asked.weigh is not None:
             asked.weigh(call.read_body)
@@ -218,8 +251,7 @@ class Gateway:
             headers=request.headers,
             secure=request.secure,
             client=request.client,
-            asked=request,
-            inflow=inflow,
+            passing=Passing(request, inflow),
         )
         return await run(call)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -18,10 +18,6 @@ from isthmus.store.database import Database, Scope
 from isthmus.store.records import Condition, all_of, limited
 from isthmus.store.schema import Schema
 from isthmus.vault import Vault
-
-if TYPE_CHECKING:
-    from isthmus.gateway.request import Request
-    from isthmus.gateway.upstreams.inflow import Inflow
 
 HTML = "text/html; charset=utf-8"
 BODY_BYTES_MAX = 1 << 20
@@ -108,7 +104,7 @@ class Call:
     it makes that exactly once, even when the first attempt was killed before it could answer. `opened` gathers the
     permissions by which personal fields were shown. `client` is the address that the call came from.
 
-    On a route that accepts a `stream`, `asked` is the request as it came and `inflow` its body.
+    On a route that accepts a `stream`, `passing` is the request as it came with its body (`gateway.upstreams.inflow`).
     """
 
     route: "Route"
@@ -128,8 +124,7 @@ class Call:
     opened: set[str] = field(default_factory=set[str], compare=False)
     client: str = ""
     sight: Callable[[RecordType], Condition | None] | None = field(default=None, repr=False, compare=False)
-    asked: "Request | None" = None
-    inflow: "Inflow | None" = field(default=None, repr=False, compare=False)
+    passing: object = field(default=None, repr=False, compare=False)
 
     def seen(self, record_type: RecordType) -> Condition | None:
         """Return the condition under which the caller may see a record of a type; None when all may be seen.
@@ -228,12 +223,15 @@ class Route:
     is the type of the answer: JSON, `HTML` for a page (whose caller is sent to the sign-in page instead of being
     refused), `text/event-stream`, …; `other_media` are those it may have as well.
     `accepts` tells how the body comes: `form` for forms of pages (their hidden field `csrf` is checked and taken off),
-    `raw` for uploads (`Call.raw`), `stream` for what is passed on as it comes (`Call.inflow`), whatever its query. With
+    `raw` for uploads (`Call.raw`), `stream` for what is passed on as it comes (`Call.passing`), with any query. With
     `tail` everything below the path belongs to it too. It counts as `cost` calls; one that is `guarded` proves who
     somebody is: it is limited by address, and closed while limits cannot be kept. With `fresh_s` a person must have
     proven themselves, by their second factor if they have one, within so many seconds; whoever has not is sent to prove
     it again. `refusal` makes the answer to an error where another standard than problem+json says how it looks.
     `errors` names what the handler raises beyond what the gateway itself raises.
+
+    An answer that depends on workspace, path, query, permissions and version alone may be `held_s` seconds old, and
+    twice that while the next one is worked out.
 
     `record` names the type whose records it shows or changes, filtered by `Call.seen`; a caller who is limited to
     named records is let in to such routes, and to those that say `narrows` because they show nothing else. For
@@ -271,6 +269,7 @@ class Route:
     listed: bool = True
     cost: int = 1
     guarded: bool = False
+    held_s: float = 0.0
     tail: bool = False
     operation: str | None = None
 

@@ -14,6 +14,7 @@ from isthmus.auth.principal import Principal
 from isthmus.gateway import Call, Response
 from isthmus.gateway.decide import GrantMissing
 from isthmus.gateway.upstreams.headers import check_framing, check_path, request_headers
+from isthmus.gateway.upstreams.inflow import Passing
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.errors import IsthmusError, Unavailable
 
@@ -40,10 +41,11 @@ class Upstreams:
 
     async def pass_on(self, call: Call) -> Response:
         """Answer a call below `/up/<name>`."""
-        request, inflow, now = call.asked, call.inflow, call.scope.now
-        if request is None or inflow is None:
+        passing, now = call.passing, call.scope.now
+        if not isinstance(passing, Passing):
             message = f"{call.route.path} does not accept a stream"
             raise TypeError(message)
+        request = passing.request
         check_framing(request.headers)
         name = call.path["upstream"]
         target = target_of(request.path)
@@ -56,7 +58,7 @@ class Upstreams:
             method=request.method,
             target=f"{target}?{query}" if query else target,
             headers=request_headers(request, identity=identity),
-            inflow=inflow,
+            inflow=passing.inflow,
         )
         return await self.calling.pass_on(job)
 

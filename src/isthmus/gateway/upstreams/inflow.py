@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import cast
 
-from isthmus.gateway.request import Message, Receive
+from isthmus.gateway.request import Message, Receive, Request
 from isthmus.kernel.errors import IsthmusError
 
 
@@ -67,3 +68,11 @@ class Inflow:
         while not self._gone:
             self._gone = (await self._receive())["type"] == "http.disconnect"
         return {"type": "http.disconnect"}
+
+
+@dataclass(frozen=True)
+class Passing:
+    """A request that is passed on: what came, and its body."""
+
+    request: Request
+    inflow: Inflow
