@@ -7,8 +7,9 @@ import asyncio
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import LiteralString, Protocol
 from uuid import UUID
 
@@ -29,15 +30,17 @@ from isthmus.store.database import Database, Scope
 from isthmus.vault import Vault
 
 REMEMBERED = timedelta(seconds=1)
-FOLLOWED = timedelta(seconds=15)
+FOLLOWED = timedelta(seconds=45)
 REMEMBERED_MAX = 10_000
 USE_WRITTEN = timedelta(seconds=45)
 _FIND_KEY: LiteralString = "select * from find_key(%s)"
 _FIND_SESSION: LiteralString = "select * from find_session(%s)"
 _FIND_ACCESS: LiteralString = "select * from find_oauth_token(%s, %s)"
-_KEY_USED: LiteralString = (
-    "update api_key set last_used_at = greatest(last_used_at, %s) where workspace = current_workspace() and id = %s"
-)
+_KEYS_USED: LiteralString = """
+update api_key k set last_used_at = greatest(k.last_used_at, %s)
+from (select id from api_key where workspace = current_workspace() and id = any(%s) order by id for update) used
+where k.workspace = current_workspace() and k.id = used.id
+"""
 _SESSION_SEEN: LiteralString = (
     "update session set seen_at = greatest(seen_at, %s) where workspace = current_workspace() and id = %s"
 )
@@ -51,6 +54,15 @@ class _Found:
     asked_at: datetime
     ends_at: datetime | None
     epoch: int | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Keys that were used, by workspace, to be written together."""
+
+    keys: dict[int, list[UUID]] = field(default_factory=dict[int, list[UUID]])
+    at: datetime | None = None
+    writing: "asyncio.Task[None] | None" = None
 
 
 class Epochs(Protocol):
@@ -94,9 +106,14 @@ class Credentials:
         self._domains = tuple(domains)
         self._found: OrderedDict[bytes, _Found] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Found]] = {}
+        self._used_next: _Batch | None = None
+        self._used_last: asyncio.Task[None] | None = None
 
     async def key(self, text: str, *, now: datetime) -> Principal:
         """Return the principal of an API key; raises InvalidKey."""
+        found = self._found.get(sha256(text.encode()).digest())
+        if found is not None and self._stands(found, now):
+            return _in_time(found, now)
         key = read_key_text(text)
         return await self._remembered(key.digest, lambda: self._ask_key(key.id, key.digest, now), now)
 
@@ -123,9 +140,7 @@ class Credentials:
         found = self._found.get(digest)
         if found is None or not self._stands(found, now):
             found = await self._ask_once(digest, ask)
-        if found.ends_at is not None and now >= found.ends_at:
-            raise Unauthenticated("The credential has expired.", fix="Ask for a new one, or sign in again.")
-        return found.principal
+        return _in_time(found, now)
 
     def _stands(self, found: _Found, now: datetime) -> bool:
         """Tell whether what was found may still be trusted."""
@@ -196,7 +211,7 @@ class Credentials:
         )
         found = _Found(principal, now, expires_at, None if read is None else read.get(workspace, 0))
         if (expires_at is None or now < expires_at) and (last_used_at is None or now - last_used_at >= USE_WRITTEN):
-            await self._write(_KEY_USED, principal, now)
+            await self._used(principal, now)
         return found
 
     async def _ask_token(self, access: Access, now: datetime) -> _Found:
@@ -264,7 +279,35 @@ class Credentials:
         plain = None if self._vault is None else await open_for(self._vault, login, sealed, workspace=workspace)
         return name_in(plain) if plain else ""
 
+    async def _used(self, principal: Principal, now: datetime) -> None:
+        """Write when a key was used, in one statement with all that are to be written while another is under way."""
+        batch = self._used_next
+        if batch is None:
+            batch = self._used_next = _Batch()
+            batch.writing = asyncio.create_task(self._write_used(batch, self._used_last))
+            self._used_last = batch.writing
+        batch.keys.setdefault(principal.workspace, []).append(principal.id)
+        batch.at = now if batch.at is None else max(batch.at, now)
+        if batch.writing is not None:
+            await asyncio.shield(batch.writing)
+
+    async def _write_used(self, batch: "_Batch", before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait((before,))
+        self._used_next = None
+        assert batch.at is not None
+        for workspace, keys in batch.keys.items():
+            scope = Scope(workspace=workspace, actor="gate", cause="use", now=batch.at)
+            async with self._database.transaction(scope) as tx:
+                await tx.connection.execute(_KEYS_USED, (batch.at, keys))
+
     async def _write(self, statement: LiteralString, principal: Principal, now: datetime) -> None:
         scope = Scope(workspace=principal.workspace, actor=principal.actor, cause="use", now=now)
         async with self._database.transaction(scope) as tx:
             await tx.connection.execute(statement, (now, principal.id))
+
+
+def _in_time(found: _Found, now: datetime) -> Principal:
+    if found.ends_at is not None and now >= found.ends_at:
+        raise Unauthenticated("The credential has expired.", fix="Ask for a new one, or sign in again.")
+    return found.principal

@@ -1,8 +1,8 @@
 """Traffic counted by route and by key: answers by status class, and a histogram of latency.
 
 The numbers lie in one block of memory with a part for each worker, which only that worker writes; whoever is asked
-adds up all parts. A part begins with gauges, has a row for each route, one for what found no route, and a row for each
-of the keys that call most, whose number is bounded.
+adds up all parts. A part begins with gauges and counts of changes, has a row for each route, one for what found no
+route, and a row for each of the keys that call most, whose number is bounded.
 """
 
 from collections import Counter
@@ -15,7 +15,9 @@ from isthmus.gateway.histogram import LISTED, LISTED_MICROS, PLACES, place_of
 CLASSES = 5
 KEYS = 32
 GAUGES = ("in_flight", "audit_waiting", "audit_dropped", "audit_written", "database_waiting", "database_in_use")
-_HEAD = 8
+_GAUGED = 8
+_CHANGES = 64
+_HEAD = _GAUGED + _CHANGES
 _SUM = CLASSES + PLACES
 _ROW = _SUM + 1
 _KEY_HEAD = 3
@@ -84,13 +86,14 @@ class Traffic:
         self._words = whole.cast("B").cast("Q")
         self._part = _part_words(len(self.labels))
         self._own = worker * self._part
+        self._shared = len(self._words) > self._part
         self._rows = self._own + _HEAD
         self._last = len(self.labels) - 1
         self._keys = self._rows + len(self.labels) * _ROW
         self._slots: dict[UUID, int] = {}
         self._wanted: set[UUID] = set()
         self._calls: Counter[UUID] = Counter()
-        for gauge in range(_HEAD):
+        for gauge in range(_GAUGED):
             self._words[self._own + gauge] = 0
         self._clear_keys()
 
@@ -105,6 +108,15 @@ class Traffic:
     def gauge(self, name: str, value: int) -> None:
         """Say how one of `GAUGES` stands in this worker."""
         self._words[self._own + GAUGES.index(name)] = max(value, 0)
+
+    def changed(self, workspace: int) -> None:
+        """Count a call that may have changed something in a workspace."""
+        self._words[self._own + _GAUGED + workspace % _CHANGES] += 1
+
+    def changes(self, workspace: int) -> int:
+        """Return a number that is another one after such a call to any worker; other workspaces may move it too."""
+        place = _GAUGED + workspace % _CHANGES
+        return sum(self._words[place :: self._part]) if self._shared else self._words[place]
 
     def count(self, route: int | None, *, status: int, micros: int) -> None:
         """Count one answer of a route, by its place among the labels; `status` is 100 to 599."""

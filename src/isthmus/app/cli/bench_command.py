@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from isthmus.app.bench import Bench
 
 BENCHES = {
+    "gateway": "A call through the whole chain, against nginx with Lua and Redis, and Envoy.",
     "limits": "Leased limits of two to eight nodes, against one ideal bucket.",
     "threats": "The gate's decision with every detector listening, against the same without.",
     "put": "A put of leads with everything on, against a bare load of the same rows.",

@@ -243,6 +243,7 @@ ROUTES = (
         path=f"{BASE}/budget/{{period}}",
         permission="finance:read",
         handler=show_budget,
+        held_s=0.5,
         summary="Budget against actual of a period",
         tags=_TAGS,
         response=BudgetView,

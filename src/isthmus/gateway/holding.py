@@ -1,0 +1,89 @@
+"""Answers held for a moment, so that a question which many ask at once is worked out once.
+
+A route says so with `held_s`: its answer depends on the workspace, the path, the query, the caller's permissions and
+the version of the interface, and on nothing else. An answer is shared only among callers who see all records alike:
+whoever is limited to named records, or sees records through a policy, is answered afresh, and so is everybody for whom
+personal fields were opened. A change that is made over HTTP, by any worker of this machine, is seen by the next
+question.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from isthmus.auth.principal import Principal
+from isthmus.gateway.decide import Asked
+from isthmus.gateway.request import Request
+from isthmus.gateway.routes import Route
+from isthmus.gateway.sending import Outgoing
+
+HELD_MAX = 2_000
+BODY_BYTES_MAX = 64 << 10
+_ALONE = frozenset({"if-none-match", "prefer"})
+_OK = 200
+Key = tuple[int, int, str, bytes, frozenset[str], str]
+
+
+@dataclass(slots=True)
+class _Held:
+    """An answer with its moments, and whether somebody works out the next one."""
+
+    answer: Outgoing
+    ticks: int
+    at: datetime
+    version: int
+    renewing: bool = False
+
+
+class Holding:
+    """The held answers of one worker."""
+
+    def __init__(self, *, ticks: Callable[[], int], changes: Callable[[int], int]) -> None:
+        """`ticks` counts nanoseconds; `changes` is a number that another one follows when a workspace was changed."""
+        self._ticks, self._changes = ticks, changes
+        self._held: OrderedDict[Key, _Held] = OrderedDict()
+
+    def key(self, request: Request, asked: Asked, route: Route) -> Key | None:
+        """Return the place of a call's answer, or None when it must be worked out for this caller alone."""
+        principal = asked.principal
+        if principal is None or not _sees_all(principal, asked) or not _ALONE.isdisjoint(request.headers):
+            return None
+        version = request.headers.get("isthmus-version", "")
+        return principal.workspace, id(route), request.path, request.query, principal.permissions, version
+
+    def find(self, key: Key, *, route: Route, now: datetime) -> Outgoing | None:
+        """Return an answer that is recent enough.
+
+        For as long again as it is held, one caller works out the next one while the others still get this one.
+        """
+        held = self._held.get(key)
+        if held is None or held.version != self._changes(key[0]):
+            return None
+        age = (self._ticks() - held.ticks) / 1e9
+        if age >= 2 * route.held_s or not timedelta(0) <= now - held.at < timedelta(seconds=2 * route.held_s):
+            return None
+        if age >= route.held_s and not held.renewing:
+            held.renewing = True
+            return None
+        answer = held.answer
+        return Outgoing(status=answer.status, media=answer.media, body=answer.body, headers=[*answer.headers])
+
+    def begin(self, key: Key) -> int:
+        """Return the state of the workspace before an answer is worked out, for `keep`."""
+        return self._changes(key[0])
+
+    def keep(self, key: Key, answer: Outgoing, *, now: datetime, version: int) -> None:
+        """Hold an answer that was worked out from the state `version`, if it is small and good."""
+        body = answer.body
+        if answer.status != _OK or not isinstance(body, bytes) or len(body) > BODY_BYTES_MAX:
+            return
+        kept = Outgoing(status=answer.status, media=answer.media, body=body, headers=[*answer.headers])
+        self._held[key] = _Held(kept, self._ticks(), now, version)
+        self._held.move_to_end(key)
+        while len(self._held) > HELD_MAX:
+            self._held.popitem(last=False)
+
+
+def _sees_all(principal: Principal, asked: Asked) -> bool:
+    return not principal.only and asked.sight is None and asked.weigh is None
