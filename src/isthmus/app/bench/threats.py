@@ -19,6 +19,7 @@ from isthmus.gateway.decide import Asked, Chain, decide
 from isthmus.gateway.routes import Call, Route
 from isthmus.gateway.threats.patterns import family_of
 from isthmus.gateway.threats.watch import Threats
+from isthmus.kernel.ids import text_of
 
 CALLS, QUICK_CALLS = 100_000, 20_000
 ROUNDS, QUICK_ROUNDS = 9, 5
@@ -113,11 +114,12 @@ def _calls(count: int) -> Sequence[Asked]:
         Route(method="GET", path=f"/api/v1/{name}", handler=_nothing, summary="", permission="making:read")
         for name in ("things", "things/{thing_id}", "parts", "boards/one")
     ]
+    ids = [text_of("thg", UUID(int=number)) for number in range(4000)]
     return [
         Asked(
             route=routes[number % len(routes)],
             now=_START + timedelta(milliseconds=5 * number),
-            path=f"/api/v1/things/thg_{number % 4000}",
+            path=f"/api/v1/things/{ids[number % len(ids)]}",
             query=b"limit=50" if number % 3 == 0 else b"",
             client=f"192.0.2.{number % CALLERS + 1}",
             agent="acme-sync/2.1",

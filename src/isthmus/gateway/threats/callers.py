@@ -73,7 +73,8 @@ class Caller:
     known: int = 0
     seen_at: datetime | None = None
     left: dict[int, int] = field(default_factory=dict[int, int])
-    routes: dict[int, Route] = field(default_factory=dict[int, Route])
+    limits: dict[int, int] = field(default_factory=dict[int, int])
+    routes: dict[int, str] = field(default_factory=dict[int, str])
     things: set[object] = field(default_factory=set[object])
     things_max: int = UNLEARNED
     long: set[object] = field(default_factory=set[object])
@@ -93,8 +94,12 @@ class Caller:
 
     def first(self, asked: Asked) -> int:
         """Return the threshold of a route that is called for the first time in this window."""
-        self.routes[id(asked.route)] = asked.route
-        return self.threshold(name_of(asked.route), asked.now, VOLUME_MIN)
+        key = id(asked.route)
+        name = self.routes.get(key)
+        if name is None:
+            name = self.routes[key] = name_of(asked.route)
+        limit = self.limits[key] = self.threshold(name, asked.now, VOLUME_MIN)
+        return limit
 
     def roll(self, now: datetime) -> Finding | None:
         """Begin the next window: learn from the last one unless it was hostile, and look at the last ten minutes."""
@@ -110,11 +115,10 @@ class Caller:
         if not self.hostile:
             self.profile.learn(THINGS, hour, len(self.things), at=at)
             for key, left in self.left.items():
-                name = name_of(self.routes[key])
-                self.profile.learn(name, hour, self.threshold(name, at, VOLUME_MIN) - left, at=at)
+                self.profile.learn(self.routes[key], hour, self.limits[key] - left, at=at)
         self.hostile = bool(found)
         self.left, self.things, self.dirty = {}, set(), True
-        self.routes, self.missed = {}, {}
+        self.limits, self.missed = {}, {}
         self.ends = now + WINDOW
         self.things_max = self.threshold(THINGS, now, THINGS_MIN)
         return found
@@ -122,10 +126,7 @@ class Caller:
     def window(self, network: str) -> Window | None:
         """Return what happened in the window that ends, or None when that was nothing."""
         at = self.ends - WINDOW
-        counts = {
-            name_of(self.routes[key]): self.threshold(name_of(self.routes[key]), at, VOLUME_MIN) - left
-            for key, left in self.left.items()
-        }
+        counts = {self.routes[key]: self.limits[key] - left for key, left in self.left.items()}
         if not (self.missed or self.newcomers or sum(counts.values()) >= WORTH_KEEPING):
             return None
         failures = [

@@ -140,7 +140,7 @@ class Threats:
             things.add((path, asked.query) if asked.query else path)
             if len(things) >= caller.things_max:
                 self._found(caller.scraped(asked))
-            if path[-1:] in _DIGITS and route.path[-1] == "}":
+            if path[-1:] in _DIGITS and path[-27:-26] != "_" and route.path[-1] == "}":
                 self._numbered(caller, asked)
 
     def apply(self, verdicts: Iterable[Verdict]) -> None:

@@ -1,16 +1,16 @@
 """`isthmus threats` lists, sets modes and keeps honey."""
 
+from typing import cast
+
 from tests.rooms.app.cli.conftest import Shell
 
 KEY = "key_01M82YSJ4HFXZ84M56NRQMT21D"
 
 
 def test_a_new_installation_enforces_what_does_not_judge_by_the_usual(shell: Shell) -> None:
-    modes = shell("threats", "mode", "--json").row["modes"]
-    assert isinstance(modes, dict)
+    modes = cast("dict[str, str]", shell("threats", "mode", "--json").row["modes"])
     assert [name for name, mode in modes.items() if mode == "enforce"] == ["stuffing", "honey"]
-    changed = shell("threats", "mode", "volume", "enforce", "--json").row["modes"]
-    assert isinstance(changed, dict)
+    changed = cast("dict[str, str]", shell("threats", "mode", "volume", "enforce", "--json").row["modes"])
     assert changed["volume"] == "enforce"
     shell("threats", "mode", "volume", "observe")
 
