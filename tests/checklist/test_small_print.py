@@ -1,5 +1,7 @@
 """What standards ask in numbers and bytes."""
 
+import re
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -11,6 +13,7 @@ from isthmus.auth.oauth.devices import DEVICE_LIFE
 from isthmus.auth.oauth.grants import OFFLINE_LIFE, ONLINE_LIFE
 from isthmus.auth.oauth.issuing import ID_LIFE, TOKEN_LIFE
 from isthmus.vault import SealBroken, open_sealed, seal
+from tests.house.sources import HOUSE
 
 KEY, NONCE = bytes(range(32)), bytes(range(12))
 
@@ -28,3 +31,12 @@ def test_every_ciphertext_begins_with_a_version_and_another_version_does_not_ope
     assert sealed[0] == 1
     with pytest.raises(SealBroken):
         open_sealed(bytes([other]) + sealed[1:], key=KEY, bound=b"")
+
+
+def test_no_two_locks_of_the_database_have_one_number() -> None:
+    sources = [file.read_text("utf-8") for file in sorted((HOUSE / "src").rglob("*.py"))]
+    numbers = Counter(
+        int(found) for text in sources if "pg_" in text for found in re.findall(r"LOCK = ([0-9_]{10,})", text)
+    )
+    assert len(numbers) >= 3
+    assert [number for number, count in numbers.items() if count > 1] == []

@@ -27,7 +27,7 @@ SERVER = 0
 JWKS_AGE_S = 900
 _LOOKED = timedelta(seconds=30)
 _LOOKED_AGAIN = timedelta(seconds=1)
-_LOCK = 4_815_162_343
+_LOCK = 4_815_162_344
 _LIST: LiteralString = (
     "select id, public, private, signs_from from oauth_key where workspace = 0 order by signs_from, id"
 )
