@@ -1,6 +1,7 @@
 """schemathesis calls every listed operation with what the description allows and forbids, and judges each answer.
 
-SCHEMATHESIS_EXAMPLES sets how many examples it makes up for each operation beyond those it always tries.
+SCHEMATHESIS_EXAMPLES sets how many examples it makes up for each operation beyond those it always tries. It is one
+without the setting, and then a few types of records stand for all, whose operations one function declares.
 """
 
 import json
@@ -17,6 +18,10 @@ EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "1")
 SECONDS = 400.0
 POWERS = r"^/(api/v1/(limits|keys|policies|roles|users|service-accounts|clients|sessions|threats)\b|scim/)"
 """Calls that change who may do what: an attacker who guesses well would shut itself out, and learn nothing more."""
+SPOKEN_FOR = (
+    r"^/api/v1/(activities|audiences|budgets|campaign-members|deals|features|feedback|health-snapshots|interventions"
+    r"|launches|payments|people|product-events|spend|stage-changes|subscriptions|tickets|touches|vendors)\b"
+)
 DECLINED = r"^/scim/v2/(Me|Bulk)$"
 """What RFC 7644 has answered with 501 where it is not offered."""
 CONFIG = """
@@ -79,9 +84,10 @@ def known(target: Target, workspace: str) -> tuple[str, ...]:
 
 
 def test_every_operation_keeps_to_its_description(target: Target, tmp_path: Path) -> None:
-    report = fuzz(target.url, *known(target, "owner"), "--exclude-path-regex", POWERS, cwd=tmp_path)
+    left_out = f"{POWERS}|{SPOKEN_FOR}" if EXAMPLES == "1" else POWERS
+    report = fuzz(target.url, *known(target, "owner"), "--exclude-path-regex", left_out, cwd=tmp_path)
     assert report.failures == {}, report.said[-6000:]
-    assert report.tested > 100
+    assert report.tested > 50
     assert report.calls > 10 * report.tested
 
 

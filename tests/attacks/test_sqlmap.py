@@ -37,9 +37,8 @@ WAYS = (
     Way("/api/v1/integrations/sales/attribution/{campaign}*", 1),
     Way("/api/v1/integrations/sales/performance?period=2026-11", 1),
     Way("/api/v1/campaigns", 2, {"name": "Spring", "channel": "email"}),
-    Way("/api/v1/policies:explain", 2, {"caller": "key_x", "action": "sales.lead.read"}),
 )
-"""Lists, one record, history, a grammar of our own, metrics, writing, explaining."""
+"""Lists, one record, history, a grammar of our own, metrics, writing."""
 
 
 def attack(url: str, *more: str, cwd: Path) -> Said:
