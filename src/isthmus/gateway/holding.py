@@ -61,7 +61,7 @@ class Holding:
         if held is None or held.version != self._changes(key[0]):
             return None
         age = (self._ticks() - held.ticks) / 1e9
-        if age >= 2 * route.held_s or not timedelta(0) <= now - held.at < timedelta(seconds=2 * route.held_s):
+        if age >= 2 * route.held_s or abs(now - held.at) >= timedelta(seconds=2 * route.held_s):
             return None
         if age >= route.held_s and not held.renewing:
             held.renewing = True

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ BODY_S_MAX = 60
 DRAINED_BYTES_MAX, DRAINED_S_MAX = 64 << 20, 5
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ONCE_ONLY = frozenset({"authorization", "content-length", "content-type", "host", "idempotency-key", "x-csrf-token"})
+_NONE = frozenset[str]()
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 _MEDIA = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
@@ -50,8 +52,11 @@ class Request:
     @property
     def session(self) -> str | None:
         """The token in the session's cookie."""
+        cookies = self.headers.get("cookie")
+        if cookies is None:
+            return None
         wanted = session_cookie(secure=self.secure)
-        for part in self.headers.get("cookie", "").split(";"):
+        for part in cookies.split(";"):
             name, _, value = part.strip().partition("=")
             if name == wanted and value:
                 return value
@@ -82,7 +87,7 @@ def read_request(scope: Mapping[str, object], *, now: datetime) -> Request:
     headers: dict[str, str] = {}
     repeated: set[str] = set()
     for raw_name, raw_value in cast("Iterable[tuple[bytes, bytes]]", scope["headers"]):
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = _name(raw_name), raw_value.decode("latin-1")
         if name in headers:
             repeated.add(name)
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
@@ -98,8 +103,8 @@ def read_request(scope: Mapping[str, object], *, now: datetime) -> Request:
         id=given if _REQUEST_ID.fullmatch(given) else new_request_id(now),
         secure=scope.get("scheme") == "https",
         client=client,
-        local=_is_local(client) and not _FORWARDED & headers.keys(),
-        repeated=frozenset(repeated & _ONCE_ONLY),
+        local=_is_local(client) and _FORWARDED.isdisjoint(headers),
+        repeated=frozenset(repeated & _ONCE_ONLY) if repeated else _NONE,
         framed=str(scope.get("http_version", "1.1")).startswith("2"),
     )
 
@@ -174,6 +179,12 @@ def _address(client: object) -> str:
     return str(cast("tuple[object]", client)[0]) if isinstance(client, list | tuple) else ""
 
 
+@lru_cache(maxsize=1_024)
+def _name(raw: bytes) -> str:
+    return raw.decode("latin-1").lower()
+
+
+@lru_cache(maxsize=1_024)
 def _is_local(client: str) -> bool:
     try:
         return ip_address(client).is_loopback

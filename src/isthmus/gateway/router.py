@@ -4,7 +4,7 @@ A custom verb closes a segment: `{id}:run` is tried before `{id}`. Fixed segment
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -13,6 +13,7 @@ from isthmus.gateway.routes import Route
 from isthmus.kernel.errors import Malformed
 
 PATH_BYTES_MAX = 2_000
+FOUND_MAX = 4_096
 _PARAMETER = re.compile(r"\{([a-z_]+)\}(:[a-z_-]+)?")
 _BROKEN = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _Methods = dict[str, Route]
@@ -34,7 +35,7 @@ class Match:
     """The route of a call with the parameters of its path."""
 
     route: Route
-    path: dict[str, str]
+    path: Mapping[str, str]
 
 
 class Router:
@@ -45,6 +46,7 @@ class Router:
         self.routes = tuple(routes)
         self._static: dict[str, _Methods] = {}
         self._root = _Node()
+        self._found: dict[tuple[str, str], Match] = {}
         for route in self.routes:
             place = self._static.setdefault(route.path, {}) if "{" not in route.path else self._place(route)
             if route.method in place:
@@ -57,11 +59,18 @@ class Router:
 
         HEAD is answered by the route of GET. `raw_path` is the path as sent, before percent escapes are read.
         """
+        known = self._found.get((method, raw_path))
+        if known is not None:
+            return known
         methods, values = self._methods(raw_path)
         route = methods.get("GET" if method == "HEAD" else method)
         if route is None:
             raise MethodRefused(allowed(methods))
-        return Match(route, dict(zip(parameters(route.path), values, strict=True)))
+        match = Match(route, dict(zip(parameters(route.path), values, strict=True)))
+        if len(self._found) >= FOUND_MAX:
+            self._found.clear()
+        self._found[method, raw_path] = match
+        return match
 
     def allowed(self, raw_path: str) -> tuple[str, ...]:
         """Return the methods that a path answers; raises RouteMissing."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from isthmus.gateway.request import Receive, Request, Send
 
@@ -47,32 +48,50 @@ async def send_answer(
     body = answer.body
     if isinstance(body, bytes):
         if answer.status not in _NO_BODY:
-            headers.append(("content-length", str(len(body))))
+            headers.append((b"content-length", b"%d" % len(body)))
         await send(_start(answer.status, headers))
         whole = b"" if request.method == "HEAD" or answer.status in _NO_BODY else body
         await send({"type": "http.response.body", "body": whole})
         return
-    await send(_start(answer.status, [*headers, ("x-accel-buffering", "no")]))
+    await send(_start(answer.status, [*headers, (b"x-accel-buffering", b"no")]))
     if request.method != "HEAD":
         await _stream(body, receive, send, closing)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _headers(request: Request, answer: Outgoing) -> list[tuple[str, str]]:
-    own = {name for name, _ in answer.headers}
-    policy = PAGE_POLICY if answer.media.startswith("text/html") else API_POLICY
-    defaults = [*DEFAULTS, ("content-security-policy", policy), ("x-request-id", request.id), *COMMON]
-    if request.secure:
-        defaults.append(HSTS)
-    headers = [*answer.headers, *(each for each in defaults if each[0] not in own)]
+def _headers(request: Request, answer: Outgoing) -> list[tuple[bytes, bytes]]:
+    html = answer.media.startswith("text/html")
+    common, names = _COMMON[html, request.secure]
+    own = [(_encoded(name), value.encode("latin-1")) for name, value in answer.headers]
+    given = {name for name, _ in own}
+    if b"x-request-id" not in given:
+        own.append((b"x-request-id", request.id.encode("latin-1")))
+    own += common if names.isdisjoint(given) else [each for each in common if each[0] not in given]
     if answer.media and answer.status not in _NO_BODY:
-        headers.append(("content-type", answer.media))
-    return headers
+        own.append((b"content-type", _encoded(answer.media)))
+    return own
 
 
-def _start(status: int, headers: list[tuple[str, str]]) -> dict[str, object]:
-    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return {"type": "http.response.start", "status": status, "headers": encoded}
+@lru_cache(maxsize=1_024)
+def _encoded(text: str) -> bytes:
+    return text.encode("latin-1")
+
+
+def _common(policy: str, *, secure: bool) -> tuple[list[tuple[bytes, bytes]], frozenset[bytes]]:
+    """Return the headers that every answer carries unless it has its own of these names, and the names."""
+    pairs = [*DEFAULTS, ("content-security-policy", policy), *COMMON, *([HSTS] if secure else [])]
+    return [(_encoded(name), _encoded(value)) for name, value in pairs], frozenset(_encoded(name) for name, _ in pairs)
+
+
+_COMMON = {
+    (html, secure): _common(PAGE_POLICY if html else API_POLICY, secure=secure)
+    for html in (False, True)
+    for secure in (False, True)
+}
+
+
+def _start(status: int, headers: list[tuple[bytes, bytes]]) -> dict[str, object]:
+    return {"type": "http.response.start", "status": status, "headers": headers}
 
 
 async def _stream(body: AsyncIterator[bytes], receive: Receive, send: Send, closing: asyncio.Event) -> None:

@@ -57,12 +57,12 @@ class Quota(Struct, kw_only=True):
 
 def day_of(now: datetime) -> str:
     """Return the key of a day in UTC, `YYYYMMDD`."""
-    return f"{now:%Y%m%d}"
+    return f"{now.year:04}{now.month:02}{now.day:02}"
 
 
 def month_of(now: datetime) -> str:
     """Return the key of a month in UTC, `YYYYMM`."""
-    return f"{now:%Y%m}"
+    return f"{now.year:04}{now.month:02}"
 
 
 class Ledger:
