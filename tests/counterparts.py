@@ -21,7 +21,12 @@ NEEDED = {
     "postgresql": "postgres",
     "prometheus": "promtool",
 }  # Debian's package: the program we run from it
-NPM = ({"openid-client": "6.8.9", "oauth4webapi": "3.8.8"},)  # packages of Node that are installed together
+NPM = (
+    {"openid-client": "6.8.9", "oauth4webapi": "3.8.8"},
+    {"oidc-provider": "9.13.3"},
+    {"samlp": "8.0.0"},
+    {"jsqr": "1.4.0"},
+)  # packages of Node that are installed together
 PYTHON = {
     "schemathesis": "4.32.5",
     "sqlmap": "1.10.10",

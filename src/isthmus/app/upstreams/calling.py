@@ -113,7 +113,7 @@ class Calling:
                 raise CallerGone("The caller went away.") from error
             breaker.failed(time.monotonic())
             unsent = isinstance(error, aiohttp.ClientConnectorError)
-            if more and _repeatable(job, unsent=unsent) and job.way.budget.spend() and breaker.admit(time.monotonic()):
+            if more and _repeatable(job, unsent=unsent) and job.way.budget.take() and breaker.admit(time.monotonic()):
                 return None
             raise _failure(error) from error
         except BaseException:
@@ -124,7 +124,7 @@ class Calling:
             return answer
         breaker.failed(time.monotonic())
         again = more and answer.status in _AGAIN and _repeatable(job, unsent=False)
-        if again and job.way.budget.spend() and breaker.admit(time.monotonic()):
+        if again and job.way.budget.take() and breaker.admit(time.monotonic()):
             answer.close()
             return None
         return answer

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from isthmus.app.upstreams.register import NewUpstream
-from isthmus.gateway.upstreams.breaker import Breaker, RetryBudget, State, Tolerance
+from isthmus.gateway.upstreams.breaker import Breaker, RetryAllowance, State, Tolerance
 
 Health: TypeAlias = Literal["unknown", "well", "ill"]
 BAD_TO_ILL, GOOD_TO_WELL = 3, 2
@@ -18,7 +18,7 @@ class Way:
 
     upstream: NewUpstream
     breaker: Breaker = field(default_factory=lambda: Breaker(Tolerance()))
-    budget: RetryBudget = field(default_factory=RetryBudget)
+    budget: RetryAllowance = field(default_factory=RetryAllowance)
     health: Health = "unknown"
     checked_at: float | None = None
     _bad: int = 0

@@ -131,9 +131,9 @@ def _texts(value: object) -> Iterator[str]:
         if isinstance(each, str):
             yield each
         elif isinstance(each, dict):
-            waiting.extend(each.values())  # pyright: ignore[reportUnknownArgumentType]
+            waiting.extend(each.values())  # pyright: ignore[reportUnknownArgumentType] - JSON has no types of its own.
         elif isinstance(each, list | tuple | set | frozenset):
-            waiting.extend(each)  # pyright: ignore[reportUnknownArgumentType]
+            waiting.extend(each)  # pyright: ignore[reportUnknownArgumentType] - as above.
 
 
 def _is_path(text: str) -> bool:

@@ -109,7 +109,7 @@ class Breaker:
             self._failed_recently -= self._recent.popleft()[1]
 
 
-class RetryBudget:
+class RetryAllowance:
     """Retries are at most a share of the calls: each call earns a part of a retry, and unspent ones do not pile up."""
 
     def __init__(self, *, share: float = 0.2, saved_max: float = 10.0) -> None:
@@ -121,7 +121,7 @@ class RetryBudget:
         """Hear of a call that is no retry."""
         self._saved = min(self._saved_max, self._saved + self._share)
 
-    def spend(self) -> bool:
+    def take(self) -> bool:
         """Tell whether a call may be repeated, and count it."""
         if self._saved < 1.0 - 1e-9:
             return False

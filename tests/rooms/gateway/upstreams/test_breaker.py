@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.gateway.upstreams.breaker import Breaker, RetryBudget, Tolerance
+from isthmus.gateway.upstreams.breaker import Breaker, RetryAllowance, Tolerance
 
 
 def broken(breaker: Breaker, *, at: float = 0.0) -> Breaker:
@@ -66,15 +66,15 @@ def test_a_try_whose_caller_goes_away_makes_room_for_another() -> None:
 
 @given(st.lists(st.booleans(), max_size=400))
 def test_whatever_is_wished_retries_are_at_most_a_fifth_of_calls(wishes: list[bool]) -> None:
-    budget, retries = RetryBudget(), 0
+    budget, retries = RetryAllowance(), 0
     for calls, wish in enumerate(wishes, 1):
         budget.called()
-        retries += wish and budget.spend()
+        retries += wish and budget.take()
         assert retries <= calls * 0.2 + 1e-6
 
 
 def test_unspent_retries_do_not_pile_up() -> None:
-    budget = RetryBudget()
+    budget = RetryAllowance()
     for _ in range(10_000):
         budget.called()
-    assert sum(budget.spend() for _ in range(100)) == 10
+    assert sum(budget.take() for _ in range(100)) == 10

@@ -1,19 +1,26 @@
 """What Envoy is told: keys, then roles, then limits by key, a log line in JSON, and the answer."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from isthmus.kernel.marks import Json
-
-if TYPE_CHECKING:
-    from isthmus.app.bench.gateway.peers import PeerKey
 
 _CALLER = "x-caller"
 _ROOM = 1_000_000_000
 
 
-def envoy_config(port: int, keys: "Sequence[PeerKey]", answer: bytes, *, log: Path) -> Json:
+@dataclass(frozen=True, kw_only=True)
+class PeerKey:
+    """A key as peers know it: its role there is `viewer`, who may make the call, or `other`, who may not."""
+
+    text: str
+    id: str
+    role: str
+    slow: bool
+
+
+def envoy_config(port: int, keys: Sequence[PeerKey], answer: bytes, *, log: Path) -> Json:
     """Return the configuration of one listener on a port of this machine."""
     manager: Json = {
         "@type": _type("network.http_connection_manager.v3.HttpConnectionManager", "filters"),
@@ -29,7 +36,7 @@ def envoy_config(port: int, keys: "Sequence[PeerKey]", answer: bytes, *, log: Pa
     return {"static_resources": {"listeners": [listener]}}
 
 
-def _route(keys: "Sequence[PeerKey]", answer: bytes) -> Json:
+def _route(keys: Sequence[PeerKey], answer: bytes) -> Json:
     headers: list[Json] = [
         {"header": {"key": name, "value": value}}
         for name, value in (("content-type", "application/json"), ("cache-control", "no-store"))
@@ -43,7 +50,7 @@ def _route(keys: "Sequence[PeerKey]", answer: bytes) -> Json:
     }
 
 
-def _keys(keys: "Sequence[PeerKey]") -> Json:
+def _keys(keys: Sequence[PeerKey]) -> Json:
     credentials: list[Json] = [{"key": each.text, "client": f"{each.role}-{each.id}"} for each in keys]
     return _filter(
         "api_key_auth",
@@ -74,7 +81,7 @@ def _limits() -> Json:
     return _filter("local_ratelimit", prefix)
 
 
-def _limiting(keys: "Sequence[PeerKey]") -> dict[str, Json]:
+def _limiting(keys: Sequence[PeerKey]) -> dict[str, Json]:
     """Return the limits: one bucket for each caller that comes, and a small one for each that is slow."""
     slow: list[Json] = [_bucket(f"{each.role}-{each.id}", 1, "3600s") for each in keys if each.slow]
     return {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from isthmus.app.bench.gateway.envoy import envoy_config
+from isthmus.app.bench.gateway.envoy import PeerKey, envoy_config
 from isthmus.kernel.errors import NotFound
 
 EMISSION_US, BURST = 1_000, 1_000_000
@@ -39,16 +39,6 @@ class PeerMissing(NotFound):
 
 class PeerFailed(Exception):
     """A peer ended, or did not answer in time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeerKey:
-    """A key as peers know it: its role there is `viewer`, who may make the call, or `other`, who may not."""
-
-    text: str
-    id: str
-    role: str
-    slow: bool
 
 
 @dataclass(frozen=True, kw_only=True)
