@@ -5,6 +5,7 @@ these. Redirects are not followed.
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -19,6 +20,7 @@ SECONDS_MAX = 10.0
 ANSWER_BYTES_MAX = 64 << 10
 _PORTS = {"https": 443, "http": 80}
 _NAT64 = ip_network("64:ff9b::/96")
+_HOST = re.compile(r"[A-Za-z0-9._:-]*")
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -79,6 +81,9 @@ class Outbound:
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise OutboundRefused("The address cannot be read.", fix="Write https://host/path.") from error
+        if not _HOST.fullmatch(host) or not url.isprintable():
+            # Whoever connects reads other digits and dots as those of ASCII, and so a name here as an address there.
+            raise OutboundRefused("The name has letters that no address has.", fix="Write it in ASCII, as xn--….")
         if parts.scheme not in _PORTS or not host or parts.username is not None or port == 0:
             raise OutboundRefused("The address is not of the form https://host/path.", fix="Leave out user names.")
         literal = _literal(host)

@@ -42,6 +42,12 @@ def test_the_internet_may_be_reached(address: str) -> None:
         "https://[::ffff:10.0.0.1]/",
         "https://example.com:99999/",
         "//example.com",
+        "https://①②⑦.⓪.⓪.①/",
+        "https://127。0。0。1/",
+        "https://\uff11\uff12\uff17.0.0.1/",
+        "https://%31%32%37.0.0.1/",
+        "https://127.0.0.1%00.example.com/",
+        "https://exa\tmple.com/",
     ],
 )
 def test_an_address_that_is_plainly_unfit_is_refused_when_it_is_given(url: str) -> None:
