@@ -12,8 +12,8 @@ from tests.attacks.tools import scan
 MODULES = "sql,xss,csp,cookieflags,http_headers,exec,file,ssrf,crlf,csrf,redirect"
 SECONDS = 150.0
 BOUNDS = ("--max-scan-time", "60", "--max-attack-time", "8", "--no-bugreport", "--flush-session", "--verify-ssl", "0")
-ENDINGS = ("sign-out", "end", "end-others", "disable", "remove")
-"""Walking there would end the session that walks."""
+ENDINGS = ("sign-out", "end", "disable", "remove", "set-up")
+"""Walking there ends the session that walks; whoever sets themselves up goes on with another."""
 EXPLAINED = {
     # Forms of strangers have no session for a token to belong to; the gateway refuses them by their origin, which
     # test_a_strangers_form_from_another_site_is_refused shows.

@@ -153,7 +153,7 @@ def _operation(route: Route, name: str, schemas: dict[object, _Map]) -> _Map:
         content: _Map = {"schema": schemas[id(route.body)] if route.body else {"type": "string", "format": "binary"}}
         if route.request_example is not None:
             content["examples"] = {"example": {"value": route.request_example}}
-        operation["requestBody"] = {"required": True, "content": {_BODY_MEDIA[route.accepts]: content}}
+        operation["requestBody"] = {"required": True, "content": {_body_media(route): content}}
     return operation
 
 
@@ -209,6 +209,12 @@ def _responses(route: Route, schemas: dict[object, _Map]) -> _Map:
         else:
             responses[str(each)] = {"$ref": f"#/components/responses/Problem{each}"}
     return responses
+
+
+def _body_media(route: Route) -> str:
+    """Return the type of a body; who reads one as it comes, and answers in a JSON of a standard, takes that too."""
+    own = route.accepts == "raw" and route.media != _JSON and _speaks_json(route.media)
+    return route.media.partition(";")[0] if own else _BODY_MEDIA[route.accepts]
 
 
 def _speaks_json(media: str) -> bool:
