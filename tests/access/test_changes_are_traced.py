@@ -18,6 +18,8 @@ from isthmus.audit.search import search
 from isthmus.auth.sessions import create_admin_link, open_session
 from isthmus.gateway import Route
 from isthmus.gateway.decide import UNSAFE
+from isthmus.gateway.threats.ladder import Finding, Threat
+from isthmus.gateway.threats.rows import THREAT_PREFIX, save_threat
 from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope
@@ -25,6 +27,7 @@ from isthmus.stream.alerts.rules import Gauge, Reading
 from isthmus.stream.alerts.state import evaluate
 from isthmus.sync.ingest import Store
 from tests.access.table import name_of
+from tests.rooms.auth.saml.crafting import pair
 from tests.rooms.domains.desk import Answer, Desk, said
 
 LEADS = "/api/v1/integrations/sales/leads"
@@ -34,7 +37,7 @@ LEAD: dict[str, Json] = {
     "last_name": "Lovelace",
     "company": "Analytical Engines",
 }
-ASKING = {"POST /api/v1/policies:simulate", "POST /api/v1/policies:explain"}
+ASKING = {"POST /api/v1/policies:simulate", "POST /api/v1/policies:explain", "POST /api/v1/threats:replay"}
 """Routes that only ask, by a method that can carry a question."""
 Made = Callable[[Desk], Awaitable[str]]
 
@@ -125,6 +128,47 @@ async def disabled_account(desk: Desk) -> str:
     return found
 
 
+async def volume(_: Desk) -> str:
+    """Name a detector."""
+    return "volume"
+
+
+async def threat(desk: Desk) -> str:
+    """Find somebody who calls too much."""
+    at = desk.now.now
+    finding = Finding(workspace=desk.now.workspace, detector="volume", subject="key:x", reason="Much.", at=at, since=at)
+    async with desk.store.database.transaction(desk.now) as tx:
+        return text_of(THREAT_PREFIX, await save_threat(tx, Threat.begun(finding, "observe"), hits=1))
+
+
+async def saml_provider(desk: Desk) -> str:
+    """Set up an identity provider."""
+    made = await desk.post("/api/v1/saml-providers", EXAMPLES["POST /api/v1/saml-providers"])
+    assert made.status == 201, made.body
+    return str(made.at("id"))
+
+
+def described() -> str:
+    """Return metadata of an identity provider, which an example is too short to hold."""
+    certificate = "".join(pair().certificate.splitlines()[1:-1])
+    return (
+        '<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="https://id.example/entity">'
+        '<IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">'
+        '<KeyDescriptor use="signing"><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data>'
+        f"<X509Certificate>{certificate}</X509Certificate></X509Data></KeyInfo></KeyDescriptor>"
+        '<SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"'
+        ' Location="https://id.example/sso"/></IDPSSODescriptor></EntityDescriptor>'
+    )
+
+
+EXAMPLES: Mapping[str, Json] = {
+    "POST /api/v1/saml-providers": {
+        "title": "Northwind",
+        "metadata": described(),
+        "mail_domains": ["northwind.example"],
+    }
+}
+"""What is sent where the example of a route only hints at it."""
 MAKING: Mapping[str, Made] = {
     "POST /api/v1/integrations/finance/periods/{period}:close": january,
     "POST /api/v1/integrations/finance/periods/{period}:reopen": closed,
@@ -144,6 +188,9 @@ MAKING: Mapping[str, Made] = {
     "POST /api/v1/alerts/{alert_id}:acknowledge": alert,
     "POST /api/v1/alerts/{alert_id}:silence": alert,
     "DELETE /api/v1/alert-channels/{channel_id}": first("/api/v1/alert-channels"),
+    "DELETE /api/v1/saml-providers/{provider_id}": saml_provider,
+    "PUT /api/v1/threats/modes/{detector}": volume,
+    "POST /api/v1/threats/{threat_id}:release": threat,
     "DELETE /api/v1/upstreams/{name}": first("/api/v1/upstreams", "name"),
     "DELETE /api/v1/policies/{name}": first("/api/v1/policies", "name"),
     "DELETE /api/v1/roles/{name}": first("/api/v1/roles", "name"),
@@ -186,7 +233,7 @@ async def test_a_change_is_traced(desk: Desk, route: Route) -> None:
         assert name_of(route) in MAKING, "say in MAKING how to make what the path names"
         before, _, rest = path.partition("{")
         path = before + await MAKING[name_of(route)](desk) + rest.partition("}")[2]
-    example_body = route.request_example
+    example_body = EXAMPLES.get(name_of(route), route.request_example)
     if isinstance(example_body, dict) and "account_id" in example_body:
         account = (await desk.put(said("sales.account", "a1", name="Engines")))[0]
         example_body = {**example_body, "account_id": account}
