@@ -16,8 +16,9 @@ from tests.attacks.tools import scan
 
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "1")
 SECONDS = 400.0
-POWERS = r"^/(api/v1/(limits|keys|policies|roles|users|service-accounts|clients|sessions|threats)\b|scim/)"
+POWERS = r"^/api/v1/(keys|policies|roles|users|service-accounts|clients|sessions|threats)\b"
 """Calls that change who may do what: an attacker who guesses well would shut itself out, and learn nothing more."""
+LIMITS, SCIM = r"^/api/v1/limits$", r"^/scim/"
 SPOKEN_FOR = (
     r"^/api/v1/(activities|audiences|budgets|campaign-members|deals|features|feedback|health-snapshots|interventions"
     r"|launches|payments|people|product-events|spend|stage-changes|subscriptions|tickets|touches|vendors)\b"
@@ -31,11 +32,6 @@ expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "412", "422", "42
 [checks.missing_required_header]
 # 428 is RFC 6585's word for a change without If-Match.
 expected-statuses = ["400", "401", "403", "406", "415", "422", "428"]
-[[operations]]
-# The schemas of SCIM stand in /scim/v2/Schemas, as RFC 7643 has it; its own judge reads them.
-include-path-regex = "^/scim/"
-[operations.checks]
-positive_data_acceptance.enabled = false
 """
 
 
@@ -84,18 +80,35 @@ def known(target: Target, workspace: str) -> tuple[str, ...]:
 
 
 def test_every_operation_keeps_to_its_description(target: Target, tmp_path: Path) -> None:
-    left_out = f"{POWERS}|{SPOKEN_FOR}" if EXAMPLES == "1" else POWERS
+    left_out = "|".join([POWERS, LIMITS, SCIM, *([SPOKEN_FOR] if EXAMPLES == "1" else [])])
     report = fuzz(target.url, *known(target, "owner"), "--exclude-path-regex", left_out, cwd=tmp_path)
     assert report.failures == {}, report.said[-6000:]
     assert report.tested > 50
     assert report.calls > 10 * report.tested
+    assert "Rate limited" not in report.said
 
 
 def test_operations_that_change_who_may_do_what_keep_to_their_description(target: Target, tmp_path: Path) -> None:
-    chosen = ("--include-path-regex", POWERS, "--exclude-path-regex", DECLINED)
-    report = fuzz(target.url, *known(target, SANDBOX), *chosen, cwd=tmp_path)
+    report = fuzz(target.url, *known(target, SANDBOX), "--include-path-regex", POWERS, cwd=tmp_path)
     assert report.failures == {}, report.said[-6000:]
     assert report.tested > 20
+    assert "Rate limited" not in report.said
+
+
+def test_provisioning_keeps_to_its_description(target: Target, tmp_path: Path) -> None:
+    chosen = ("--include-path-regex", SCIM, "--exclude-path-regex", DECLINED)
+    # What a document of SCIM must hold stands in /scim/v2/Schemas, as RFC 7643 has it; its own judge reads that.
+    unknown = ("--exclude-checks", "positive_data_acceptance")
+    report = fuzz(target.url, *known(target, SANDBOX), *chosen, *unknown, cwd=tmp_path)
+    assert report.failures == {}, report.said[-6000:]
+    assert report.tested > 10
+    assert "Rate limited" not in report.said
+
+
+def test_setting_limits_keeps_to_its_description(target: Target, tmp_path: Path) -> None:
+    report = fuzz(target.url, *known(target, SANDBOX), "--include-path-regex", LIMITS, cwd=tmp_path)
+    assert report.failures == {}, report.said[-6000:]
+    assert report.tested == 2
 
 
 def test_the_faults_of_the_twin_are_found(twin: TwinServer, tmp_path: Path) -> None:

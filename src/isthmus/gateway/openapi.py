@@ -20,6 +20,7 @@ from isthmus.kernel.marks import Json
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
 _BODY_MEDIA = {"json": _JSON, "form": "application/x-www-form-urlencoded", "raw": "application/octet-stream"}
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _TITLES = {
     400: "The request cannot be read",
     401: "A valid credential is required",
@@ -149,11 +150,13 @@ def _operation(route: Route, name: str, schemas: dict[object, _Map]) -> _Map:
     }
     if route.permission not in {None, ANY_CALLER}:
         operation["x-permission"] = route.permission
-    if route.body is not None or route.accepts == "raw":
-        content: _Map = {"schema": schemas[id(route.body)] if route.body else {"type": "string", "format": "binary"}}
+    if route.body is not None or (route.accepts == "raw" and route.method in _WITH_BODY):
+        media = _body_media(route)
+        plain: _Map = {"type": "object"} if _speaks_json(media) else {"type": "string", "format": "binary"}
+        content: _Map = {"schema": schemas[id(route.body)] if route.body else plain}
         if route.request_example is not None:
             content["examples"] = {"example": {"value": route.request_example}}
-        operation["requestBody"] = {"required": True, "content": {_body_media(route): content}}
+        operation["requestBody"] = {"required": True, "content": {media: content}}
     return operation
 
 
