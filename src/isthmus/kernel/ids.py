@@ -10,6 +10,8 @@ from isthmus.kernel.errors import Invalid
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
 _LENGTH = 26
 ENTROPY_BYTES = 10
 _TAIL, _RAW = Struct(">xxQ"), Struct(">QQ")
@@ -53,8 +55,7 @@ def ids_ms(count: int) -> int:
 def text_of(prefix: str, uuid: UUID) -> str:
     """Return the outside form of an id."""
     number = uuid.int
-    characters = [_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)]
-    return f"{prefix}_{''.join(characters)}"
+    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def uuid_of(prefix: str, text: str) -> UUID:

@@ -18,11 +18,12 @@ from isthmus.store.database import Scope
 
 CALLERS, WORKERS = 200, 2
 COMPANIES, QUICK_COMPANIES = 300, 60
-SECONDS, QUICK_SECONDS = 10, 3
+SECONDS, QUICK_SECONDS = 20, 10
+_WARM_S = 5
 _KEYS = 200
 _PATHS = (
     "/api/v1/integrations/finance/budget/2026-11",
-    "/api/v1/integrations/sales/performance",
+    "/api/v1/integrations/sales/performance?period=2026-11",
     "/api/v1/accounts?limit=20",
     "/api/v1/leads?limit=20",
     "/api/v1/deals?limit=20",
@@ -48,7 +49,7 @@ def many_callers(site: Site, home: Path, *, quick: bool, say: Callable[[str], No
         urls = [server.url + each for each in _PATHS]
         # Paths and keys are of numbers without a common divisor, so that every key calls every path.
         cycle = headers * len(_PATHS)
-        load(urls, cycle, pid=server.child.pid, home=home, seconds=1, connections=CALLERS)
+        load(urls, cycle, pid=server.child.pid, home=home, seconds=_WARM_S, connections=CALLERS)
         met = load(urls, cycle, pid=server.child.pid, home=home, seconds=seconds, connections=CALLERS)
     finally:
         server.stop()

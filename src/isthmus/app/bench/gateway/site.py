@@ -164,9 +164,9 @@ async def _keys(tx: Transaction, *, last: bool) -> list[PeerKey]:
 async def _tokens(provider: Provider, tx: Transaction) -> list[str]:
     """Make a token for each of as many programs as there are keys of a workspace."""
     wish = ClientWish(name="bench", grants=(MACHINE,), scopes=(_PERMISSION,))
-    client, _ = await register_client(tx, wish, domains=names(), giver=None)
     made: list[str] = []
     for _ in range(ALLOWED // _WORKSPACES):
+        client, _secret = await register_client(tx, wish, domains=names(), giver=None)
         answer = await machine_token(provider, tx, client, scopes=(_PERMISSION,), resources=(), bound_to=None)
         made.append(answer.access_token)
     return made
