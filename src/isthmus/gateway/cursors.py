@@ -32,7 +32,9 @@ class Cursors:
         """Return the place in a cursor; raises InvalidCursor."""
         try:
             plain = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            if hmac.compare_digest(plain[:_MAC_BYTES], self._mac(plain[_MAC_BYTES:])):
+            # The last character has bits that say nothing: a cursor is taken in the one form in which it was given.
+            canonical = base64.urlsafe_b64encode(plain).rstrip(b"=").decode() == cursor
+            if canonical and hmac.compare_digest(plain[:_MAC_BYTES], self._mac(plain[_MAC_BYTES:])):
                 return plain[_MAC_BYTES:].decode()
         except (binascii.Error, ValueError):
             pass
