@@ -89,7 +89,7 @@ async def _until_dead(program: Program, role: str) -> None:
 
     match role:
         case "relay":
-            broker = Broker(Valkey(**program.valkey.arguments)) if program.valkey else None
+            broker = Broker(Valkey(**program.valkey.arguments, socket_timeout=None)) if program.valkey else None
             relay = Relay(database=program.database, schema=program.store.schema, broker=broker)
             quotas = [keep_assigning(program)] if program.settings.rlqs_listen else []
             await asyncio.gather(relay.run(), *quotas)

@@ -105,7 +105,8 @@ class AuditQueue:
         self._wanted.set()
         if self._writer is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._writer), CLOSE_S_MAX)
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await asyncio.shield(self._writer)
             self._writer.cancel()
 
     def _wake(self) -> None:
@@ -116,7 +117,8 @@ class AuditQueue:
         while self._noted or self._kept:
             if not self._kept:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wanted.wait(), self._pace_s)
+                    async with asyncio.timeout(self._pace_s):
+                        await self._wanted.wait()
             self._wanted.clear()
             groups: dict[int, _Group] = defaultdict(_Group)
             for waiting in self._kept:

@@ -58,7 +58,10 @@ class Broker:
     """The streams of all workspaces in one Valkey. All methods raise BrokerAway."""
 
     def __init__(self, client: Valkey, *, events_max: int = TAIL_EVENTS_MAX) -> None:
-        """`client` answers in bytes (the default); about `events_max` events are kept for each workspace."""
+        """`client` answers in bytes (the default); about `events_max` events are kept for each workspace.
+
+        It has no `socket_timeout`: with one it can swallow a cancellation, in Python 3.11. Waits are bounded here.
+        """
         self._client = client
         self.events_max = events_max
 
@@ -96,7 +99,8 @@ class Broker:
     async def _ask(self, *command: str | bytes | int, wait_s: float = 0.0) -> _Reply:
         client = cast("_Commands", self._client)
         try:
-            return await asyncio.wait_for(client.execute_command(*command), timeout=wait_s + _ANSWER_S_MAX)
+            async with asyncio.timeout(wait_s + _ANSWER_S_MAX):
+                return await client.execute_command(*command)
         except (ValkeyError, OSError, TimeoutError) as error:
             raise BrokerAway("Valkey does not answer.", fix="Run: isthmus doctor") from error
 

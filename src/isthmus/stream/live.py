@@ -92,7 +92,8 @@ class Live:
         """Yield what comes; None stands for a while without anything."""
         while not (client.lost and client.queue.empty()):
             try:
-                entry = await asyncio.wait_for(client.queue.get(), timeout=self._heartbeat_s)
+                async with asyncio.timeout(self._heartbeat_s):
+                    entry = await client.queue.get()
             except TimeoutError:
                 yield None
             else:

@@ -6,6 +6,7 @@ record the order of its changes. Stamping never waits for Valkey; without it eve
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -122,10 +123,9 @@ class Relay:
             if self._publisher is not None:
                 self._publisher.moved(workspace)
         if not waiting:
-            try:
-                await asyncio.wait_for(self._woken.wait(), timeout=self._poll_s)
-            except TimeoutError:
-                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_s):
+                    await self._woken.wait()
 
 
 async def stamp(connection: AsyncConnection[TupleRow], *, limit: int = BATCH_EVENTS_MAX) -> int:

@@ -144,7 +144,8 @@ async def test_an_unexpected_error_shows_and_logs_nothing_of_its_message(
 
 
 async def test_a_stream_ends_when_its_caller_goes_away(stage: Stage, workshop: Workshop) -> None:
-    answer = await asyncio.wait_for(stage.call("GET", "/stream", gone_after=5), timeout=10)
+    async with asyncio.timeout(10):
+        answer = await stage.call("GET", "/stream", gone_after=5)
     assert answer.headers["x-accel-buffering"] == "no"
     assert "content-length" not in answer.headers
     assert answer.body.startswith(b"data: 1\n\n")

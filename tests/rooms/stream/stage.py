@@ -109,7 +109,7 @@ class OwnValkey:
 
     def client(self) -> Valkey:
         """Return a client of it, whether it runs or not."""
-        return Valkey(unix_socket_path=str(self._home / "v.sock"))
+        return Valkey(unix_socket_path=str(self._home / "v.sock"), socket_timeout=None)
 
     def start(self) -> None:
         """Start it with what it wrote down, and wait until it answers."""

@@ -65,7 +65,8 @@ async def test_a_killed_valkey_fails_what_waits_and_is_found_again_when_it_is_ba
 async def test_a_connection_that_answers_nothing_is_given_up(lane: Lane) -> None:
     await lane.ask("CLIENT", "PAUSE", 3000)
     with pytest.raises(LaneAway):
-        await asyncio.wait_for(lane.ask("INCR", "a"), timeout=2.5)
+        async with asyncio.timeout(2.5):
+            await lane.ask("INCR", "a")
 
 
 async def test_it_speaks_over_tcp_with_a_password(tmp_path: Path) -> None:

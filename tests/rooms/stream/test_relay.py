@@ -165,3 +165,19 @@ async def test_a_tail_far_behind_goes_on_near_the_head(
     entries = await short.read(scope.workspace, after=0, limit=100, wait_s=0.1)
     assert [each.seq for each in entries] == [46, 47, 48, 49, 50]
     await short.close()
+
+
+async def test_a_publisher_ends_whenever_it_is_cancelled(
+    database: Database, schema: Schema, valkey: OwnValkey, broker: Broker
+) -> None:
+    valkey.start()
+    publisher = Publisher(database=database, schema=schema, broker=broker)
+    for moments in range(200):
+        running = asyncio.create_task(publisher.run())
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        running.cancel()
+        ended, _ = await asyncio.wait([running], timeout=5)
+        assert ended, f"it went on after {moments} moments"
+    async with beside(publisher.run()):
+        await until(lambda: publisher.reached)

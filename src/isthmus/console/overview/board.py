@@ -87,7 +87,8 @@ class Board:
                     yield _frame(scene.now, fresh)
                 quiet += 1
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(drawn.wait(), timeout=self._tick_s * 2)
+                    async with asyncio.timeout(self._tick_s * 2):
+                        await drawn.wait()
                 if scene.drawing.done():
                     scene.drawing.result()
                     return
