@@ -33,7 +33,8 @@ class Settings:
     `outbound_allow` lists networks of one's own that webhooks may lead to, `upstream_allow` those that services behind
     the gate may stand in. `authz_key_file` holds the key of proxies that ask about calls, `authz_loopback` lets those
     on this machine ask without it; `rlqs_listen` is where proxies get quotas, `127.0.0.1:8090` or `unix:/path`.
-    `otlp_headers` are `name=value,…`.
+    `otlp_headers` are `name=value,…`. `trusted_proxies` are networks of proxies whose word on where a call comes from
+    counts, and `proxy_header` is where they say it: `x-forwarded-for` or `forwarded`.
     """
 
     data_dir: Path
@@ -54,6 +55,8 @@ class Settings:
     mail_sender: str | None = None
     outbound_allow: str | None = None
     upstream_allow: str | None = None
+    trusted_proxies: str | None = None
+    proxy_header: str = "x-forwarded-for"
     authz_key_file: Path | None = None
     authz_loopback: bool = False
     rlqs_listen: str | None = None

@@ -50,11 +50,13 @@ class OtherDoors:
         """Return the call that is meant; raises ProxyRefused, and Malformed for one that is not named."""
         asks = self.reach.proxy_key is not None or self.reach.loopback_asks
         if not asks or not request.path.startswith(("/authz/envoy", "/authz/nginx")):
-            return self._at_host(request), None
+            return self._at_host(self.reach.hops.caller(request)), None
         self._check_proxy(request)
+        # Where the call comes from, the proxy alone says: it is none of its own.
+        came = self.reach.hops.behind(replace(request, client="", secure=False, local=False))
         if request.path.startswith(ENVOY):
-            return self._at_host(_held_by_envoy(request)), Told(self.upstreams)
-        return self._at_host(_held_by_nginx(request)), ToldNginx(self.upstreams)
+            return self._at_host(_held_by_envoy(came)), Told(self.upstreams)
+        return self._at_host(_held_by_nginx(came)), ToldNginx(self.upstreams)
 
     def _at_host(self, request: Request) -> Request:
         hosts = self.upstreams.register.hosts
@@ -123,7 +125,7 @@ def _held_by_envoy(request: Request) -> Request:
     path = request.path.removeprefix(ENVOY) or "/"
     if not path.startswith("/"):
         raise Malformed("The path of the call is missing.", fix=f"Set path_prefix to {ENVOY}.")
-    return _as_held(request, method=request.method, path=path, query=request.query)
+    return replace(request, path=path)
 
 
 def _held_by_nginx(request: Request) -> Request:
@@ -131,21 +133,7 @@ def _held_by_nginx(request: Request) -> Request:
     path, _, query = uri.partition("?")
     if not method.isalpha() or not path.startswith("/"):
         raise Malformed("The call is not named.", fix=f"Set {METHOD} to $request_method and {URI} to $request_uri.")
-    return _as_held(request, method=method.upper(), path=path, query=query.encode("latin-1"))
-
-
-def _as_held(request: Request, *, method: str, path: str, query: bytes) -> Request:
-    """Return the call as it came to the proxy, which alone says where from."""
-    came_from = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return replace(
-        request,
-        method=method,
-        path=path,
-        query=query,
-        client=came_from,
-        secure=request.headers.get("x-forwarded-proto", "").lower() == "https",
-        local=False,
-    )
+    return replace(request, method=method.upper(), path=path, query=query.encode("latin-1"))
 
 
 def _host(headers: Mapping[str, str]) -> str:

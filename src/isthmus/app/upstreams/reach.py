@@ -1,25 +1,29 @@
-"""What the operator decides about upstreams: in which networks they may stand, which proxies may ask about calls."""
+"""What the operator decides about others: where upstreams may stand, which proxies may ask, and whose word counts."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from isthmus.app.settings import BadSetting, Settings
+from isthmus.gateway.hops import Hops, ProxyHeader
 from isthmus.stream.outbound import Outbound
 
 KEY_CHARACTERS_MIN = 32
+_HEADERS: dict[str, ProxyHeader] = {"x-forwarded-for": "x-forwarded-for", "forwarded": "forwarded"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
     """`outbound` may call upstreams, `own_hosts` lead to this program. A proxy that asks shows `proxy_key`.
 
-    `loopback_asks` lets programs on this machine ask without one. Without either nobody asks.
+    `loopback_asks` lets programs on this machine ask without one. Without either nobody asks. `hops` are the proxies
+    that calls come through.
     """
 
     outbound: Outbound = field(default_factory=Outbound)
     own_hosts: frozenset[str] = frozenset()
     proxy_key: bytes | None = field(default=None, repr=False)
     loopback_asks: bool = False
+    hops: Hops = field(default_factory=Hops)
 
 
 def reach_of(settings: Settings) -> Reach:
@@ -34,7 +38,19 @@ def reach_of(settings: Settings) -> Reach:
         own_hosts=frozenset(each.lower() for each in hosts),
         proxy_key=_key(settings),
         loopback_asks=settings.authz_loopback,
+        hops=_hops(settings),
     )
+
+
+def _hops(settings: Settings) -> Hops:
+    header = settings.proxy_header.lower()
+    if header not in _HEADERS:
+        raise BadSetting(f"proxy_header is {header!r}.", fix=f"Give one of: {', '.join(_HEADERS)}.")
+    networks = [each.strip() for each in (settings.trusted_proxies or "").split(",") if each.strip()]
+    try:
+        return Hops.through(networks, header=_HEADERS[header])
+    except ValueError as error:
+        raise BadSetting(f"trusted_proxies: {error}.", fix="Give networks such as 10.1.0.0/16,fd00::/8.") from error
 
 
 def _key(settings: Settings) -> bytes | None:

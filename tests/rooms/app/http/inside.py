@@ -16,10 +16,10 @@ from tests.conftest import NOW
 from tests.rooms.gateway.stage import Answered, Stage
 
 
-def stage(store: Store) -> Stage:
-    """Return a caller without a key."""
+def stage(store: Store, *, more: Mapping[type, object] | None = None) -> Stage:
+    """Return a caller without a key; `more` are further services."""
     clock = FrozenClock(NOW)
-    others: dict[type, object] = {Store: store}
+    others: dict[type, object] = {Store: store, **(more or {})}
     services = Services(schema=store.schema, database=store.database, vault=store.vault, clock=clock, others=others)
     return Stage(build(services, all_routes(store.schema)), clock)
 
