@@ -19,9 +19,9 @@ from msgspec import Struct
 from isthmus.kernel.errors import Unavailable
 
 MICROS = 1_000_000
-LIFE_S_MAX = 1.0
-_LIFE_SHARE = 1.0
-"""How much of the time in which an empty bucket fills may pass while a lease lives."""
+LIFE_S, LIFE_S_MAX = 1.0, 10.0
+_LIFE_SHARE = 0.1
+"""How much of the time in which an empty bucket fills may pass while a lease lives longer than `LIFE_S`."""
 AHEAD_SHARE = 0.75
 """How much of a bucket may lie in leases at once."""
 LEASED_BURST_MIN = 100
@@ -60,7 +60,8 @@ class Rate(Struct, frozen=True, kw_only=True):
     @property
     def life_s(self) -> float:
         """How long permits given ahead live, in seconds."""
-        return min(LIFE_S_MAX, _LIFE_SHARE * self.room / self.per_second)
+        fills_s = self.room / self.per_second
+        return max(min(LIFE_S, fills_s), min(LIFE_S_MAX, _LIFE_SHARE * fills_s))
 
     @property
     def life_us(self) -> int:

@@ -18,6 +18,12 @@ Away: TypeAlias = Literal["fail_open_local", "fail_closed"]
 AWAY_S = 900
 _HORIZON_SHARE = 0.6
 """For how much of its life a lease shall last."""
+_NEAR_S_MAX = 1.0
+"""The life by which a node plans while a bucket is not well filled; leases live longer only out of plenty."""
+_PLENTY_SHARE = 0.5
+"""How full a bucket is from which a node takes enough for the whole life of a lease."""
+_LOST_SHARE = 0.1
+"""How much of what a bucket gains in the life of a lease may expire in it, so that rare callers ask rarely."""
 _LOW_SHARE = 0.15
 """When so much of the horizon's demand is left, the next lease is asked for."""
 _AHEAD_OF_ROOM = 0.25
@@ -27,6 +33,7 @@ _SCARCE_SHARE, _SCARCE_HORIZON = 0.07, 0.33
 """When so little of the bucket is left, nodes take less ahead, so that others find something too."""
 _ATTEMPTS_MAX = 8
 _BEAT_S = 1.0
+_SWEEP_S = 0.05
 _IDLE_S = 30.0
 _MARGIN_SHARE = 0.25
 """How much of a lease's life before its end permits are returned."""
@@ -72,6 +79,7 @@ class Lease:
         "key",
         "life_s",
         "local",
+        "long_s",
         "lots",
         "low",
         "name",
@@ -81,6 +89,7 @@ class Lease:
         "refused_cost",
         "refused_until",
         "room",
+        "spare",
         "speed",
         "until",
         "waiting",
@@ -113,7 +122,9 @@ class Lease:
         self.local: Bucket | None = None
         self.away_since: float | None = None
         self.life_s = rate.life_s
-        self.horizon_s = rate.life_s * _HORIZON_SHARE
+        self.horizon_s = min(rate.life_s, _NEAR_S_MAX) * _HORIZON_SHARE
+        self.long_s = rate.life_s * _HORIZON_SHARE
+        self.spare = int(min(rate.per_second * rate.life_s, rate.room) * _LOST_SHARE) if self.is_long else 0
 
     @property
     def remaining(self) -> int:
@@ -125,6 +136,11 @@ class Lease:
         """Tell whether permits are asked for ahead."""
         return self.rate.room >= LEASED_BURST_MIN
 
+    @property
+    def is_long(self) -> bool:
+        """Tell whether permits live so long that looking once a second is enough."""
+        return self.leased and self.life_s > _NEAR_S_MAX
+
 
 class Leases:
     """The leases of one node. `run` keeps them: it returns what was not spent and says that the node lives."""
@@ -135,6 +151,7 @@ class Leases:
         self._node = node
         self._ticks = ticks
         self._leases: dict[str, Lease] = {}
+        self._long: dict[str, Lease] = {}
         self.nodes = 1
         self.draws = 0
         self.away_since: float | None = None
@@ -143,10 +160,15 @@ class Leases:
         self, key: str, rate: Rate, *, name: str = "", away: Away = "fail_open_local", away_s: int = AWAY_S
     ) -> Lease:
         """Return the lease of a bucket; with another rate than before, the bucket goes on under the new one."""
-        found = self._leases.get(key)
+        found = self._long.get(key) or self._leases.get(key)
         if found is None or (found.rate, found.away, found.away_s) != (rate, away, away_s):
-            found = self._leases[key] = Lease(key, rate, name=name, away=away, away_s=away_s)
+            found = Lease(key, rate, name=name, away=away, away_s=away_s)
+            (self._leases if found.is_long else self._long).pop(key, None)
+            self._meet(found)
         return found
+
+    def _meet(self, lease: Lease) -> None:
+        (self._long if lease.is_long else self._leases)[lease.key] = lease
 
     def take(self, leases: tuple[Lease, ...], *, cost: int) -> Taken:
         """Take `cost` permits of every lease, or of none. What is awaitable asks the authority first.
@@ -181,25 +203,28 @@ class Leases:
                 beat_at = now
                 with suppress(LimitsAway):
                     self.nodes = max(1, await self._authority.nodes(self._node))
-            self._sweep(self._ticks())
-            await asyncio.sleep(0.05)
+                self._sweep(self._long, self._ticks())
+            self._sweep(self._leases, self._ticks())
+            await asyncio.sleep(_SWEEP_S)
 
     async def close(self) -> None:
         """Wait for what is being asked."""
-        asking = [each.asking for each in self._leases.values() if each.asking is not None]
+        asking = [each.asking for each in (*self._leases.values(), *self._long.values()) if each.asking]
         await asyncio.gather(*asking, return_exceptions=True)
 
-    def _sweep(self, now: float) -> None:
+    def _sweep(self, leases: dict[str, Lease], now: float) -> None:
         """Return permits that are about to expire, and forget limits that nobody meets."""
-        for key, lease in list(self._leases.items()):
-            if lease.asking is None and _expires(lease, now):
+        for key, lease in list(leases.items()):
+            if lease.asking is not None:
+                continue
+            if lease.permits > lease.spare and _expires(lease, now):
                 self._ask(lease)
-            elif lease.asking is None and now - lease.drawn_at > _IDLE_S and not lease.waiting:
-                del self._leases[key]
+            elif now - lease.drawn_at > _IDLE_S and not lease.waiting:
+                del leases[key]
 
     def _slow(self, leases: tuple[Lease, ...], cost: int, now: float) -> Taken:
         for lease in leases:
-            self._leases[lease.key] = lease
+            self._meet(lease)
         for lease in leases:
             if not _ready(lease, cost, now) and _refuses(lease, cost, now):
                 return Refusal(lease, lease.refused_until - now)
@@ -355,10 +380,11 @@ def _wished(lease: Lease, now: float) -> int:
     """Return how many permits to ask for ahead."""
     if not lease.leased or now < lease.refused_until:
         return 0
-    scarce = lease.free < lease.rate.room * _SCARCE_SHARE
-    horizon_s = lease.horizon_s * (_SCARCE_HORIZON if scarce else 1.0)
-    most = lease.rate.room * (_SCARCE_SHARE if scarce else _AHEAD_OF_ROOM)
-    wanted = min(lease.speed * horizon_s, most)
+    room = lease.rate.room
+    scarce, plenty = lease.free < room * _SCARCE_SHARE, lease.free > room * _PLENTY_SHARE
+    horizon_s = lease.long_s if plenty else lease.horizon_s * (_SCARCE_HORIZON if scarce else 1.0)
+    most = room * (_SCARCE_SHARE if scarce else _AHEAD_OF_ROOM)
+    wanted = min(max(lease.speed * horizon_s, lease.spare if plenty else 0), most)
     held = lease.permits if now < lease.until - lease.horizon_s * _LOW_SHARE else 0
     return max(0, math.ceil(wanted) - held) if wanted >= 1 else 0
 

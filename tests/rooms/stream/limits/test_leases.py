@@ -191,3 +191,13 @@ async def test_a_clock_of_the_store_that_jumps_back_closes_a_bucket_for_no_longe
         await admits(node, [lease])
     world.now += 10.0
     assert await admits(node, [lease])
+
+
+async def test_a_caller_who_calls_seldom_asks_seldom_where_there_is_plenty() -> None:
+    world, rate = World(), Rate(count=100_000, seconds=3600)
+    node = world.node("n")
+    lease = node.lease("k", rate)
+    for _ in range(60):
+        assert await admits(node, [lease])
+        world.now += 1.0
+    assert len(world.asked) <= 60 * 0.2
