@@ -45,7 +45,7 @@ class Epoch:
 
     async def read(self, *, now: datetime) -> None:
         """Read all numbers as of `now`, a moment before the reading; raises DatabaseAway."""
-        async with self._database.plain() as connection:
+        async with self._database.plain(beside=True) as connection:
             rows = await (await connection.execute(_ALL)).fetchall()
         self._epochs = {int(workspace): int(epoch) for workspace, epoch in rows}
         self._read_at = now

@@ -83,19 +83,19 @@ class Database:
         self, conninfo: str, *, password: str | None = None, connections_max: int = POOL_CONNECTIONS_MAX
     ) -> None:
         """`conninfo` is a libpq connection string; the password stays out of it."""
+        kwargs = {"autocommit": True, "password": password, "options": "-c timezone=UTC"}
         self._pool = AsyncConnectionPool(
-            conninfo,
-            min_size=1,
-            max_size=connections_max,
-            timeout=WAIT_S_MAX,
-            open=False,
-            kwargs={"autocommit": True, "password": password, "options": "-c timezone=UTC"},
+            conninfo, min_size=1, max_size=connections_max, timeout=WAIT_S_MAX, open=False, kwargs=kwargs
+        )
+        self._beside = AsyncConnectionPool(
+            conninfo, min_size=0, max_size=1, timeout=WAIT_S_MAX, open=False, kwargs=kwargs
         )
 
     async def open(self) -> None:
         """Connect; raises DatabaseAway."""
         try:
             await self._pool.open(wait=True, timeout=WAIT_S_MAX)
+            await self._beside.open()
         except PoolTimeout as error:
             raise DatabaseAway(
                 f"No connection to PostgreSQL within {WAIT_S_MAX:.0f} s.", fix="Run: isthmus doctor"
@@ -103,6 +103,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._beside.close()
         await self._pool.close()
 
     def load(self) -> tuple[int, int]:
@@ -147,10 +148,13 @@ class Database:
         raise DatabaseAway("PostgreSQL answers on no connection.", fix="Try again in a moment.")
 
     @asynccontextmanager
-    async def plain(self) -> AsyncGenerator[AsyncConnection[TupleRow]]:
-        """Give a connection that sees no workspace: for the list of workspaces and for health checks."""
+    async def plain(self, *, beside: bool = False) -> AsyncGenerator[AsyncConnection[TupleRow]]:
+        """Give a connection that sees no workspace: for the list of workspaces and for health checks.
+
+        With `beside` it is one that waits behind none of the others, for what must not be late.
+        """
         try:
-            async with self._pool.connection() as connection:
+            async with (self._beside if beside else self._pool).connection() as connection:
                 yield connection
         except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
             _unless_cancelled(error)

@@ -5,6 +5,7 @@ total written twice stays the same. Of a quota a worker takes some in advance, s
 """
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import LiteralString
@@ -19,7 +20,7 @@ from isthmus.kernel.errors import Unavailable
 from isthmus.store.database import Database, Scope
 from isthmus.stream.limits.tally import Row, Tally
 
-FLUSH_S = 1.0
+TIDY_S, FLUSH_S = 1.0, 5.0
 _log = structlog.get_logger("isthmus.stream.limits")
 _LEASE_SHARE = 50
 _LEASE_MAX = 10_000
@@ -120,26 +121,33 @@ class Ledger:
             quota.asking = None
 
     async def run(self) -> None:
-        """Write down until cancelled, what killed workers left behind too."""
-        while True:
-            await asyncio.sleep(FLUSH_S)
+        """Write down until cancelled, what killed workers left behind too.
+
+        What this worker counted outlives it in the file of the counts, so that it need not be written at once.
+        """
+        for turn in itertools.count(1):
+            await asyncio.sleep(TIDY_S)
             try:
-                await self.flush()
+                await (self.flush() if turn % (FLUSH_S // TIDY_S) == 0 else self._tidy())
             except (Unavailable, psycopg.Error) as error:
                 # Nothing is lost: totals are written whole the next time.
                 _log.warning("use not written down", error=type(error).__name__)
 
     async def flush(self, *, last: bool = False) -> None:
         """Write down what changed, and what killed workers counted; raises DatabaseAway."""
-        rows = [each for each in self.tally.rows() if last or self._written.get(_key(each)) != each.used]
+        rows = self.tally.rows(written={} if last else self._written)
         await self._write(self.tally.holder, rows, settled=last)
         self._written |= {_key(each): each.used for each in rows}
-        await self._return_idle()
-        for holder, left in self.tally.abandoned():
-            await self._write(holder, left, settled=True)
         now = self._clock.now()
         before = now - _LATE
         self._forget(frozenset({day_of(now), month_of(now), day_of(before), month_of(before)}))
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Return what is idle, and write what killed workers counted; raises DatabaseAway."""
+        await self._return_idle()
+        for holder, left in self.tally.abandoned():
+            await self._write(holder, left, settled=True)
 
     async def close(self) -> None:
         """Write everything down; raises DatabaseAway, and then the next worker does it."""
@@ -164,8 +172,9 @@ class Ledger:
 
     async def _return_idle(self) -> None:
         """Give back what nobody used for a while, so that other workers can; ask again for what was used up."""
+        words = self.tally.words
         for quota in list(self._quotas.values()):
-            used = self.tally.words[quota.place]
+            used = words[quota.place]
             quota.used_up = False
             quota.idle = quota.idle + 1 if used == quota.before else 0
             quota.before = used

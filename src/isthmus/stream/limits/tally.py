@@ -8,7 +8,7 @@ import fcntl
 import mmap
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -105,9 +105,14 @@ class Tally:
         start = _HEAD_BYTES + index * _ENTRY_BYTES + _TEXT * 8
         return self._part[start : start + _TEXT_BYTES]
 
-    def rows(self) -> list[Row]:
-        """Return everything counted in the own part."""
-        return list(_rows(self._part))
+    def rows(self, *, written: Mapping[tuple[int, str, str], int]) -> list[Row]:
+        """Return what is counted in the own part and not written down with this number yet."""
+        words, known = self.words, written.get
+        return [
+            Row(workspace, subject, period, used)
+            for (workspace, subject, period), place in self._places.items()
+            if known((workspace, subject, period)) != (used := words[place])
+        ]
 
     def drop(self, periods: frozenset[str]) -> None:
         """Free the places of all periods but these; they were written down."""
