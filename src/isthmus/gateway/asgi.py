@@ -117,6 +117,8 @@ class Gateway:
                 match = self.router.find(request.method, request.path)
                 route = match.route
                 asked = _asked(request, route, now)
+                if route.tail:
+                    asked.upstream = match.path.get("upstream", "")
                 inflow = Inflow(receive, empty=_has_no_body(request)) if route.accepts == "stream" else None
                 answer = await self._answered(request, asked, match, verdict, inflow or receive)
                 receive = receive if inflow is None else inflow.wait

@@ -72,11 +72,12 @@ class Asked:
     """What a decision is made from: the route, where the call comes from, and what the caller sent to prove itself.
 
     `site` is the header Sec-Fetch-Site, or what was derived from Origin; `local` tells a caller on this machine;
-    `client` is the caller's address, `dpop` the proof of the key that its token is bound to. The decision adds to it:
-    `principal` once it is proven, `headers` for the answer, `reasons`, such as the names of policies and limits that
-    had a say, `sight`, the condition under which records are seen, `weigh`, which looks at the `amount` in the body
-    once that is read and may still refuse, and `inspect`, which looks at the body itself and may refuse too. `sent` is
-    how many bytes the answer has, 0 where it comes piece by piece; `shown` tells proofs in bodies apart.
+    `client` is the caller's address, `upstream` the service behind the gate that is called, `dpop` the proof of the
+    key that its token is bound to. The decision adds to it: `principal` once it is proven, `headers` for the answer,
+    `reasons`, such as the names of policies and limits that had a say, `sight`, the condition under which records are
+    seen, `weigh`, which looks at the `amount` in the body once that is read and may still refuse, and `inspect`, which
+    looks at the body itself and may refuse too. `sent` is how many bytes the answer has, 0 where it comes piece by
+    piece; `shown` tells proofs in bodies apart.
     """
 
     route: Route
@@ -94,6 +95,7 @@ class Asked:
     site: str = "none"
     local: bool = False
     purpose: str = ""
+    upstream: str = ""
     principal: Principal | None = None
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     reasons: list[str] = field(default_factory=list[str])

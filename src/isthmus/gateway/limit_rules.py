@@ -16,7 +16,7 @@ from isthmus.store.database import Transaction
 from isthmus.stream.limits import Rate
 from isthmus.stream.limits.leases import AWAY_S, Away
 
-Scope: TypeAlias = Literal["caller", "workspace", "integration", "route"]
+Scope: TypeAlias = Literal["caller", "workspace", "integration", "route", "upstream"]
 Tier: TypeAlias = Literal["free", "professional", "enterprise"]
 HOUR_S = 3600
 WORKSPACE_SHARE = 10
@@ -58,9 +58,9 @@ class LimitRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A limit: `count` calls each `seconds` with `burst` at once, calls in flight, and calls a day and a month.
 
     `subject` narrows the scope: a key's id (`key_…`), `user:…` or `client:…` of a caller; the domain of an integration;
-    `GET /api/v1/…` of a route. Empty means each caller, each integration, each route for itself. A dry run refuses
-    nothing and counts what it would refuse. While the store of the limits is away, `fail_open_local` lets each worker
-    give out its share for `away_s` seconds, `fail_closed` refuses at once.
+    `GET /api/v1/…` of a route; the name of an upstream. Empty means each caller, each integration, each route, each
+    upstream for itself. A dry run refuses nothing and counts what it would refuse. While the store of the limits is
+    away, `fail_open_local` lets each worker give out its share for `away_s` seconds, `fail_closed` refuses at once.
     """
 
     name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,49}$")]

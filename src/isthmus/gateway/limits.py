@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
 from isthmus.auth.keytext import KEY_PREFIX
@@ -35,6 +36,8 @@ DAY_S, MONTH_S = 86_400, 2_592_000
 _STREAM = "text/event-stream"
 ADDRESS_RATE = Rate(count=200, seconds=1, burst=2_000)
 """For routes that prove who somebody is or change something for everybody, by the address of the unknown caller."""
+_Place: TypeAlias = tuple[UUID, int | tuple[int, str]]
+"""The caller, and the route; below `/up/` with the name of the upstream."""
 _ADMITTED, _REFUSED, _DRY_RUN, _WAITED, _DRAWS, _ALONE, _CLOSED = range(len(COUNTS))
 
 
@@ -60,7 +63,7 @@ class _Book:
 
     limitation: Limitation
     read_at: float
-    plans: dict[tuple[UUID, int], _Plan] = field(default_factory=dict[tuple[UUID, int], _Plan])
+    plans: dict[_Place, _Plan] = field(default_factory=dict[_Place, _Plan])
     reading: "asyncio.Task[None] | None" = None
 
 
@@ -95,9 +98,9 @@ class Limits:
             return self._first(asked, principal)
         if self._ticks() - book.read_at > REMEMBERED_S and book.reading is None:
             book.reading = asyncio.create_task(self._refresh(principal.workspace))
-        plan = book.plans.get((principal.id, id(route)))
+        plan = book.plans.get((principal.id, (id(route), asked.upstream) if route.tail else id(route)))
         if plan is None:
-            plan = self._planned(book, principal, route)
+            plan = self._planned(book, principal, route, upstream=asked.upstream)
         return self._count(asked, principal, plan)
 
     def ended(self, asked: Asked, *, status: int, micros: int) -> None:
@@ -288,10 +291,12 @@ class Limits:
         if book is None or book.limitation != found:
             self._books[workspace] = _Book(found, self._ticks())
 
-    def _planned(self, book: _Book, principal: Principal, route: Route) -> _Plan:
+    def _planned(self, book: _Book, principal: Principal, route: Route, *, upstream: str) -> _Plan:
         subject = caller_of(principal)
         subjects: dict[Scope, str] = {"caller": subject, "workspace": ""}
         subjects["route"] = f"{route.method} {route.path}"
+        if upstream:
+            subjects["upstream"] = upstream
         if route.path.startswith(INTEGRATIONS):
             subjects["integration"] = route.path.removeprefix(INTEGRATIONS).partition("/")[0]
         rules = matching(book.limitation.by_name.values(), subjects=subjects)
@@ -312,7 +317,7 @@ class Limits:
         plan.policy_header = ("ratelimit-policy", plan.policy)
         if len(book.plans) >= PLANS_MAX:
             book.plans.clear()
-        book.plans[principal.id, id(route)] = plan
+        book.plans[principal.id, (id(route), upstream) if route.tail else id(route)] = plan
         return plan
 
     def _lease(self, workspace: int, rule: LimitRule, subjects: dict[Scope, str]) -> Lease:

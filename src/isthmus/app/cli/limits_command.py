@@ -95,7 +95,7 @@ def list_all(terminal: Terminal) -> None:
 @click.argument("name", required=False)
 @click.option("--tier", type=click.Choice(list(TIERS)), help="The tier of the workspace.")
 @click.option("--scope", type=click.Choice(get_args(Scope)), help="What is counted together.")
-@click.option("--subject", default="", help="Only this key (key_…), user:…, client:…, domain or route.")
+@click.option("--subject", default="", help="Only this key (key_…), user:…, client:…, domain, route or upstream.")
 @click.option("--rate", type=_Window(), help="How many calls in a time: 100/m, 1000/h, 20/10s.")
 @click.option("--burst", type=click.IntRange(min=1), help="How many at once. Without it: the whole rate.")
 @click.option("--concurrency", type=click.IntRange(min=1), help="How many in flight on a machine.")

@@ -112,7 +112,7 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     added |= {Provider: provider, Epoch: epoch, PolicyGate: gate}
     reach = services.others.get(Reach)
     reach = reach if isinstance(reach, Reach) else Reach()
-    added |= upstream_services(provider, epoch, reach=reach)
+    added |= upstream_services(provider, epoch, reach=reach, trail=trail)
     threats = added[Threats] = Threats()
     with_own = replace(services, others={**services.others, **added})
     stages = (minutes, gate, *_counting(services), threats)

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 from isthmus.app.upstreams.reach import Reach
 from isthmus.app.upstreams.serving import PREFIX, Upstreams, target_of
+from isthmus.app.upstreams.tracing import Passage
 from isthmus.auth.principal import Principal
 from isthmus.gateway.decide import Asked
 from isthmus.gateway.limits import caller_of
@@ -20,9 +21,11 @@ from isthmus.gateway.problems import MEDIA as PROBLEM
 from isthmus.gateway.request import Request
 from isthmus.gateway.router import Match
 from isthmus.gateway.sending import Outgoing
+from isthmus.gateway.tracing import circumstances_of
 from isthmus.gateway.upstreams.doors import Verdict
 from isthmus.gateway.upstreams.headers import CREDENTIALS, IDENTITY, PROXY_KEY, check_path
 from isthmus.kernel.errors import Denied, Malformed
+from isthmus.store.database import Scope
 
 ENVOY, NGINX = "/authz/envoy", "/authz/nginx"
 METHOD, URI = "x-original-method", "x-original-uri"
@@ -97,10 +100,19 @@ class Told:
         return answer
 
     async def _identity(self, request: Request, asked: Asked, match: Match, principal: Principal) -> _Reply:
-        name = match.path["upstream"]
-        check_path(target_of(request.path))
+        name, target = match.path["upstream"], target_of(request.path)
+        check_path(target)
         await self.upstreams.opened(principal, name, now=asked.now)
         identity = await self.upstreams.identities.text(principal, audience=name, now=asked.now)
+        scope = Scope(
+            workspace=principal.workspace,
+            actor=principal.actor,
+            cause=request.id,
+            now=asked.now,
+            circumstances=circumstances_of(asked, principal, request.headers),
+        )
+        passage = Passage(scope=scope, upstream=name, method=request.method, target=target)
+        await passage.tell(self.upstreams.trail)
         return [(IDENTITY, identity), (UPSTREAM, name), (REMOVED, ",".join(sorted(CREDENTIALS - {IDENTITY})))]
 
 

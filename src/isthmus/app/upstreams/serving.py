@@ -9,7 +9,9 @@ from datetime import datetime
 from isthmus.app.upstreams.calling import Calling, Job
 from isthmus.app.upstreams.identity import Identities
 from isthmus.app.upstreams.register import NewUpstream, Register
+from isthmus.app.upstreams.tracing import Passage
 from isthmus.app.upstreams.ways import Way, Ways
+from isthmus.audit.queue import AuditQueue
 from isthmus.auth.principal import Principal
 from isthmus.gateway import Call, Response
 from isthmus.gateway.decide import GrantMissing
@@ -31,6 +33,7 @@ class Upstreams:
     identities: Identities
     calling: Calling
     ways: Ways
+    trail: AuditQueue
 
     async def opened(self, principal: Principal, name: str, *, now: datetime) -> NewUpstream:
         """Return an upstream that the caller may use; raises UpstreamMissing and GrantMissing."""
@@ -52,6 +55,8 @@ class Upstreams:
         check_path(target)
         upstream = await self.opened(call.principal, name, now=now)
         identity = await self.identities.text(call.principal, audience=name, now=now)
+        passage = Passage(scope=call.scope, upstream=name, method=request.method, target=target)
+        await passage.tell(self.trail)
         query = request.query.decode("latin-1")
         job = Job(
             way=self.ways.to(call.principal.workspace, upstream),
@@ -60,7 +65,14 @@ class Upstreams:
             headers=request_headers(request, identity=identity),
             inflow=passing.inflow,
         )
-        return await self.calling.pass_on(job)
+        try:
+            answer = await self.calling.pass_on(job)
+        except IsthmusError as error:
+            passage.failed(self.trail, status=error.status)
+            raise
+        if answer.status is not None and answer.status >= _GOOD_BELOW:
+            passage.failed(self.trail, status=answer.status)
+        return answer
 
     async def keep_looking(self, clock: Clock) -> None:
         """Ask those that say how whether they are well, until cancelled."""

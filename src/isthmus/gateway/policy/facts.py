@@ -40,6 +40,7 @@ class Situation:
     client: str = ""
     local: bool = False
     purpose: str = ""
+    upstream: str = ""
     amount: Money | None = None
 
 
@@ -143,6 +144,7 @@ _CONTEXT: Mapping[str, _Read] = {
     "date": lambda call: call.now.date().isoformat(),
     "method": lambda call: call.route.method,
     "purpose": lambda call: call.purpose,
+    "upstream": lambda call: call.upstream,
     "client": lambda call: _address(call.client),
     "local": lambda call: call.local,
     "personal": _personal,

@@ -203,5 +203,6 @@ def situation_of(asked: Asked) -> Situation:
         client=asked.client,
         local=asked.local,
         purpose=asked.purpose,
+        upstream=asked.upstream,
         amount=asked.amount,
     )

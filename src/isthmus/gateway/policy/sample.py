@@ -64,6 +64,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     network: str = ""
     local: bool = False
     purpose: str = ""
+    upstream: str = ""
     mfa_age_s: int | None = None
     proven_age_s: int | None = None
     amount: Money | None = None
@@ -95,6 +96,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             client=self.network.partition("/")[0],
             local=self.local,
             purpose=self.purpose,
+            upstream=self.upstream,
             amount=self.amount,
         )
 
@@ -140,8 +142,8 @@ class Sample:
         if principal is None:
             return
         reasons = tuple(asked.reasons) if asked.reasons else ()
-        refused, now = status in _REFUSED, asked.now
-        key = (id(principal), id(asked.route), now.hour, asked.client, asked.purpose, asked.local, refused, reasons)
+        refused, now, to = status in _REFUSED, asked.now, asked.upstream
+        key = (id(principal), id(asked.route), now.hour, asked.client, asked.purpose, asked.local, refused, reasons, to)
         found = self._counts.get(key)
         if found is not None and found.amount == asked.amount:
             found.seen += 1
@@ -217,6 +219,7 @@ def _kept(asked: Asked, principal: Principal) -> Kept:
         network=_network(asked.client),
         local=asked.local,
         purpose=asked.purpose,
+        upstream=asked.upstream,
         mfa_age_s=_age(principal.mfa_at, now),
         proven_age_s=_age(principal.proven_at, now),
         amount=asked.amount,

@@ -47,7 +47,7 @@ CALLER_ATTRIBUTES: Mapping[str, Mapping[str, Json]] = {
 ROUTE_ATTRIBUTES: Mapping[str, Mapping[str, Json]] = {"path": _STRING, "area": _STRING}
 CONTEXT: Mapping[str, Mapping[str, Json]] = {
     **dict.fromkeys(("hour", "weekday", "mfa_age_s", "proven_age_s"), _LONG),
-    **dict.fromkeys(("date", "method", "purpose"), _STRING),
+    **dict.fromkeys(("date", "method", "purpose", "upstream"), _STRING),
     **dict.fromkeys(("local", "personal"), _BOOLEAN),
     "client": _ADDRESS,
     "amount": {**_DECIMAL, **_OPTIONAL},
