@@ -15,7 +15,14 @@ EMAIL_MAX = 254
 EMAIL_PATTERN = r"^[^@\s,;<>()]+@[^@\s,;<>()]+\.[^@\s,;<>().]{2,}$"
 
 Name = Annotated[str, Meta(min_length=1, max_length=LINE_MAX)]
-Email = Annotated[str, Meta(pattern=EMAIL_PATTERN, max_length=EMAIL_MAX)]
+Email = Annotated[
+    str,
+    Meta(
+        pattern=EMAIL_PATTERN,
+        max_length=EMAIL_MAX,
+        description="Send an e-mail address such as name@company.example.",
+    ),
+]
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from msgspec import Struct
 
-from isthmus.gateway.faults import fault_of, find_faults, pointer_to
 from isthmus.kernel.errors import Fault, Invalid, Malformed
+from isthmus.kernel.faults import fault_of, find_faults, pointer_to
 from isthmus.kernel.marks import Json
 
 DEPTH_MAX = 32
@@ -22,6 +22,13 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _PLACE = re.compile(r" \(byte (\d+)\)")
 _TRAILING = "trailing characters"
+_FIXES = (
+    ("truncated", "The body ends too early: close every quote, bracket and brace."),
+    ("trailing comma", "Leave out the comma after the last item."),
+    ("object keys", 'Put each name into double quotes: {"name": "value"}.'),
+    ("trailing characters", "Send one JSON value and nothing after it."),
+)
+_FIX = 'Send JSON such as {"name": "value"}, with names and texts in double quotes.'
 _NOT_JSON = re.compile(rb"-?(?:NaN|Infinity)")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 T = TypeVar("T")
@@ -154,7 +161,8 @@ def _malformed(raw: bytes, message: str) -> Malformed:
     said = _PLACE.sub("", message).removeprefix("JSON is malformed: ")
     if said == _TRAILING:
         at -= 1  # The reader names the byte after the one it stumbled over.
-    return Malformed(f"The body is not JSON: {said} at byte {at}.", fix="Send JSON as of RFC 8259.")
+    fix = next((fix for part, fix in _FIXES if part in said), _FIX)
+    return Malformed(f"The body is not JSON: {said} at byte {at}.", fix=fix)
 
 
 def _invalid(raw: bytes, kind: type, error: Exception) -> Invalid:

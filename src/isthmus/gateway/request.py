@@ -171,7 +171,7 @@ async def _parts(receive: Receive) -> AsyncIterator[bytes]:
 
 def _too_large(route: Route) -> TooLarge:
     return TooLarge(
-        f"The body is over {route.body_bytes_max} bytes.", fix="Send less at once, or import the records as a file."
+        f"The body is over {route.body_bytes_max:,} bytes.", fix="Send less at once, or import the records as a file."
     )
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.kernel.errors import Fault, IsthmusError
+from isthmus.kernel.faults import find_faults
 from isthmus.kernel.hlc import evidence
 from isthmus.kernel.marks import Json, RecordType
 from isthmus.kernel.money import InvalidMoney
@@ -248,7 +249,17 @@ class Preparer:
                 if _NUL in msgspec.json.encode(msgspec.convert({name: value}, part)):
                     yield Fault(pointer=f"/{name}", code="nul", detail="Remove the NUL characters from the text.")
             except (msgspec.ValidationError, InvalidMoney) as error:
-                yield _fault(f"/{name}", str(error))
+                yield from self._told(name, value, str(error))
+
+    def _told(self, name: str, value: Json, message: str) -> Iterable[Fault]:
+        """Return the faults of a value in words; what is personal is not repeated in them."""
+        declared = self.type.field(name)
+        kind = declared.annotation if declared is not None else None
+        for each in find_faults(value, kind, at=f"/{name}", echo=name not in self.personal):
+            yield Fault(pointer=each.pointer, code="invalid-value", detail=each.detail)
+            message = ""
+        if message:
+            yield _fault(f"/{name}", message)
 
 
 def _fault(pointer: str, message: str) -> Fault:

@@ -95,7 +95,7 @@ def _is_blank(cell: object) -> bool:
 def _tried(convert: Convert, cell: object) -> Cell:
     try:
         return convert(cell)
-    except (ValueError, ArithmeticError, msgspec.DecodeError) as error:
+    except ValueError as error:
         return Bad(plain(cell), str(error))
 
 
@@ -129,15 +129,28 @@ def _integer(cell: object) -> Cell:
         return int(cell)
     if isinstance(cell, int):
         return cell
-    number = Decimal(str(cell).strip())
-    if number != number.to_integral_value():
+    number = _decimal(cell)
+    if number is None or number != number.to_integral_value():
         message = f"{cell!r} is not a whole number"
         raise ValueError(message)
     return int(number)
 
 
+def _decimal(cell: object) -> Decimal | None:
+    """Return a number; None for what is none, or is not finite."""
+    try:
+        number = Decimal(format(cell, "f") if isinstance(cell, Decimal) else str(cell).strip())
+    except ArithmeticError:
+        return None
+    return number if number.is_finite() else None
+
+
 def _float(cell: object) -> Cell:
-    return float(cell) if isinstance(cell, str | int | float | Decimal) else float(str(cell))
+    number = _decimal(cell)
+    if number is None:
+        message = f"{cell!r} is not a number such as 0.25"
+        raise ValueError(message)
+    return float(number)
 
 
 def _boolean(cell: object) -> Cell:
@@ -151,11 +164,10 @@ def _boolean(cell: object) -> Cell:
 
 
 def _amount(cell: object) -> Cell:
-    text = str(cell).strip() if not isinstance(cell, Decimal) else format(cell, "f")
-    if not Decimal(text).is_finite():
-        message = f"{cell!r} is not an amount"
+    if _decimal(cell) is None:
+        message = f"{cell!r} is not an amount such as 1234.50"
         raise ValueError(message)
-    return text
+    return str(cell).strip() if not isinstance(cell, Decimal) else format(cell, "f")
 
 
 def _money(source: Source, cells: Sequence[object], columns: Mapping[str, Sequence[object]], blank: Cell) -> list[Cell]:
@@ -165,7 +177,10 @@ def _money(source: Source, cells: Sequence[object], columns: Mapping[str, Sequen
         given = currencies[n] if currencies else None
         currency = source.currency if _is_blank(given) else str(given).strip().upper()
         if not currency:
-            return Bad(plain(cell), "an amount needs a currency; map a currency column or give a constant")
+            return Bad(
+                plain(cell),
+                "the amount has no currency; name its column in the mapping, or one for all, as in --currency EUR",
+            )
         amount = _tried(_amount, cell)
         return amount if isinstance(amount, Bad) else cast("Json", {"amount": amount, "currency": currency})
 
@@ -189,7 +204,7 @@ def _moment(source: Source) -> Convert:
     def convert(cell: object) -> Cell:
         at = cell
         if isinstance(at, str):
-            at = datetime.strptime(at.strip(), source.format) if source.format else datetime.fromisoformat(at.strip())  # noqa: DTZ007 - the zone is added below.
+            at = _written(at, source, such_as="2026-11-22T09:30:00Z")
         if not isinstance(at, datetime):
             if not isinstance(at, date):
                 message = f"{cell!r} is not a moment"
@@ -197,12 +212,24 @@ def _moment(source: Source) -> Convert:
             at = datetime(at.year, at.month, at.day)  # noqa: DTZ001 - the zone is added below.
         if at.tzinfo is None:
             if zone is None:
-                message = f"{cell!r} names no time zone; give the mapping one"
+                message = (
+                    f"{cell!r} names no time zone; end it in Z or an offset such as +01:00, or give the mapping a zone"
+                )
                 raise ValueError(message)
             at = at.replace(tzinfo=zone)
         return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
     return convert
+
+
+def _written(cell: str, source: Source, *, such_as: str) -> datetime:
+    text = cell.strip()
+    try:
+        return datetime.strptime(text, source.format) if source.format else datetime.fromisoformat(text)  # noqa: DTZ007 - the caller looks at the zone.
+    except ValueError as error:
+        way = f"in the mapping's format {source.format!r}" if source.format else f"written as {such_as}"
+        message = f"{text!r} is not {way}"
+        raise ValueError(message) from error
 
 
 def _day(source: Source) -> Convert:
@@ -211,11 +238,17 @@ def _day(source: Source) -> Convert:
             return cell.date().isoformat()
         if isinstance(cell, date):
             return cell.isoformat()
-        text = str(cell).strip()
-        at = datetime.strptime(text, source.format) if source.format else datetime.fromisoformat(text)  # noqa: DTZ007 - a day has no zone.
-        return at.date().isoformat()
+        return _written(str(cell), source, such_as="2026-11-22").date().isoformat()
 
     return convert
+
+
+def _decoded(text: str) -> Json:
+    try:
+        return cast("Json", msgspec.json.decode(text))
+    except msgspec.DecodeError as error:
+        message = "it begins like JSON and is none"
+        raise ValueError(message) from error
 
 
 def _list(source: Source) -> Convert:
@@ -224,7 +257,7 @@ def _list(source: Source) -> Convert:
             return plain(cell)
         text = cell.strip()
         if text[:1] in ("[", "{"):
-            return cast("Json", msgspec.json.decode(text))
+            return _decoded(text)
         return [each.strip() for each in text.split(source.separator) if each.strip()]
 
     return convert

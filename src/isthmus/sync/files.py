@@ -43,11 +43,6 @@ from run where run.workspace = current_workspace() and run.id = r.run_id and run
   and run.about = %(about)s and r.workspace = current_workspace() and r.system = %(system)s and r.type = %(type)s
   and r.settled_at is null
 """
-_OWN: LiteralString = """
-update rejected set run_id = %(run)s
-where workspace = current_workspace() and system = %(system)s and type = %(type)s and external_id = any(%(ids)s)
-  and settled_at is null and run_id is null
-"""
 
 
 class RejectedLine(Struct, frozen=True, kw_only=True):
@@ -164,9 +159,10 @@ class _Keeper:
             self.unread += len(ready.rejects)
             rejects = [each for _, each in ready.rejects]
             ids = [each.observation.external_id for each in rejects]
+            lines = [line for line, _ in ready.rejects]
             async with self.engine.store.database.transaction(self._scope()) as tx:
                 await keep_rejects(tx, self.engine.store.vault, record_type, rejects)
-                await tx.connection.execute(_OWN, self._told(ids))
+                await tx.connection.execute(_LINES, self._told(ids) | {"lines": lines})
 
     def stored(self, total: PutResult) -> None:
         """Count what was stored; the oldest batch is done."""
@@ -251,9 +247,7 @@ class _Maker:
         ready = _Ready([], batch.lines)
         if Bad in kinds:
             bad = {n for n, row in enumerate(rows) if any(cell.__class__ is Bad for cell in row.values())}
-            ready.rejects = [
-                (batch.lines[n], self._unreadable(batch.lines[n], ids[n], rows[n], ats[n])) for n in sorted(bad)
-            ]
+            ready.rejects = [(batch.lines[n], self._unreadable(ids[n], rows[n], ats[n])) for n in sorted(bad)]
             ready.lines = [line for n, line in enumerate(batch.lines) if n not in bad]
             kept = [row for n, row in enumerate(zip(rows, ids, ats, strict=True)) if n not in bad]
         else:
@@ -285,10 +279,10 @@ class _Maker:
         digests = [blake2b(repr(row).encode(), digest_size=_DIGEST_BYTES).hexdigest() for row in rows]
         return [each or digest for each, digest in zip(given, digests, strict=True)]
 
-    def _unreadable(self, line: int, external_id: str, fields: dict[str, object], at: datetime) -> Reject:
+    def _unreadable(self, external_id: str, fields: dict[str, object], at: datetime) -> Reject:
         bad = {name: cell for name, cell in fields.items() if isinstance(cell, Bad)}
         faults = tuple(
-            Fault(pointer=f"/{name}", code="unreadable-cell", detail=f"Line {line}: {cell.reason}.")
+            Fault(pointer=f"/{name}", code="unreadable-cell", detail=f"{_capital(cell.reason)}.")
             for name, cell in bad.items()
         )
         kept = {name: plain(cell.value if isinstance(cell, Bad) else cell) for name, cell in fields.items()}
@@ -305,9 +299,11 @@ class _Maker:
             fields={"cells": list(bad.cells)},
             at=self.changed_at,
         )
-        return Reject(
-            observation, (Fault(pointer="/", code="unreadable-line", detail=f"Line {bad.line}: {bad.reason}."),)
-        )
+        return Reject(observation, (Fault(pointer="/", code="unreadable-line", detail=f"{_capital(bad.reason)}."),))
+
+
+def _capital(reason: str) -> str:
+    return reason[:1].upper() + reason[1:]
 
 
 def _with_links(observation: Observation, names: Sequence[str]) -> Observation:

@@ -265,7 +265,8 @@ async def resolve(tx: Transaction, schema: Schema, references: Iterable[Referenc
 
 def _unknown(reference: Reference) -> Fault:
     kind = reference.type.partition(".")[2]
-    detail = f"There is no {kind.replace('_', ' ')} {reference.text}."
+    noun = kind.replace("_", " ")
+    detail = f"There is no {noun} {reference.text}. Check the id against the list, or leave the field out."
     return Fault(pointer=reference.pointer, code=f"unknown-{kind.replace('_', '-')}", detail=detail)
 
 

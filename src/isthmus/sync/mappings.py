@@ -24,6 +24,7 @@ values (current_workspace(), %s, %s, %s, %s, %s)
 on conflict (workspace, name) do update set type = excluded.type, mapping = excluded.mapping,
     updated_at = excluded.updated_at
 """
+_FIX = "Correct the mapping, or say which column is which field: --map COLUMN=FIELD"
 Transform = Literal["trim", "lower", "upper"]
 
 
@@ -153,7 +154,7 @@ def check(mapping: FileMapping, record_type: RecordType, header: Sequence[str]) 
     if not mapping.system or mapping.system == HERE:
         faults.append(Fault(pointer="/system", code="invalid", detail=f"Name a system other than {HERE!r}."))
     if faults:
-        raise MappingUnfit(" ".join(each.detail for each in faults), faults=tuple(faults))
+        raise MappingUnfit(" ".join(each.detail for each in faults), fix=_FIX, faults=tuple(faults))
 
 
 async def save_mapping(tx: Transaction, *, name: str, mapping: FileMapping) -> None:

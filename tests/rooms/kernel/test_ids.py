@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.kernel.ids import ENTROPY_BYTES, InvalidId, ids_ms, mint, mint_many, text_of, uuid_of
@@ -30,6 +30,7 @@ def test_outside_forms_sort_as_the_ids_do(uuids: list[UUID]) -> None:
     assert sorted(text_of("x", each) for each in uuids) == [text_of("x", each) for each in sorted(uuids)]
 
 
+@settings(deadline=None)
 @given(MS, st.lists(st.integers(0, 9_000), max_size=4))
 def test_ids_of_batches_that_follow_each_other_grow(unix_ms: int, sizes: list[int]) -> None:
     made: list[UUID] = []

@@ -83,8 +83,8 @@ async def test_rows_that_cannot_be_stored_are_kept_by_line_and_gone_when_the_fil
     kept = {each.code: each.reason for each in await _rejects(bench)}
     assert kept.keys() == {"invalid-email", "unreadable-cell", "unreadable-line"}
     assert kept["invalid-email"].startswith("Line 3: /email: ")
-    assert kept["unreadable-cell"].startswith("/company_size: Line 4: ")
-    assert kept["unreadable-line"].startswith("/: Line 5: it has 3 of 7 cells")
+    assert kept["unreadable-cell"].startswith("Line 4: /company_size: ")
+    assert kept["unreadable-line"].startswith("Line 5: /: It has 3 of 7 cells")
     assert await bench.rows("select count(*) from rejected where run_id = %s", run.id) == [(3,)]
     run = await _import(bench, path)
     assert (run.created, run.rejected, len(await _rejects(bench))) == (0, 3, 3)
@@ -114,7 +114,7 @@ async def test_a_quote_that_is_not_closed_costs_its_rows_only(bench: Bench, tmp_
     run = await _import(bench, path)
     assert (run.created, run.rejected) == (1, 1)
     (kept,) = await _rejects(bench)
-    assert kept.reason.startswith("/: Line 3: unexpected end of data: a quote is not closed")
+    assert kept.reason.startswith("Line 3: /: Unexpected end of data: a quote is not closed")
 
 
 async def test_a_parquet_file_keeps_its_types_and_needs_no_ids(bench: Bench, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ async def test_an_ndjson_file_is_read_line_by_line(bench: Bench, tmp_path: Path)
     assert (run.created, run.rejected) == (2, 2)
     ada, bob = await bench.records("sales.lead")
     assert (ada.values["custom"], bob.values["custom"]) == ({"own": "x"}, None)
-    assert [each.reason[:10] for each in await _rejects(bench)] == ["/: Line 2:", "/: Line 3:"]
+    assert [each.reason[:10] for each in await _rejects(bench)] == ["Line 2: /:", "Line 3: /:"]
 
 
 async def test_a_dry_run_tells_what_would_happen_and_stores_nothing(bench: Bench, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from isthmus.app.cli.common import operator
 from isthmus.kernel.errors import Fault, NotFound
 from isthmus.sync.files import propose_mapping
-from isthmus.sync.mappings import FileMapping, MappingUnfit, Source, mapping_of
+from isthmus.sync.mappings import FileMapping, MappingUnfit, Source, check, mapping_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,8 @@ async def chosen_mapping(program: Program, file: Path, wish: MappingWish) -> tup
     )
     mapping = _with_options(given or proposal.mapping, wish, record_type)
     mapping = msgspec.structs.replace(mapping, system=system)
+    if mapping.fields:
+        check(mapping, record_type, [each.column for each in proposal.columns])
     _whole(mapping, record_type, wish)
     return mapping, [each.column for each in proposal.columns if each.column not in mapping.columns]
 

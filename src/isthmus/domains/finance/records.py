@@ -15,7 +15,9 @@ from isthmus.kernel.marks import CRITICAL, NOT_NEGATIVE, Handle, Line, Normal, R
 from isthmus.kernel.money import Money
 
 PERIOD_PATTERN = r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$"
-PeriodText = Annotated[str, Meta(pattern=PERIOD_PATTERN)]
+PeriodText = Annotated[
+    str, Meta(pattern=PERIOD_PATTERN, description="Send a year, quarter or month, such as 2026, 2026-Q4 or 2026-11.")
+]
 
 
 class SpendCategory(StrEnum):

@@ -228,7 +228,13 @@ def _money_faults(value: Json) -> tuple[Fault, ...]:
     if not amount.is_finite():
         return (Fault(pointer=pointer, code="invalid-money", detail='The amount is not a number. Send "1200.00".'),)
     if amount < 0:
-        return (Fault(pointer=pointer, code="negative-money", detail="A value cannot be below zero. Leave it out."),)
+        return (
+            Fault(
+                pointer=pointer,
+                code="negative-money",
+                detail="The amount is below zero. Send zero or more, or leave it out.",
+            ),
+        )
     return ()
 
 

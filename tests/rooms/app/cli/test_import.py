@@ -86,6 +86,9 @@ def test_what_does_not_fit_is_said_before_anything_is_stored(shell: Shell, leads
     assert "There is no file" in shell("import", "nowhere.csv", "--type", "sales.lead", code=3).err
     assert "--type" in shell("import", file, code=2).err
     assert "has no field 'shoe'" in shell("import", file, "--type", "sales.lead", "--map", "Shoe size=shoe", code=1).err
+    misspelt = shell("import", file, "--type", "sales.lead", "--map", "email=emial", code=1).err
+    assert "has no field 'emial'; the nearest is 'email'" in misspelt
+    assert "--map COLUMN=FIELD" in misspelt
     assert "No column gives 'name'" in shell("import", file, "--type", "sales.deal", code=1).err
     assert "There is no mapping" in shell("import", file, "--mapping", "nothing", code=3).err
     assert count(shell) == 0

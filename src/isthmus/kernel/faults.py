@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Annotated, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct, UnsetType
+from msgspec import Struct, UnsetType
 
 from isthmus.kernel.errors import Fault, IsthmusError
 from isthmus.kernel.marks import Json
+from isthmus.kernel.wanted import advice
 
 FAULTS_MAX = 50
 _PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
-_REGEX = re.compile(r"matching regex (?P<pattern>.*)$")
+_REGEX = re.compile(r"matching regex .*$")
 _CODES = (
     ("matching regex", "wrong-form"),
     ("of length", "wrong-length"),
@@ -34,10 +35,18 @@ _CODES = (
 _Part = tuple[Json, object, str]
 
 
-def find_faults(value: Json, kind: object, *, at: str = "", strict: bool = True) -> list[Fault]:
-    """Return up to `FAULTS_MAX` faults of a value, with pointers below `at`; `strict` False reads text as numbers."""
+class _How(NamedTuple):
+    strict: bool
+    echo: bool
+
+
+def find_faults(value: Json, kind: object, *, at: str = "", strict: bool = True, echo: bool = True) -> list[Fault]:
+    """Return up to `FAULTS_MAX` faults of a value, with pointers below `at`; `strict` False reads text as numbers.
+
+    Without `echo` no fault repeats what was sent.
+    """
     found: list[Fault] = []
-    for fault in _faults(value, kind, at, strict=strict):
+    for fault in _faults(value, kind, at, _How(strict=strict, echo=echo)):
         found.append(fault)
         if len(found) == FAULTS_MAX:
             break
@@ -65,12 +74,12 @@ def sentence(error: Exception) -> str:
     if isinstance(error, IsthmusError):
         return f"{error.detail} {error.fix}".strip()
     said = _PLACE.sub("", str(error))
-    if match := _REGEX.search(said):
-        return f"The text has not the form that is asked for: {match['pattern']}."
+    if _REGEX.search(said):
+        return "The text has not the form that is asked for."
     return said if said.endswith(".") else f"{said}."
 
 
-def _faults(value: Json, kind: object, at: str, *, strict: bool) -> Iterator[Fault]:
+def _faults(value: Json, kind: object, at: str, how: _How) -> Iterator[Fault]:
     members: list[_Part] = []
     own: list[Fault] = []
     bare = _shape(kind, value)
@@ -87,20 +96,20 @@ def _faults(value: Json, kind: object, at: str, *, strict: bool) -> Iterator[Fau
     seen = bool(own)
     yield from own
     for part, part_kind, pointer in members:
-        for fault in _faults(part, part_kind, pointer, strict=strict):
+        for fault in _faults(part, part_kind, pointer, how):
             seen = True
             yield fault
     if not seen:
-        yield from _whole(value, kind, at, strict=strict)
+        yield from _whole(value, kind, at, how)
 
 
-def _whole(value: Json, kind: object, at: str, *, strict: bool) -> Iterator[Fault]:
+def _whole(value: Json, kind: object, at: str, how: _How) -> Iterator[Fault]:
     try:
-        msgspec.convert(value, _typed(kind), strict=strict)
+        msgspec.convert(value, _typed(kind), strict=how.strict)
     except IsthmusError as error:
         yield Fault(pointer=at, code=error.code, detail=sentence(error))
     except msgspec.ValidationError as error:
-        yield Fault(pointer=at, code=_code(str(error)), detail=_described(kind) or sentence(error))
+        yield Fault(pointer=at, code=_code(str(error)), detail=advice(value, kind, strict=how.strict, echo=how.echo))
 
 
 def _code(said: str) -> str:
@@ -122,22 +131,6 @@ def _names(value: dict[str, Json], kind: type[Struct], at: str) -> Iterator[Faul
             yield Fault(
                 pointer=pointer_to(at, name), code="unknown-field", detail=f"There is no field `{shown}`.{meant}"
             )
-
-
-def _described(kind: object) -> str:
-    """Return what the type's own description says of its form, when a pattern alone would be all there is."""
-    for layer in _layers(kind):
-        for meta in getattr(layer, "__metadata__", ()):
-            if isinstance(meta, Meta) and meta.pattern and meta.description:
-                return meta.description
-    return ""
-
-
-def _layers(kind: object) -> Iterator[object]:
-    yield kind
-    if get_origin(kind) in {Annotated, Union, UnionType}:
-        for inner in get_args(kind)[: 1 if get_origin(kind) is Annotated else None]:
-            yield from _layers(inner)
 
 
 def _shape(kind: object, value: Json) -> object:
