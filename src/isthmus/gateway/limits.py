@@ -26,7 +26,7 @@ from isthmus.store.database import Database
 from isthmus.store.database import Scope as Name
 from isthmus.stream.limits import Lease, Leases, Rate, Refusal
 from isthmus.stream.limits.bucket import LimitsAway
-from isthmus.stream.limits.ledger import Ledger, day_of, month_of
+from isthmus.stream.limits.ledger import Ledger, Quota, day_of, month_of
 from isthmus.stream.limits.tally import COUNTS, Tally, flight
 
 INTEGRATIONS = "/api/v1/integrations/"
@@ -55,6 +55,7 @@ class _Plan:
     policy_header: tuple[str, str] = ("ratelimit-policy", "")
     day: int = 0
     place: int = 0
+    uses: tuple[Quota, ...] = ()
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ class Limits:
         except LimitsAway:
             self._closed(principal)
             raise
-        if taken is None and not plan.quotas and not plan.dry:
+        if taken is None and not plan.dry and (not plan.quotas or self._used(asked, plan)):
             self._admitted(asked, principal, plan)
             return None
         if isinstance(taken, Refusal):
@@ -158,10 +159,27 @@ class Limits:
             await self._try(asked, plan, rule, leases)
         self._admitted(asked, principal, plan)
 
+    def _used(self, asked: Asked, plan: _Plan) -> bool:
+        """Use every quota of a plan out of what this worker may use already; False, and nothing used, when it lacks."""
+        if plan.day != asked.now.toordinal():
+            return False
+        words, cost = self._words, plan.cost
+        for quota in plan.uses:
+            if words[quota.place] + cost > quota.granted:
+                return False
+        for quota in plan.uses:
+            words[quota.place] += cost
+        return True
+
     def _admitted(self, asked: Asked, principal: Principal, plan: _Plan) -> None:
         day = asked.now.toordinal()
         if plan.day != day:
             plan.place, plan.day = self.tally.place(principal.workspace, plan.subject, day_of(asked.now)), day
+            plan.uses = tuple(
+                self._ledger.quota(principal.workspace, f"quota:{rule.name}:{subject}", period, cap=cap)
+                for rule, subject in plan.quotas
+                for cap, period in _periods(rule, asked.now)
+            )
         self._words[plan.place] += plan.cost
         self._counts[_ADMITTED] += 1
         if self._leases.away_since is not None:
@@ -206,10 +224,7 @@ class Limits:
     async def _use(self, asked: Asked, plan: _Plan, rule: LimitRule, subject: str, used: list[int]) -> None:
         """Use the quotas of a day and of a month; `used` gathers what is undone when one of them refuses."""
         workspace = asked.principal.workspace if asked.principal else 0
-        periods = ((rule.quota_day, day_of(asked.now)), (rule.quota_month, month_of(asked.now)))
-        for cap, period in periods:
-            if cap is None:
-                continue
+        for cap, period in _periods(rule, asked.now):
             quota = self._ledger.quota(workspace, subject, period, cap=cap)
             if self._ledger.use(quota, cost=plan.cost) or await self._ledger.more(quota, cost=plan.cost):
                 used.append(quota.place)
@@ -360,6 +375,13 @@ def caller_of(principal: Principal) -> str:
     if principal.user is not None:
         return f"user:{principal.user}"
     return f"client:{principal.client}" if principal.client else f"{principal.kind}:{principal.id}"
+
+
+def _periods(rule: LimitRule, now: datetime) -> Iterator[tuple[int, str]]:
+    """Yield the caps of a rule, and the periods that they hold in."""
+    for cap, period in ((rule.quota_day, day_of(now)), (rule.quota_month, month_of(now))):
+        if cap is not None:
+            yield cap, period
 
 
 def metrics(tally: Tally) -> Iterator[str]:

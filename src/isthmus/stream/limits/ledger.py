@@ -24,7 +24,9 @@ TIDY_S, FLUSH_S = 1.0, 5.0
 _log = structlog.get_logger("isthmus.stream.limits")
 _LEASE_SHARE = 50
 _LEASE_MAX = 10_000
-_IDLE_FLUSHES = 5
+_IDLE_TURNS, _IDLE_TURNS_MAX = 5, 600
+_HELD_SHARE = 1_000
+"""A share of a quota below one part in so many keeps nobody else from using it, and is returned only after long."""
 _LATE = timedelta(hours=1)
 """For how long after a period calls may still be counted in it."""
 _WRITE: LiteralString = """
@@ -34,10 +36,15 @@ from unnest(%s::text[], %s::text[], %s::bigint[]) as t(subject, period, used)
 on conflict (workspace, subject, period, holder)
 do update set used = greatest(l.used, excluded.used), settled = excluded.settled, at = excluded.at
 """
-_LEASE: LiteralString = "select lease_quota(%s, %s, %s, %s, %s, %s, %s, %s)"
+_LEASE: LiteralString = """
+select lease_quota(t.subject, t.period, %s, t.used, t.want, t.least, t.cap, %s)
+from unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+    as t(subject, period, used, want, least, cap)
+"""
 _RETURN: LiteralString = """
-update limit_ledger set used = %s, granted = %s, at = %s
-where workspace = current_workspace() and subject = %s and period = %s and holder = %s
+update limit_ledger l set used = t.used, granted = t.used, at = %s
+from unnest(%s::text[], %s::text[], %s::bigint[]) as t(subject, period, used)
+where l.workspace = current_workspace() and l.subject = t.subject and l.period = t.period and l.holder = %s
 """
 
 
@@ -53,7 +60,7 @@ class Quota(Struct, kw_only=True):
     used_up: bool = False
     idle: int = 0
     before: int = 0
-    asking: "asyncio.Task[None] | None" = None
+    asking: "asyncio.Future[None] | None" = None
 
 
 def day_of(now: datetime) -> str:
@@ -76,6 +83,8 @@ class Ledger:
         self._clock = clock
         self._quotas: dict[tuple[int, str, str], Quota] = {}
         self._written: dict[tuple[int, str, str], int] = {}
+        self._wanted: dict[int, list[tuple[Quota, int]]] = {}
+        self._leasing: dict[int, asyncio.Task[None]] = {}
 
     def quota(self, workspace: int, subject: str, period: str, *, cap: int) -> Quota:
         """Return this worker's share of a quota."""
@@ -102,23 +111,48 @@ class Ledger:
             if quota.used_up:
                 return False
             if quota.asking is None:
-                quota.asking = asyncio.create_task(self._lease(quota, cost))
-            await asyncio.shield(quota.asking)
+                self._ask(quota, cost)
+            if quota.asking is not None:
+                await asyncio.shield(quota.asking)
         return True
 
-    async def _lease(self, quota: Quota, cost: int) -> None:
-        used = self.tally.words[quota.place]
-        want = max(cost, min(_LEASE_MAX, quota.cap // _LEASE_SHARE))
-        scope = self._scope(quota.workspace)
-        arguments = (quota.subject, quota.period, self.tally.holder, used, want, cost, quota.cap, scope.now)
+    def _ask(self, quota: Quota, cost: int) -> None:
+        quota.asking = asyncio.get_running_loop().create_future()
+        self._wanted.setdefault(quota.workspace, []).append((quota, cost))
+        if quota.workspace not in self._leasing:
+            self._leasing[quota.workspace] = asyncio.create_task(self._lease_all(quota.workspace))
+
+    async def _lease_all(self, workspace: int) -> None:
+        """Take shares for all of a workspace's quotas that lack one, in one question while another is under way."""
+        wanted: list[tuple[Quota, int]] = []
         try:
-            async with self._database.transaction(scope) as tx:
-                row = await (await tx.connection.execute(_LEASE, arguments)).fetchone()
-            granted = int(row[0]) if row else 0
-            quota.used_up = self.tally.words[quota.place] + cost > granted
-            quota.granted = granted
+            # All workers lock quotas in the same order.
+            while wanted := sorted(self._wanted.pop(workspace, ()), key=lambda each: _order(each[0])):
+                await self._lease(workspace, wanted)
+                for quota, _ in wanted:
+                    _answer(quota, None)
+        except BaseException as error:
+            for quota, _ in (*wanted, *self._wanted.pop(workspace, ())):
+                _answer(quota, error)
+            if not isinstance(error, Unavailable | psycopg.Error):
+                raise
+            _log.warning("no share of a quota", error=type(error).__name__)
         finally:
-            quota.asking = None
+            del self._leasing[workspace]
+
+    async def _lease(self, workspace: int, wanted: Sequence[tuple[Quota, int]]) -> None:
+        words, scope = self.tally.words, self._scope(workspace)
+        asked = [
+            (each.subject, each.period, words[each.place], max(cost, min(_LEASE_MAX, each.cap // _LEASE_SHARE)), cost)
+            for each, cost in wanted
+        ]
+        columns = [list(column) for column in zip(*asked, strict=True)]
+        arguments = (self.tally.holder, scope.now, *columns, [each.cap for each, _ in wanted])
+        async with self._database.transaction(scope) as tx:
+            rows = await (await tx.connection.execute(_LEASE, arguments)).fetchall()
+        for (quota, cost), row in zip(wanted, rows, strict=True):
+            quota.granted = int(row[0])
+            quota.used_up = words[quota.place] + cost > quota.granted
 
     async def run(self) -> None:
         """Write down until cancelled, what killed workers left behind too.
@@ -172,22 +206,45 @@ class Ledger:
 
     async def _return_idle(self) -> None:
         """Give back what nobody used for a while, so that other workers can; ask again for what was used up."""
-        words = self.tally.words
-        for quota in list(self._quotas.values()):
+        words, idle = self.tally.words, dict[int, list[Quota]]()
+        for quota in self._quotas.values():
             used = words[quota.place]
             quota.used_up = False
             quota.idle = quota.idle + 1 if used == quota.before else 0
             quota.before = used
-            if quota.idle < _IDLE_FLUSHES or quota.granted <= used or quota.asking is not None:
-                continue
-            quota.granted = used
-            scope = self._scope(quota.workspace)
+            if quota.idle >= _IDLE_TURNS and quota.granted > used and quota.asking is None:
+                much = (quota.granted - used) * _HELD_SHARE > quota.cap
+                if much or quota.idle >= _IDLE_TURNS_MAX:
+                    quota.granted = used
+                    idle.setdefault(quota.workspace, []).append(quota)
+        for workspace, quotas in idle.items():
+            scope = self._scope(workspace)
+            returned = [
+                list(column) for column in zip(*[(q.subject, q.period, q.granted) for q in quotas], strict=True)
+            ]
             async with self._database.transaction(scope) as tx:
-                returned = (used, used, scope.now, quota.subject, quota.period, self.tally.holder)
-                await tx.connection.execute(_RETURN, returned)
+                await tx.connection.execute(_RETURN, (scope.now, *returned, self.tally.holder))
 
     def _scope(self, workspace: int) -> Scope:
         return Scope(workspace=workspace, actor="limits", cause="ledger", now=self._clock.now())
+
+
+def _order(quota: Quota) -> tuple[str, str]:
+    return quota.subject, quota.period
+
+
+def _answer(quota: Quota, failed: BaseException | None) -> None:
+    """Wake whoever waits for a share."""
+    asking, quota.asking = quota.asking, None
+    if asking is None or asking.done():
+        return
+    if failed is None:
+        asking.set_result(None)
+    elif isinstance(failed, asyncio.CancelledError):
+        asking.cancel()
+    else:
+        asking.set_exception(failed)
+        asking.exception()  # It is read here for the case that all who waited went away.
 
 
 def _key(row: Row) -> tuple[int, str, str]:
