@@ -5,21 +5,28 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import LiteralString, TypedDict
 
+from isthmus.analytics.questions import CreditQuery
 from isthmus.app.discovery import connectors
 from isthmus.app.engines import Engines
 from isthmus.app.http import services_of
 from isthmus.app.program import Program, opened
 from isthmus.app.settings import Settings
 from isthmus.app.syncing import watched
+from isthmus.domains.finance.metrics import CurrencyReturn, Return, campaign_return
 from isthmus.domains.sales.metrics import attribution_by
+from isthmus.gateway import Services
+from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
-from isthmus.store.records import count
+from isthmus.store.database import Transaction
+from isthmus.store.records import PAGE_ROWS_MAX, count, page
 from isthmus.sync.connections import ConnectionMissing, Options, change_connection, connect, connection_of
+from isthmus.sync.intake import aliases
 from isthmus.sync.runs import Run
 
 SYSTEMS = ("crm", "marketing", "billing", "product", "desk")
 CONNECTOR = "demo"
 COMPANIES = 300
+CAMPAIGN, MODEL = "marketing.campaign", "position"
 SCHEDULED_EVERY_S = 60
 
 
@@ -32,6 +39,7 @@ class Found(TypedDict):
     rejected: int
     pushed: int
     attribution: list[dict[str, Json]]
+    roi: list[dict[str, Json]]
     seconds: dict[str, float]
 
 
@@ -59,7 +67,7 @@ async def main_job(program: Program, *, companies: int, say: Callable[[str], Non
         pushed += run.written
     seconds["push"] = round(time.monotonic() - began, 2)
     began = time.monotonic()
-    attribution = await _attribution(program)
+    attribution, returns = await _answers(program)
     seconds["attribute"] = round(time.monotonic() - began, 2)
     await _schedule(program)
     return Found(
@@ -69,6 +77,7 @@ async def main_job(program: Program, *, companies: int, say: Callable[[str], Non
         rejected=await _number(program, "select count(*) from rejected where settled_at is null"),
         pushed=pushed,
         attribution=attribution,
+        roi=returns,
         seconds=seconds,
     )
 
@@ -118,12 +127,13 @@ def _teller(name: str, say: Callable[[str], None]) -> Callable[[Run], None]:
     return show
 
 
-async def _attribution(program: Program) -> list[dict[str, Json]]:
-    """Return credit by channel, by the position model in the default window."""
+async def _answers(program: Program) -> tuple[list[dict[str, Json]], list[dict[str, Json]]]:
+    """Return credit by channel and the return on each campaign, by one model in one window, as of one moment."""
     services = services_of(program)
     scope = program.scope(actor="system:demo", cause="demo")
     async with program.database.transaction(scope) as tx:
-        credit = await attribution_by(tx, services, by="channel", model="position", as_of=scope.now)
+        credit = await attribution_by(tx, services, by="channel", model=MODEL, as_of=scope.now)
+        returns = await _returns(tx, program, services)
     return [
         {
             "channel": each.bucket,
@@ -132,7 +142,37 @@ async def _attribution(program: Program) -> list[dict[str, Json]]:
             "share": round(each.share, 4),
         }
         for each in credit.buckets
-    ]
+    ], returns
+
+
+async def _returns(tx: Transaction, program: Program, services: Services) -> list[dict[str, Json]]:
+    """Return what each campaign returned in each currency: the figures of `GET .../finance/roi/{campaign_id}`."""
+    campaign_type = program.store.schema[CAMPAIGN]
+    asked = CreditQuery(model=MODEL).asked(by="campaign_id", now=tx.scope.now)
+    rows: list[dict[str, Json]] = []
+    for campaign in await page(tx, program.vault, campaign_type, limit=PAGE_ROWS_MAX):
+        text = text_of(campaign_type.prefix, campaign.id)
+        ids = await aliases(tx, CAMPAIGN, campaign.id)
+        found = await campaign_return(tx, services, campaign=campaign.id, ids=ids, campaign_id=text, asked=asked)
+        rows += [_return_row(found, each, name=str(campaign.values["name"])) for each in found.returns]
+    return rows
+
+
+def _return_row(found: Return, each: CurrencyReturn, *, name: str) -> dict[str, Json]:
+    return {
+        "campaign": name,
+        "campaign_id": found.campaign_id,
+        "currency": each.currency,
+        "attributed_revenue": str(each.attributed_revenue.amount),
+        "total_investment": str(each.total_investment.amount),
+        "roi": None if each.roi.value is None else str(each.roi.value),
+        "at_least": None if each.roi.at_least is None else str(each.roi.at_least),
+        "low": None if each.interval is None else each.interval.low,
+        "high": None if each.interval is None else each.interval.high,
+        "undefined": each.roi.undefined,
+        "model": found.model,
+        "window_days": found.window_days,
+    }
 
 
 async def _counts(program: Program) -> dict[str, int]:

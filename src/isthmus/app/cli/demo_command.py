@@ -17,6 +17,7 @@ from isthmus.app.up import start_up
 
 if TYPE_CHECKING:
     from isthmus.app.demo_tryton import Beside, FoundThere
+    from isthmus.kernel.marks import Json
 
 
 @click.command("demo")
@@ -81,11 +82,30 @@ def _show(found: Found, url: str, link: str | None, *, there: FoundThere | None,
         share = float(str(each["share"]))
         bar = "█" * round(share * 40)
         click.echo(f"  {each['channel']!s:16} {each['revenue']!s:>14} {each['currency']}  {share:6.1%}  {bar}")
+    _show_returns(found["roi"])
     if there is not None:
         _show_there(there)
     took = found["seconds"]
     click.echo(f"time         {took['total']} s, of which {took['until_ready']} s until the API answered")
     click.echo(f"console      {link or url}")
+
+
+def _show_returns(rows: list[dict[str, Json]]) -> None:
+    """Show what each campaign returned in the currency in which it was paid for, best first."""
+    click.echo(
+        "roi          by campaign, by position, 90 days: (credited - invested) / invested; 100% is the money doubled"
+    )
+    paid = [each for each in rows if float(str(each["total_investment"]))]
+    for each in sorted(paid, key=lambda one: -float(str(one["roi"] or one["at_least"] or 0))):
+        known = each["roi"] or each["at_least"]
+        sign = ">= " if known and not each["roi"] else ""
+        figure = f"{sign}{float(str(known)):,.0%}" if known else "not known"
+        money = f"{each['total_investment']!s:>10} -> {each['attributed_revenue']!s:>12} {each['currency']}"
+        click.echo(f"  {each['campaign']!s:20} {money}  {figure:>10}")
+    if any(each["at_least"] for each in paid):
+        click.echo("  >= stands where deals in other currencies came in too, and no rate between them is known")
+    if free := sorted({str(each["campaign"]) for each in rows} - {str(each["campaign"]) for each in paid}):
+        click.echo(f"  {', '.join(free)}: nothing was spent, so there is no return on it")
 
 
 def _show_there(there: FoundThere) -> None:

@@ -72,10 +72,11 @@ class Paid(Struct, frozen=True, kw_only=True):
 
 
 class Number(Struct, frozen=True, kw_only=True):
-    """A number, or the reason why there is none."""
+    """A number, or the reason why there is none; `at_least` is what it cannot be below, where that much is known."""
 
     value: Decimal | None
     undefined: str = ""
+    at_least: Decimal | None = None
 
 
 class CurrencyReturn(Struct, frozen=True, kw_only=True):
@@ -151,7 +152,7 @@ def _returns(
             currency=name,
             revenue=earned[name].revenue if name in earned else Decimal(0),
             deals=earned[name].outcomes if name in earned else 0.0,
-            investment=invested.get(name, Decimal(0)),
+            invested=invested,
             begun=begun.get(name),
             others=sorted(moved - {name}),
         )
@@ -166,10 +167,11 @@ def _return(
     currency: str,
     revenue: Decimal,
     deals: float,
-    investment: Decimal,
+    invested: dict[str, Decimal],
     begun: date | None,
     others: list[str],
 ) -> CurrencyReturn:
+    investment = invested.get(currency, Decimal(0))
     mixed = f"Money moved in {', '.join(others)} too, and no rate between the currencies is known." if others else ""
     roi = return_on_investment(revenue=revenue, investment=investment)
     won = Decimal(str(round(deals, 9)))
@@ -185,12 +187,20 @@ def _return(
         currency=currency,
         attributed_revenue=exact(revenue, currency),
         total_investment=exact(investment, currency),
-        roi=Number(value=None, undefined=mixed) if mixed else _number(roi),
+        roi=_mixed(mixed, roi, bounded=not any(invested.get(other) for other in others)) if mixed else _number(roi),
         interval=interval,
         payback=Paid(days=paid.days, at=paid.at, undefined=paid.undefined),
         acquisition_cost=_number(acquisition_cost(investment=investment, won=won)),
         deals=deals,
     )
+
+
+def _mixed(why: str, own: Figure, *, bounded: bool) -> Number:
+    """Return what is known of a return over several currencies.
+
+    When all was spent in this one, what was won in others, which is never below zero, can only raise the return on it.
+    """
+    return Number(value=None, undefined=why, at_least=own.value if bounded else None)
 
 
 def _number(figure: Figure) -> Number:

@@ -1,5 +1,7 @@
 """Spend is booked where it belongs, and no return is told without its model, window and interval."""
 
+from decimal import Decimal
+
 from isthmus.kernel.marks import Json
 from tests.rooms.domains.desk import Answer, Desk, said
 
@@ -122,6 +124,18 @@ async def test_money_in_two_currencies_is_never_added(desk: Desk) -> None:
     assert [each["currency"] for each in answer.rows("returns")] == ["EUR", "USD"]
     assert answer.at("returns.0.roi.value") is None
     assert "USD" in str(answer.at("returns.0.roi.undefined"))
+
+
+async def test_what_was_won_in_other_currencies_can_only_raise_a_return_paid_for_in_one(desk: Desk) -> None:
+    own = await campaign(desk)
+    await booked(desk, "100.00", "2026-09-30", campaign_id=own)
+    await won(desk, "D1", "900.00", "2026-10-10T00:00:00Z", currency="USD")
+    await won(desk, "D2", "250.00", "2026-10-11T00:00:00Z")
+    bounded = await desk.get(f"{BASE}/roi/{own}")
+    assert Decimal(str(bounded.at("returns.0.roi.at_least"))) == Decimal("1.5")
+    assert bounded.at("returns.1.roi.at_least") is None
+    await desk.post(f"{BASE}/spend", {"amount": money("10.00", "USD"), "day": "2026-09-30", "campaign_id": own})
+    assert (await desk.get(f"{BASE}/roi/{own}")).at("returns.0.roi.at_least") is None
 
 
 async def test_as_of_cuts_spend_and_deals_alike(desk: Desk) -> None:
