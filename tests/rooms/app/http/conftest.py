@@ -20,6 +20,7 @@ from isthmus.auth.sessions import create_admin_link
 from isthmus.store.database import Scope
 from tests.rooms.app.engines import stage
 from tests.rooms.app.http.caller import Caller
+from tests.rooms.app.http.rivals import Rivals, rivals
 
 T = TypeVar("T")
 
@@ -106,6 +107,27 @@ def site() -> Iterator[Site]:
             yield Site(settings, engines, server)
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def two(site: Site) -> Iterator[Rivals]:
+    """Two processes beside the server, of which races kill one."""
+    with rivals(site.settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def counted(site: Site) -> Iterator[Callable[[str, int], int]]:
+    """Counts rows of a workspace, by what stands behind `from`."""
+    with stage.connect(site.engines.postgres.owner) as connection:
+
+        def count(rows: str, workspace: int) -> int:
+            query = f"select count(*) from {rows} and workspace = %s".encode()  # noqa: S608 - the tests' own words.
+            row = connection.execute(query, (workspace,)).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        yield count
 
 
 @pytest.fixture(scope="session")

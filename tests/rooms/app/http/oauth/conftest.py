@@ -50,26 +50,34 @@ class House:
 
     def sign_in(self, *roles: str, proven: timedelta = timedelta(0)) -> str:
         """Open a session with roles, proven so long ago; return its cookie."""
-        token, now = secrets.token_urlsafe(32), datetime.now(UTC)
+        return self.sign_in_many(1, *roles, proven=proven)[0]
+
+    def sign_in_many(self, count: int, *roles: str, proven: timedelta = timedelta(0)) -> list[str]:
+        """Open so many sessions and return their cookies."""
+        tokens, now = [secrets.token_urlsafe(32) for _ in range(count)], datetime.now(UTC)
+        rows = [
+            (
+                UUID(bytes=secrets.token_bytes(16)),
+                session_digest(token),
+                list(roles),
+                now,
+                now,
+                now + timedelta(hours=3),
+                now - proven,
+            )
+            for token in tokens
+        ]
 
         async def make(program: Program) -> None:
-            async with program.database.transaction(scope_of(self.workspace)) as tx:
-                await tx.connection.execute(
+            async with program.database.transaction(scope_of(self.workspace)) as tx, tx.connection.cursor() as cursor:
+                await cursor.executemany(
                     "insert into session (workspace, id, digest, name, roles, created_at, seen_at, expires_at,"
                     " methods, proven_at) values (current_workspace(), %s, %s, 'Tester', %s, %s, %s, %s, '{pwd}', %s)",
-                    (
-                        UUID(bytes=secrets.token_bytes(16)),
-                        session_digest(token),
-                        list(roles),
-                        now,
-                        now,
-                        now + timedelta(hours=1),
-                        now - proven,
-                    ),
+                    rows,
                 )
 
         self.site.run(make)
-        return f"isthmus_session={token}"
+        return [f"isthmus_session={token}" for token in tokens]
 
 
 @pytest.fixture

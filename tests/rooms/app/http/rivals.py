@@ -1,0 +1,257 @@
+"""Two more processes of the program, which want one thing at the same moment; one of them is killed in between.
+
+Each serves all routes in memory over the engines of a running server, so that it can be started and killed often.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Protocol, TypeAlias, cast
+from uuid import UUID
+
+from isthmus.app.engines import running_engines
+from isthmus.app.http.assembly import build, services_of
+from isthmus.app.program import Program, opened
+from isthmus.app.settings import Settings
+from isthmus.auth.people.links import use_link
+from isthmus.auth.people.sign_in import People, enter, use_second_factor
+from isthmus.auth.people.visitor import Visitor
+from isthmus.kernel.clock import FrozenClock
+from isthmus.kernel.errors import IsthmusError
+from tests.rooms.app.http.caller import Answered
+from tests.rooms.gateway.stage import Stage
+
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "2"))
+"""How often each race is run; 1,000 before a release."""
+CALLERS = 32
+KILLED_EVERY = 4
+LEAD_S, WAIT_S, CONNECTIONS = 0.05, 60.0, 8
+_FROM_FORK = multiprocessing.get_context("forkserver")
+_FROM_FORK.set_forkserver_preload([__name__, "tests.rooms.app.http.warm"])
+
+
+@dataclass(frozen=True)
+class Calling:
+    """A request."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class SecondFactor:
+    """A code of a user, by which a session is opened."""
+
+    workspace: int
+    login: UUID
+    code: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Pressing:
+    """A link by which a password is set."""
+
+    token: str
+    password: str
+
+
+Use: TypeAlias = Calling | SecondFactor | Pressing
+
+
+class Line(Protocol):
+    """One end of a line between two processes."""
+
+    def send(self, obj: object, /) -> None:
+        """Send something."""
+        ...
+
+    def recv(self) -> object:
+        """Return the next thing."""
+        ...
+
+    def poll(self, timeout: float, /) -> bool:
+        """Tell whether something comes in time."""
+        ...
+
+    def close(self) -> None:
+        """Cut it."""
+        ...
+
+
+class Process(Protocol):
+    """A process that can be killed."""
+
+    def kill(self) -> None:
+        """Kill it."""
+        ...
+
+    def join(self) -> None:
+        """Wait for its end."""
+        ...
+
+
+@dataclass
+class Rival:
+    """One process and the line to it."""
+
+    process: Process
+    line: Line
+    ready: bool = False
+
+    @classmethod
+    def start(cls, settings: Settings) -> "Rival":
+        """Start one; it is ready when it says so."""
+        own, other = _FROM_FORK.Pipe()
+        process = _FROM_FORK.Process(target=compete, args=(settings, other), daemon=True)
+        process.start()
+        other.close()
+        return cls(process, own)
+
+    def wait(self) -> None:
+        """Wait until it can be told what to do."""
+        if not self.ready:
+            assert self.line.poll(WAIT_S)
+            assert self.line.recv() == "ready"
+            self.ready = True
+
+    def answers(self, most: int) -> list[Answered]:
+        """Return what it told; less than everything if it was killed."""
+        found: list[Answered] = []
+        with suppress(EOFError, ConnectionResetError):
+            while len(found) < most:
+                assert self.line.poll(WAIT_S), "a rival does not answer"
+                found.append(cast("Answered", self.line.recv()))
+        return found
+
+    def end(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.join()
+        self.line.close()
+
+
+@dataclass
+class Rivals:
+    """Two processes; `took_s` is how long the last race took that nobody was killed in."""
+
+    settings: Settings
+    both: list[Rival]
+    chance: random.Random = field(default_factory=lambda: random.Random(32))
+    took_s: float = 0.1
+    kills: int = 0
+
+    def race(self, use: Use, *, kill: bool = False) -> list[Answered]:
+        """Let both do it 16 times at the same moment; return what was answered.
+
+        With `kill` the first is killed at some moment of it, and another stands in its place for the next race.
+        """
+        for each in self.both:
+            each.wait()
+        begin = time.monotonic() + LEAD_S
+        for each in self.both:
+            each.line.send((use, CALLERS // 2, begin))
+        first, second = self.both
+        if kill:
+            time.sleep(max(0.0, begin - time.monotonic()) + self.chance.uniform(0, self.took_s))
+            first.process.kill()
+            self.kills += 1
+        answers = [*first.answers(CALLERS // 2), *second.answers(CALLERS // 2)]
+        if kill:
+            first.end()
+            self.both[0] = Rival.start(self.settings)
+        else:
+            self.took_s = time.monotonic() - begin
+        return answers
+
+
+@contextmanager
+def rivals(settings: Settings) -> Generator[Rivals]:
+    """Run two processes until the end of the block."""
+    two = Rivals(settings, [Rival.start(settings), Rival.start(settings)])
+    try:
+        yield two
+    finally:
+        for each in two.both:
+            each.end()
+
+
+def killed_in(turn: int) -> bool:
+    """Tell whether one is killed in a round."""
+    return turn % KILLED_EVERY == 1
+
+
+def one_winner(
+    two: Rivals, *, thing: Callable[[], Use], won: Callable[[Answered], bool], traces: Callable[[], int]
+) -> None:
+    """Race for a new thing in each round, and kill in some; what it does is done once, whoever told of it.
+
+    `traces` counts what the use leaves behind. A winner may be killed before it tells, so that nobody is heard to win.
+    """
+    for turn in range(ROUNDS):
+        kill = killed_in(turn)
+        use, before = thing(), traces()
+        answers = two.race(use, kill=kill)
+        winners = [each for each in answers if won(each)]
+        told = [(each.status, each.body[:200]) for each in answers]
+        assert traces() - before == 1, (turn, kill, told)
+        assert len(winners) == 1 or (kill and not winners and len(answers) < CALLERS), (turn, kill, told)
+        assert kill or len(answers) == CALLERS
+
+
+def compete(settings: Settings, line: Line) -> None:
+    """Do what the line says until it is cut."""
+    with suppress(EOFError):
+        asyncio.run(_competing(settings, line))
+
+
+async def _competing(settings: Settings, line: Line) -> None:
+    running = running_engines(settings=settings.engines)
+    assert running is not None
+    async with opened(settings, running, connections_max=CONNECTIONS) as program:
+        services = services_of(program)
+        gateway = build(services)
+        stage = Stage(gateway, FrozenClock(datetime.now(UTC)))
+        line.send("ready")
+        while True:
+            use, times, begin = cast("tuple[Use, int, float]", await asyncio.to_thread(line.recv))
+            await asyncio.sleep(max(0.0, begin - time.monotonic()))
+            await asyncio.gather(*(_told(line, _used(use, stage, program)) for _ in range(times)))
+
+
+async def _told(line: Line, doing: Awaitable[Answered]) -> None:
+    answer = await doing
+    line.send(replace(answer, headers=dict(answer.headers)))
+
+
+async def _used(use: Use, stage: Stage, program: Program) -> Answered:
+    if isinstance(use, Calling):
+        answer = await stage.call(use.method, use.path, use.body, headers=use.headers)
+        return Answered(answer.status, answer.headers, answer.body)
+    people = stage.gateway.services.of(People)
+    try:
+        if isinstance(use, SecondFactor):
+            return await _entered(use, people)
+        visitor = Visitor(address="192.0.2.7", agent="", request_id="req", now=program.clock.now())
+        await use_link(people, visitor, token=use.token, password=use.password)
+    except IsthmusError as error:
+        return Answered(error.status, {}, error.code.encode())
+    return Answered(200, {}, b"")
+
+
+async def _entered(use: SecondFactor, people: People) -> Answered:
+    """Use a code and open a session in one transaction, as the second step of signing in does."""
+    visitor = Visitor(address="192.0.2.7", agent="", request_id="req", now=use.at)
+    async with people.database.transaction(visitor.scope(use.workspace, f"user:{use.login}")) as tx:
+        if not await use_second_factor(tx, people.vault, use.login, use.code):
+            return Answered(401, {}, b"")
+        await enter(tx, visitor, use.login, frozenset({"pwd", "otp", "mfa"}))
+        return Answered(200, {}, b"")
