@@ -47,6 +47,21 @@ select null, null, null, null, array_agg(n) from known where repeated
 union all
 select n, record_id, hlc, seen, null from known where repeated is not true
 """
+# What is known between the least and the greatest of the ids, up to a limit: to read a stretch of an index is far
+# cheaper than to look up each id, and ids that come in order meet few others there.
+_NEAR: LiteralString = """
+with bounds as materialized (
+    select min(external_id) as least, max(external_id) as greatest
+    from unnest(string_to_array(%(ids)s, chr(31))) as given(external_id)
+)
+select count(*), string_agg(external_id, chr(31)) from (
+    select external_id from ref where workspace = (select current_workspace()) and type = %(type)s
+       and system = %(system)s and external_id >= (select least from bounds)
+       and external_id <= (select greatest from bounds)
+    limit %(limit)s
+) as near
+"""
+_NEAR_TIMES = 2
 _LENGTH = Struct(">i")
 _NULL = b"\xff\xff\xff\xff"
 _JSONB = b"\1"
@@ -57,23 +72,40 @@ async def land_block(tx: Transaction, prepared: Prepared) -> None:
     block = prepared.block
     if block is None or not len(block):
         return
+    asked = await _perhaps_known(tx, prepared.type, block)
+    if not asked:
+        return
+    ids = block.external_ids
     given = {
         "type": prepared.type.name,
         "system": block.source.system,
         # One text or string each: an array would cost a call for each of its elements.
-        "ids": SEPARATOR.join(block.external_ids),
-        "hlcs": ",".join(map(str, block.hlcs)),
-        "digests": b"".join(block.digests),
+        "ids": SEPARATOR.join(ids[n] for n in asked),
+        "hlcs": ",".join(str(block.hlcs[n]) for n in asked),
+        "digests": b"".join(block.digests[n] for n in asked),
     }
     cursor = await tx.connection.execute(_KNOWN, given, prepare=False)
     (_, _, _, _, repeated), *others = await cursor.fetchall()
-    for n, record, hlc, seen, _ in others:
-        row = block_row(block, n)
+    for place, record, hlc, seen, _ in others:
+        row = block_row(block, asked[place])
         row.record_id, row.known = record, True
         row.echo = (hlc, seen) if hlc < row.hlc < seen else None
         prepared.rows.append(row)
     prepared.unchanged += len(repeated or ())
-    block.drop([*(repeated or ()), *(n for n, *_ in others)])
+    block.drop([asked[place] for place in (*(repeated or ()), *(place for place, *_ in others))])
+
+
+async def _perhaps_known(tx: Transaction, record_type: RecordType, block: Block) -> Sequence[int]:
+    """Return the rows whose external ids may be known; all, where too many others lie between them."""
+    ids = block.external_ids
+    limit = _NEAR_TIMES * len(ids)
+    given = {"type": record_type.name, "system": block.source.system, "ids": SEPARATOR.join(ids), "limit": limit}
+    cursor = await tx.connection.execute(_NEAR, given, prepare=False)
+    row = await cursor.fetchone()
+    if row is None or row[0] == limit:
+        return range(len(ids))
+    near = frozenset(row[1].split(SEPARATOR)) if row[0] else frozenset[str]()
+    return [n for n, each in enumerate(ids) if each in near]
 
 
 def block_row(block: Block, n: int) -> Row:

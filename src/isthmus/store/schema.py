@@ -96,7 +96,7 @@ def create_table(record_type: RecordType) -> str:
 
 def index_statements(record_type: RecordType, columns: Iterable[str]) -> list[str]:
     """Return the statements that make the look-up indexes over some columns of a record type's table."""
-    looked_up = {index_column(each) for each in record_type.handles}
+    looked_up = {index_column(each) for each in deciding_handles(record_type)}
     looked_up |= {each.name for each in record_type.open_fields if each.to}
     table = record_type.table
     return [
@@ -104,3 +104,13 @@ def index_statements(record_type: RecordType, columns: Iterable[str]) -> list[st
         for column in columns
         if column in looked_up
     ]
+
+
+def deciding_handles(record_type: RecordType) -> tuple[Field, ...]:
+    """Return the handles by which records are looked up, strongest first.
+
+    A handle that is weaker than one that every record has never decides: it is not looked up and needs no index.
+    """
+    handles = record_type.handles
+    strongest = next((n for n, each in enumerate(handles) if each.required), len(handles) - 1)
+    return handles[: strongest + 1]
