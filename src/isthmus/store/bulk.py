@@ -87,12 +87,12 @@ async def land_block(tx: Transaction, prepared: Prepared) -> None:
     cursor = await tx.connection.execute(_KNOWN, given, prepare=False)
     (_, _, _, _, repeated), *others = await cursor.fetchall()
     for place, record, hlc, seen, _ in others:
-        row = block_row(block, asked[place])
+        row = block_row(block, asked[int(place)])
         row.record_id, row.known = record, True
         row.echo = (hlc, seen) if hlc < row.hlc < seen else None
         prepared.rows.append(row)
     prepared.unchanged += len(repeated or ())
-    block.drop([asked[place] for place in (*(repeated or ()), *(place for place, *_ in others))])
+    block.drop([asked[int(place)] for place in (*(repeated or ()), *(place for place, *_ in others))])
 
 
 async def _perhaps_known(tx: Transaction, record_type: RecordType, block: Block) -> Sequence[int]:
