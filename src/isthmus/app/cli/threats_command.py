@@ -15,10 +15,10 @@ from isthmus.app.clock import SystemClock
 from isthmus.gateway.threats.ladder import DETECTORS, Detector, Mode
 
 if TYPE_CHECKING:
-    from isthmus.app.http.threats import ModesView, ThreatView
+    from isthmus.app.http.threats import ModesView
     from isthmus.app.program import Program
     from isthmus.gateway.threats.replay import Replayed
-    from isthmus.gateway.threats.rows import HoneyRow
+    from isthmus.gateway.threats.rows import HoneyRow, KeptThreat
     from isthmus.store.database import Scope
 
 _ROWS = 200
@@ -48,15 +48,13 @@ def list_all(terminal: Terminal, *, every: bool, detector: Detector | None) -> N
 
     Example: isthmus threats ls --detector stuffing
     """
-    from isthmus.app.http.threats import view_of
     from isthmus.gateway.threats.rows import list_threats
 
-    async def ask(program: Program) -> list[ThreatView]:
-        found: list[ThreatView] = []
+    async def ask(program: Program) -> list[KeptThreat]:
+        found: list[KeptThreat] = []
         for scope in _scopes(program, "threats"):
             async with program.database.transaction(scope) as tx:
-                rows = await list_threats(tx, limit=_ROWS, every=every, detector=detector)
-                found += [view_of(each) for each in rows]
+                found += await list_threats(tx, limit=_ROWS, every=every, detector=detector)
         return found
 
     found, now = terminal.run(ask), SystemClock().now()
@@ -86,7 +84,7 @@ def show(terminal: Terminal, threat: str) -> None:
     Example: isthmus threats show thr_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
 
-    async def ask(program: Program) -> ThreatView:
+    async def ask(program: Program) -> KeptThreat:
         return await _of(program, threat, release=False)
 
     found = terminal.run(ask)
@@ -102,7 +100,7 @@ def release(terminal: Terminal, threat: str) -> None:
     Example: isthmus threats release thr_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
 
-    async def work(program: Program) -> ThreatView:
+    async def work(program: Program) -> KeptThreat:
         return await _of(program, threat, release=True)
 
     found = terminal.run(work)
@@ -197,22 +195,22 @@ def _scopes(program: Program, cause: str) -> tuple[Scope, Scope]:
     return own, installation(own)
 
 
-async def _of(program: Program, text: str, *, release: bool) -> ThreatView:
+async def _of(program: Program, text: str, *, release: bool) -> KeptThreat:
     """Return a threat of the workspace or of the installation; raises ThreatMissing."""
-    from isthmus.app.http.threats import threat_id, view_of
+    from isthmus.app.http.threats import threat_id
     from isthmus.gateway.threats.rows import ThreatMissing, find_threat, release_threat
 
     wanted = threat_id(text)
     for scope in _scopes(program, "threats-release" if release else "threats"):
         async with program.database.transaction(scope) as tx:
             try:
-                return view_of(await (release_threat(tx, wanted) if release else find_threat(tx, wanted)))
+                return await (release_threat(tx, wanted) if release else find_threat(tx, wanted))
             except ThreatMissing:
                 continue
     raise ThreatMissing("There is no threat with this id.", fix="List them: isthmus threats ls --all")
 
 
-def _show(found: ThreatView) -> None:
+def _show(found: KeptThreat) -> None:
     click.echo(f"{found.detector}: {found.subject}\n{found.reason}")
     click.echo(f"mode {found.mode}, step {found.step}, would {found.would}, until {found.until:%Y-%m-%d %H:%M:%S} UTC")
     click.echo(f"first seen {found.first_seen.isoformat()}, last seen {found.last_seen.isoformat()}, {found.hits} hits")

@@ -1,6 +1,6 @@
 """Routes of threats: what was found, letting a subject go, modes of detectors, honey, and what other modes would do."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from isthmus.gateway.threats.rows import (
     set_mode,
 )
 from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, text_of, uuid_of
+from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.store.database import Scope, Transaction
 
 _TAGS = ("access",)
@@ -34,27 +34,6 @@ class ThreatQuery(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True)
     detector: Detector | None = None
     all: bool = False
     installation: bool = False
-
-
-class ThreatView(Struct, frozen=True, kw_only=True):
-    """What was found about a subject, and what is done about it. In mode observe, `would` was not done."""
-
-    id: str
-    detector: str
-    subject: str
-    mode: str
-    step: str
-    would: str
-    reason: str
-    counts: dict[str, int | str]
-    requests: list[str]
-    strikes: int
-    hits: int
-    first_seen: datetime
-    last_seen: datetime
-    until: datetime
-    released_at: datetime | None = None
-    released_by: str | None = None
 
 
 class ModesView(Struct, frozen=True, kw_only=True):
@@ -76,7 +55,7 @@ class ReplayWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     detectors: list[Literal["enumeration", "scraping", "volume", "probing", "leakage"]] = []
 
 
-async def show_threats(call: Call) -> Page[ThreatView]:
+async def show_threats(call: Call) -> Page[KeptThreat]:
     """List threats."""
     wanted, after = call.query(ThreatQuery), call.after()
     scope = installation(call.scope) if wanted.installation else call.scope
@@ -88,19 +67,19 @@ async def show_threats(call: Call) -> Page[ThreatView]:
             detector=wanted.detector,
             after=uuid_of(THREAT_PREFIX, after) if after else None,
         )
-    return call.page([view_of(each) for each in rows], limit=wanted.limit, after=lambda row: row.id)
+    return call.page(rows, limit=wanted.limit, after=lambda row: row.id)
 
 
-async def show_threat(call: Call) -> ThreatView:
+async def show_threat(call: Call) -> KeptThreat:
     """Show one threat of the workspace."""
     async with call.services.database.transaction(call.scope) as tx:
-        return view_of(await find_threat(tx, threat_id(call.path["threat_id"])))
+        return await find_threat(tx, threat_id(call.path["threat_id"]))
 
 
-async def let_go(call: Call) -> ThreatView:
+async def let_go(call: Call) -> KeptThreat:
     """Release a subject."""
     async with call.services.database.transaction(call.scope) as tx:
-        return view_of(await release_threat(tx, threat_id(call.path["threat_id"])))
+        return await release_threat(tx, threat_id(call.path["threat_id"]))
 
 
 async def show_modes(call: Call) -> ModesView:
@@ -154,28 +133,6 @@ def modes_view(modes: dict[Detector, Mode]) -> ModesView:
     return ModesView(modes={str(name): mode for name, mode in modes.items()})
 
 
-def view_of(kept: KeptThreat) -> ThreatView:
-    """Return a threat as it is shown."""
-    return ThreatView(
-        id=text_of(THREAT_PREFIX, kept.id),
-        detector=kept.detector,
-        subject=kept.subject,
-        mode=kept.mode,
-        step=kept.step,
-        would=kept.would,
-        reason=kept.reason,
-        counts=kept.counts,
-        requests=kept.requests,
-        strikes=kept.strikes,
-        hits=kept.hits,
-        first_seen=kept.first_seen,
-        last_seen=kept.last_seen,
-        until=kept.until,
-        released_at=kept.released_at,
-        released_by=kept.released_by,
-    )
-
-
 ROUTES = (
     Route(
         method="GET",
@@ -186,7 +143,7 @@ ROUTES = (
         description="Newest first. `installation=true` lists those of networks from which nobody was known.",
         tags=_TAGS,
         query=ThreatQuery,
-        response=Page[ThreatView],
+        response=Page[KeptThreat],
     ),
     Route(
         method="GET",
@@ -229,7 +186,7 @@ ROUTES = (
         handler=show_threat,
         summary="Read a threat with its evidence",
         tags=_TAGS,
-        response=ThreatView,
+        response=KeptThreat,
         errors=(ThreatMissing,),
     ),
     Route(
@@ -240,7 +197,7 @@ ROUTES = (
         summary="Let go whom a threat holds back",
         description="Within a second no worker holds it back any more. A key that was revoked stays so.",
         tags=_TAGS,
-        response=ThreatView,
+        response=KeptThreat,
         errors=(ThreatMissing,),
         fresh_s=FRESH_S,
     ),

@@ -15,7 +15,7 @@ from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.gateway.threats.ladder import DETECTORS, MODES, Detector, Mode, Threat, mode_of
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import mint, uuid_of
+from isthmus.kernel.ids import mint, text_of, uuid_of
 from isthmus.store.database import Transaction
 from isthmus.vault import entropy
 
@@ -76,9 +76,9 @@ class ThreatMissing(NotFound):
 
 
 class KeptThreat(Struct, frozen=True, kw_only=True):
-    """A threat as it is kept. `would` is the step that enforcing takes, `step` the one that was taken."""
+    """What was found about a subject, and what is done about it. In mode observe, `would` was not done."""
 
-    id: UUID
+    id: str
     detector: str
     subject: str
     mode: str
@@ -229,4 +229,5 @@ async def drop_honey(tx: Transaction, *, kind: str, value: str) -> None:
 
 def _kept(row: TupleRow) -> KeptThreat:
     names = [each.strip() for each in _COLUMNS.split(",")]
-    return msgspec.convert(dict(zip(names, row, strict=True)), KeptThreat)
+    kept = dict(zip(names, row, strict=True))
+    return msgspec.convert({**kept, "id": text_of(THREAT_PREFIX, kept["id"])}, KeptThreat)

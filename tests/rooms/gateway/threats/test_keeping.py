@@ -15,6 +15,7 @@ from isthmus.gateway.threats.ladder import Finding, Threat, ThreatBlocked
 from isthmus.gateway.threats.networks import NOBODY
 from isthmus.gateway.threats.replay import read_traffic, replay
 from isthmus.gateway.threats.rows import (
+    THREAT_PREFIX,
     KeptThreat,
     ThreatMissing,
     drop_honey,
@@ -27,7 +28,7 @@ from isthmus.gateway.threats.rows import (
     set_mode,
 )
 from isthmus.gateway.threats.watch import Threats
-from isthmus.kernel.ids import mint, text_of
+from isthmus.kernel.ids import mint, text_of, uuid_of
 from isthmus.store.database import Database, Scope
 from tests.conftest import NOW
 from tests.factories.traffic import PUT, SECRETS, THINGS
@@ -84,7 +85,7 @@ async def test_honey_used_at_one_worker_is_blocked_at_all_written_down_and_let_g
         await drop_honey(tx, kind="key", value=text_of(KEY_PREFIX, principal.id))
         assert await list_honey(tx) == []
         for each in found:
-            assert (await release_threat(tx, each.id)).released_at == scope.now
+            assert (await release_threat(tx, uuid_of(THREAT_PREFIX, each.id))).released_at == scope.now
     for each, stage in ((one, here), (two, there)):
         await each.turn()
         stage.admit(asked(principal))
