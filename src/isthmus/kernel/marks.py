@@ -154,9 +154,31 @@ class Field:
         return self.personal is None and UNPUBLISHED not in self.marks
 
 
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Which fields of a record type hold what somebody agreed to, and the words in them.
+
+    `purpose` and `way` name the fields for what and by which way, `word` the one that is `given` or `withdrawn` (others
+    say nothing), `whose` the one that points to whoever it is of, `until` its end. `every` is the way that stands for
+    all ways.
+    """
+
+    purpose: str
+    way: str
+    word: str
+    whose: str
+    until: str
+    given: str
+    withdrawn: str
+    every: str
+
+
 @dataclass(frozen=True)
 class RecordType:
-    """A kind of record: `name` is `<domain>.<kind>`, `prefix` opens its ids, retention counts from the last change."""
+    """A kind of record: `name` is `<domain>.<kind>`, `prefix` opens its ids, retention counts from the last change.
+
+    `agreement` tells of records that say what somebody agreed to.
+    """
 
     name: str
     prefix: str
@@ -164,16 +186,19 @@ class RecordType:
     struct: type[Struct]
     fields: tuple[Field, ...]
     _by_name: dict[str, Field] = field(repr=False, compare=False, hash=False, default_factory=dict[str, Field])
+    agreement: Agreement | None = None
 
     @classmethod
-    def of(cls, struct: type[Struct], *, name: str, prefix: str, retention_days: int) -> Self:
+    def of(
+        cls, struct: type[Struct], *, name: str, prefix: str, retention_days: int, agreement: Agreement | None = None
+    ) -> Self:
         """Read the declaration of a struct; raises TypeError when a field has a type that no column holds."""
         hints = get_type_hints(struct, include_extras=True)
         fields = tuple(
             _field(info.name, annotation=hints[info.name], required=info.required)
             for info in msgspec.structs.fields(struct)
         )
-        return cls(name, prefix, retention_days, struct, fields, {each.name: each for each in fields})
+        return cls(name, prefix, retention_days, struct, fields, {each.name: each for each in fields}, agreement)
 
     @property
     def domain(self) -> str:

@@ -8,7 +8,19 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from isthmus.domains import Count, Custom, CustomValue, Moment, Name, Tags
-from isthmus.kernel.marks import CRITICAL, NOT_NEGATIVE, UNPUBLISHED, Handle, Line, Personal, RecordType, Rule, Text, To
+from isthmus.kernel.marks import (
+    CRITICAL,
+    NOT_NEGATIVE,
+    UNPUBLISHED,
+    Agreement,
+    Handle,
+    Line,
+    Personal,
+    RecordType,
+    Rule,
+    Text,
+    To,
+)
 from isthmus.kernel.money import Money
 
 AUDIENCE_RULES_MAX = 50
@@ -203,4 +215,19 @@ CAMPAIGN = RecordType.of(Campaign, name="marketing.campaign", prefix="camp", ret
 CAMPAIGN_MEMBER = RecordType.of(CampaignMember, name="marketing.campaign_member", prefix="cmem", retention_days=1095)
 TOUCH = RecordType.of(Touch, name="marketing.touch", prefix="tch", retention_days=1095)
 AUDIENCE = RecordType.of(Audience, name="marketing.audience", prefix="aud", retention_days=1095)
-CONSENT = RecordType.of(Consent, name="marketing.consent", prefix="cons", retention_days=3650)
+CONSENT = RecordType.of(
+    Consent,
+    name="marketing.consent",
+    prefix="cons",
+    retention_days=3650,
+    agreement=Agreement(
+        purpose="purpose",
+        way="channel",
+        word="state",
+        whose="person_id",
+        until="expires_at",
+        given=ConsentState.GRANTED,
+        withdrawn=ConsentState.WITHDRAWN,
+        every=ConsentChannel.ANY,
+    ),
+)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -130,10 +131,10 @@ def residuals(ready: Iterable[Ready], record_type: RecordType, facts: Facts) -> 
     return [(each, term) for each, term in left if term != FALSE]
 
 
-def sight(on: OnRoute, facts: Facts, schema: Schema, record_type: RecordType) -> Condition | None:
+def sight(on: OnRoute, facts: Facts, schema: Schema, record_type: RecordType, *, now: datetime) -> Condition | None:
     """Return the condition under which no policy hides a record of a type."""
     ready = next((many for kind, many in on.lists if kind.name == record_type.name), ())
-    return seen([term for _, term in residuals(ready, record_type, facts)], record_type, schema)
+    return seen([term for _, term in residuals(ready, record_type, facts)], record_type, schema, now=now)
 
 
 def refuse_unfiltered(on: OnRoute, facts: Facts) -> None:

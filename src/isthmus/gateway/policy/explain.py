@@ -73,7 +73,7 @@ def explain(
         _limit(situation, schema),
         _grant(situation, roles=roles, custom=custom, domains=domains, permits=_permits(on.permits, facts)),
         *(_policy(each, facts) for each in (*on.gate, *on.weighed)),
-        *_records(on, facts, situation.route, schema),
+        *_records(on, facts, situation, schema),
     ]
     passed = all(each.passes for each in steps)
     return Explained(
@@ -121,7 +121,8 @@ def _policy(ready: Ready, facts: Facts) -> Step:
     return Step(step=f"policy {policy.name}", passes=verdict != "refused", detail=detail)
 
 
-def _records(on: OnRoute, facts: Facts, route: Route, schema: Schema) -> list[Step]:
+def _records(on: OnRoute, facts: Facts, situation: Situation, schema: Schema) -> list[Step]:
+    route = situation.route
     if not on.lists:
         return []
     if not route.record:
@@ -134,7 +135,7 @@ def _records(on: OnRoute, facts: Facts, route: Route, schema: Schema) -> list[St
     for record_type, ready in on.lists:
         if record_type.name == route.record:
             named = ", ".join(each.policy.name for each, _ in residuals(ready, record_type, facts))
-            condition = sight(on, facts, schema, record_type)
+            condition = sight(on, facts, schema, record_type, now=situation.now)
             if condition is not None:
                 steps.append(
                     Step(step=f"policy {named}", passes=True, detail=f"Records are shown where: {condition.sql}")

@@ -6,10 +6,12 @@ then false end` is `a && b`: null and not a value where a errs, which SQL's own 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
-from typing import LiteralString, TypeAlias, cast
+from typing import Literal, LiteralString, TypeAlias, TypeGuard, cast
 from uuid import UUID
 
+from isthmus.gateway.policy.agreements import CONSENTS, behind
 from isthmus.gateway.policy.terms import (
     FALSE,
     TRUE,
@@ -38,11 +40,12 @@ from isthmus.store.schema import Schema
 _ERROR = "null::boolean"
 _NEVER = Condition("false")
 _Sql: TypeAlias = str
+_EMPTY = {"one": "false", "any": "false", "all": "true"}
 
 
-def seen(residuals: Iterable[Term], record_type: RecordType, schema: Schema) -> Condition | None:
+def seen(residuals: Iterable[Term], record_type: RecordType, schema: Schema, *, now: datetime) -> Condition | None:
     """Return the condition under which no policy refuses a row, or None when all rows may be seen."""
-    writer = _Writer(record_type, schema)
+    writer = _Writer(record_type, schema, now)
     conditions: list[str] = []
     for residual in residuals:
         if residual == FALSE:
@@ -61,6 +64,7 @@ class _Writer:
 
     record_type: RecordType
     schema: Schema
+    now: datetime
     bound: list[object] = field(default_factory=list[object])
 
     def is_true(self, term: Term) -> _Sql:
@@ -107,8 +111,10 @@ class _Writer:
             case Get(_, name):
                 column, kind, _ = self._column(name)
                 return column if kind == "boolean" else _ERROR
+            case Contains(which, Get(_, name), wanted) if name == CONSENTS:
+                return self._agreed(which, wanted)
             case Has(_, name):
-                return "true" if name == "id" else f"({self._column(name)[0]} is not null)"
+                return "true" if name in {"id", CONSENTS} else f"({self._column(name)[0]} is not null)"
             case Compare("==", a, b):
                 return self._equal(a, b)
             case Compare(op, a, b, decimal):
@@ -122,6 +128,21 @@ class _Writer:
                 return f"{column} like {self._bind(''.join(_escaped(each) for each in pattern))}"
             case _:
                 return _ERROR
+
+    def _agreed(self, which: Literal["one", "all", "any"], wanted: Term) -> _Sql:
+        """Write that somebody agreed to something, to all or to any of several things."""
+        where = behind(self.record_type, self.schema)
+        if not isinstance(wanted, Const) or where is None:
+            return _ERROR
+        many = wanted.value if isinstance(wanted.value, frozenset) else frozenset({wanted.value})
+        if which != "one" and not isinstance(wanted.value, frozenset):
+            return _ERROR
+        conditions: list[str] = []
+        for each in sorted(many, key=str):
+            text, bound = where.condition(each, now=self.now) if _sayable(each) else ("false", [])
+            conditions.append(text)
+            self.bound += bound
+        return f"({(' or ' if which == 'any' else ' and ').join(conditions)})" if conditions else _EMPTY[which]
 
     def _equal(self, a: Term, b: Term) -> _Sql:  # noqa: PLR0911 - one for each pair of kinds.
         left, right = (a, b) if isinstance(a, Get | Var) else (b, a)
@@ -199,6 +220,10 @@ class _Writer:
     def _bind(self, value: object) -> _Sql:
         self.bound.append(value)
         return "%s"
+
+
+def _sayable(value: Value) -> TypeGuard[str]:
+    return isinstance(value, str) and "\0" not in value
 
 
 def _fitted(value: Value, kind: str, prefix: str) -> object | None:

@@ -163,7 +163,7 @@ class PolicyGate:
         if on.weighed:
             asked.weigh = partial(_weigh, on, asked)
         if on.lists and asked.route.record:
-            asked.sight = partial(sight, on, facts, self._schema)
+            asked.sight = partial(sight, on, facts, self._schema, now=asked.now)
         elif on.lists:
             refuse_unfiltered(on, facts)
 

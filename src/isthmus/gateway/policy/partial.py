@@ -1,7 +1,9 @@
 """Terms with everything known put in: what is left looks at the record only, or is decided for every record alike."""
 
 from dataclasses import replace
+from typing import NoReturn
 
+from isthmus.gateway.policy.agreements import CONSENTS
 from isthmus.gateway.policy.evaluate import EvaluationError, Facts, compile_term
 from isthmus.gateway.policy.language import PolicyUnsupported
 from isthmus.gateway.policy.terms import (
@@ -25,6 +27,8 @@ from isthmus.gateway.policy.terms import (
     parts,
 )
 from isthmus.kernel.errors import Fault
+
+_AGREED = Get("resource", CONSENTS)
 
 
 def reduced(term: Term, facts: Facts) -> Term:  # noqa: PLR0911 - one for each kind of term.
@@ -58,8 +62,14 @@ def reduced(term: Term, facts: Facts) -> Term:  # noqa: PLR0911 - one for each k
 
 def refuse_unfit(term: Term) -> None:
     """Raise PolicyUnsupported for what looks at a record in a way that no list can be filtered by."""
+    within = [each for each in parts(term) if isinstance(each, Contains) and each.a == _AGREED and not _open(each.b)]
+    if sum(each == _AGREED for each in parts(term)) > len(within):
+        fix = 'Ask it for texts: resource.consents.contains("marketing"), containsAll([…]), containsAny([…]).'
+        _refuse("The consents of a record stand where no list can be filtered by them.", fix)
     for each in parts(term):
         match each:
+            case Contains(_, Get("resource", name)) if name == CONSENTS:
+                fit = True
             case Compare(_, a, b):
                 fit = all(_plain(side) for side in (a, b))
             case Contains("one", a, b):
@@ -73,8 +83,12 @@ def refuse_unfit(term: Term) -> None:
         if not fit:
             detail = "An attribute of a record stands where no list can be filtered by it."
             fix = "Compare it with ==, !=, <, <=, >, >=, like, [..].contains(…), or the comparisons of decimals."
-            fault = Fault(pointer="/text", code=PolicyUnsupported.code, detail=detail)
-            raise PolicyUnsupported(detail, fix=fix, faults=(fault,))
+            _refuse(detail, fix)
+
+
+def _refuse(detail: str, fix: str) -> NoReturn:
+    fault = Fault(pointer="/text", code=PolicyUnsupported.code, detail=detail)
+    raise PolicyUnsupported(detail, fix=fix, faults=(fault,))
 
 
 def _plain(term: Term) -> bool:

@@ -7,6 +7,7 @@ from functools import cached_property
 import cedarpy
 import msgspec
 
+from isthmus.gateway.policy.agreements import CONSENTS, behind
 from isthmus.gateway.policy.language import Policy, PolicyUnreadable, PolicyUnsupported
 from isthmus.gateway.policy.partial import refuse_unfit
 from isthmus.gateway.policy.terms import (
@@ -178,7 +179,10 @@ class Vocabulary:
             assert isinstance(space, dict)
             held = space["entityTypes"]
             assert isinstance(held, dict)
-            held[each.name.partition(".")[2]] = {"shape": _record(_attributes(each))}
+            shape = _attributes(each)
+            if behind(each, self.types.values()) is not None:
+                shape[CONSENTS] = dict(_STRINGS)
+            held[each.name.partition(".")[2]] = {"shape": _record(shape)}
         return spaces
 
     def _actions(self) -> dict[str, Json]:

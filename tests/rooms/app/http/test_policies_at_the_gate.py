@@ -10,7 +10,7 @@ from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope
 from isthmus.store.observation import Observation
-from isthmus.store.records import page
+from isthmus.store.records import Stored, page
 from isthmus.sync.ingest import Interval, Store, put
 from tests.conftest import NOW
 from tests.rooms.app.http.inside import code, key, rows, stage
@@ -157,6 +157,42 @@ async def test_a_policy_on_records_filters_lists_and_hides_single_ones(at: Stage
     unfiltered = await editor.call("GET", "/api/v1/integrations/sales/performance")
     assert code(unfiltered) == "policy-refused"
     assert len(rows(await owner.call("GET", "/api/v1/deals"))) == 3
+
+
+async def stored_as(store: Store, scope: Scope, kind: str, many: list[dict[str, Json]]) -> list[Stored]:
+    """Put records of a type and return them as they are held."""
+    found = [
+        Observation(type=kind, system="crm", external_id=str(n), fields=each, at=NOW) for n, each in enumerate(many)
+    ]
+    await put(store, scope, found, interval=Interval(since=None, until=NOW))
+    async with store.database.transaction(scope) as tx:
+        return await page(tx, store.vault, store.schema[kind], limit=len(many))
+
+
+async def test_a_policy_that_asks_for_consent_shows_who_agreed_to_the_purpose_that_is_stated(
+    at: Stage, store: Store, scope: Scope
+) -> None:
+    owner = await as_owner(at, store, scope)
+    program = Stage(at.gateway, at.clock, await key(store, scope, "sales.viewer"))
+    people = await stored_as(store, scope, "sales.person", [{"country": "DE"} for _ in range(3)])
+    agrees, once, never = (text_of("pers", each.id) for each in people)
+    said = ((0, "email", "granted"), (1, "email", "granted"), (1, "any", "withdrawn"))
+    consents: list[dict[str, Json]] = [
+        {"purpose": "marketing", "channel": channel, "state": state, "person_id": str(people[whose].id)}
+        for whose, channel, state in said
+    ]
+    await stored_as(store, scope, "marketing.consent", consents)
+    text = """@id("consent") @reason("They did not agree.") forbid (principal, action, resource is sales::person)
+    when { principal.kind != "session" }
+    unless { resource.consents.contains(context.purpose) || principal in Role::"owner" };"""
+    assert (await owner.call("POST", "/api/v1/policies", {"text": text})).status == 201
+    told = {"isthmus-purpose": "marketing/email"}
+    assert [each["id"] for each in rows(await program.call("GET", "/api/v1/people", headers=told))] == [agrees]
+    assert rows(await program.call("GET", "/api/v1/people", headers={"isthmus-purpose": "profiling"})) == []
+    assert rows(await program.call("GET", "/api/v1/people")) == []
+    single = [await program.call("GET", f"/api/v1/people/{one}", headers=told) for one in (agrees, once, never)]
+    assert [each.status for each in single] == [200, 404, 404]
+    assert len(rows(await owner.call("GET", "/api/v1/people"))) == 3
 
 
 async def test_an_amount_in_the_body_is_weighed_before_anything_changes(at: Stage, store: Store, scope: Scope) -> None:

@@ -3,8 +3,9 @@
 import os
 import random
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
 import cedarpy
@@ -19,26 +20,37 @@ from isthmus.gateway.policy.facts import Situation, facts_of
 from isthmus.gateway.policy.language import PolicyUnreadable, PolicyUnsupported, read_policy
 from isthmus.gateway.policy.vocabulary import Vocabulary, action_of, groups_of
 from isthmus.kernel.ids import text_of
-from isthmus.kernel.marks import Json
+from isthmus.kernel.marks import Json, RecordType
 from isthmus.store.database import Scope
 from isthmus.store.observation import Observation
 from isthmus.store.records import Stored, page
 from isthmus.sync.ingest import Interval, Store, put
+from isthmus.sync.merges import merge
 from tests.conftest import NOW
 
 ROUNDS = int(os.environ.get("POLICY_LIST_ROUNDS", "250"))
 """Each round compares one random policy on all rows; 25,000 rounds make a million comparisons."""
 ROWS = 40
-DEAL = schema()["sales.deal"]
+DEAL, PERSON, CONSENT = (schema()[each] for each in ("sales.deal", "sales.person", "marketing.consent"))
+AT = NOW + timedelta(hours=1)
 VOCABULARY = Vocabulary(all_routes(schema()), schema().types)
 ROUTE = VOCABULARY.by_name["GET /api/v1/deals"]
+PEOPLE = 12
+PURPOSES, WAYS, STATES = (
+    ("marketing", "sales"),
+    ("email", "phone", "any"),
+    ("granted", "granted", "unknown", "withdrawn"),
+)
+SAID = ("marketing", "sales", "marketing/email", "marketing/phone", "sales/email", "sales/any", "service")
 WORDS = ("ann", "bob", "north", "north%east", "a_b", "")
 CURRENCIES = ("EUR", "USD", "JPY")
 AMOUNTS = ("0", "10.5", "99.99", "100", "250000")
 
 
-def fields_of(chance: random.Random, number: int) -> dict[str, Json]:
+def fields_of(chance: random.Random, number: int, people: list[str]) -> dict[str, Json]:
     fields: dict[str, Json] = {"name": f"Deal {number}"}
+    if chance.random() < 0.8:
+        fields["person_id"] = chance.choice(people)
     for name in ("owner_id", "pipeline", "lost_reason"):
         if chance.random() < 0.7:
             fields[name] = chance.choice(WORDS[:-1])
@@ -66,6 +78,9 @@ def leaf(chance: random.Random, ids: list[str]) -> str:
             f'resource.amount.{chance.choice(["lessThan", "greaterThanOrEqual"])}(decimal("{places}"))',
             f'resource.amount == decimal("{places}")',
             f'decimal("{places}").greaterThan(resource.amount)',
+            f'resource.consents.contains("{chance.choice(SAID)}")',
+            f'resource.consents.{chance.choice(["containsAll", "containsAny"])}(["{chance.choice(SAID)}", "sales"])',
+            "resource.consents.contains(context.purpose)",
             "resource.won",
             f"resource.won == {chance.choice(['true', 'false'])}",
             f'resource.id == "{own}"',
@@ -88,9 +103,32 @@ def expression(chance: random.Random, ids: list[str], depth: int) -> str:
     return chance.choice([f"{a} && {b}", f"{a} || {b}", f"!{a}", f"if {a} then {b} else {c}", f"{a} && !{b}"])
 
 
-def entity_of(stored: Stored) -> dict[str, object]:
-    """Return a row as Cedar sees it: what is null is absent."""
+def agreed(people: set[str], consents: list[Stored]) -> list[str]:
+    """Return what one human agreed to who has all these ids, worked out one way and purpose after the other."""
+    said: dict[tuple[str, str], set[str]] = {}
+    for each in consents:
+        if str(each.values["person_id"]) in people:
+            state, until = str(each.values["state"]), each.values.get("expires_at")
+            over = until is not None and datetime.fromisoformat(str(until)) <= AT
+            place = str(each.values["purpose"]), str(each.values["channel"])
+            said.setdefault(place, set()).add("over" if state == "granted" and over else state)
+    found: list[str] = []
+    for purpose in PURPOSES:
+        own = {way: said.get((purpose, way), set()) for way in WAYS}
+        if any("granted" in each for each in own.values()) and "withdrawn" not in own["any"]:
+            found.append(purpose)
+        for way, each in own.items():
+            both = each | own["any"]
+            if "granted" in both and "withdrawn" not in both:
+                found.append(f"{purpose}/{way}")
+    return found
+
+
+def entity_of(stored: Stored, same: Mapping[str, set[str]], consents: list[Stored]) -> dict[str, object]:
+    """Return a row as Cedar sees it: what is null is absent, but for consents, of which there are none."""
+    person = str(stored.values.get("person_id"))
     attributes: dict[str, object] = {"id": text_of("deal", stored.id)}
+    attributes["consents"] = agreed(same.get(person, {person}), consents)
     for name in ("name", "owner_id", "pipeline", "lost_reason", "won"):
         if stored.values.get(name) is not None:
             attributes[name] = stored.values[name]
@@ -122,7 +160,7 @@ def cedars_rows(text: str, rows: Mapping[str, dict[str, object]], facts: Facts) 
             "principal": {"type": "Caller", "id": caller.entity.id},
             "action": {"type": "Action", "id": action_of(ROUTE).id},
             "resource": each["uid"],
-            "context": {"hour": facts.context["hour"]},
+            "context": {"hour": facts.context["hour"], "purpose": facts.context["purpose"]},
         }
         for each in rows.values()
     ]
@@ -141,24 +179,47 @@ def situation(chance: random.Random) -> Situation:
         permissions=frozenset({"sales:read"}),
         roles=roles,
     )
-    return Situation(principal=principal, route=ROUTE, now=datetime(2026, 11, 2, chance.randrange(24), tzinfo=UTC))
+    now = datetime(2026, 11, 2, chance.randrange(24), tzinfo=UTC)
+    return Situation(principal=principal, route=ROUTE, now=now, purpose=chance.choice(("", *SAID)))
 
 
-async def stocked(store: Store, scope: Scope, chance: random.Random) -> list[Stored]:
-    many = [
-        Observation(type="sales.deal", system="crm", external_id=str(n), fields=fields_of(chance, n), at=NOW)
-        for n in range(ROWS)
+async def stored_as(store: Store, scope: Scope, kind: RecordType, many: list[dict[str, Json]]) -> list[Stored]:
+    found = [
+        Observation(type=kind.name, system="crm", external_id=str(n), fields=fields, at=NOW)
+        for n, fields in enumerate(many)
     ]
-    await put(store, scope, many, interval=Interval(since=None, until=NOW))
+    await put(store, scope, found, interval=Interval(since=None, until=NOW))
     async with store.database.transaction(scope) as tx:
-        return await page(tx, store.vault, DEAL, limit=ROWS)
+        return await page(tx, store.vault, kind, limit=len(many))
+
+
+async def stocked(store: Store, scope: Scope, chance: random.Random) -> dict[str, dict[str, object]]:
+    """Return deals as Cedar sees them, of people of whom some were merged, with consents of each of them."""
+    humans = await stored_as(store, scope, PERSON, [{"country": "DE"} for _ in range(PEOPLE)])
+    people = [str(each.id) for each in humans]
+    deals = await stored_as(store, scope, DEAL, [fields_of(chance, n, people) for n in range(ROWS)])
+    consents: list[dict[str, Json]] = []
+    for whose in people[: PEOPLE - 2]:
+        for purpose, way in chance.sample([(one, two) for one in PURPOSES for two in WAYS], 3):
+            fields: dict[str, Json] = {"purpose": purpose, "channel": way, "person_id": whose}
+            fields["state"] = chance.choice(STATES)
+            if chance.random() < 0.3:
+                fields["expires_at"] = (AT + timedelta(days=chance.choice((-1, 0, 1)))).isoformat()
+            consents.append(fields)
+    said = await stored_as(store, scope, CONSENT, consents)
+    same = {each: {each} for each in people}
+    for winner, loser in ((0, 1), (2, 0), (3, 4)):
+        await merge(store, scope, PERSON.name, winner=humans[winner].id, loser=humans[loser].id)
+        same[people[winner]] |= same[people[loser]]
+        same |= dict.fromkeys(same[people[winner]], same[people[winner]])
+    return {text_of("deal", each.id): entity_of(each, same, said) for each in deals}
 
 
 async def test_a_filtered_list_holds_the_rows_that_cedar_lets_through(store: Store, scope: Scope) -> None:
     chance = random.Random(11)
-    stored = await stocked(store, scope, chance)
-    rows = {text_of("deal", each.id): entity_of(each) for each in stored}
+    rows = await stocked(store, scope, chance)
     ids = list(rows)
+    assert len({str(cast("dict[str, object]", each["attrs"])["consents"]) for each in rows.values()}) > 4
     some = compared = 0
     async with store.database.transaction(scope) as tx:
         for _ in range(ROUNDS):
@@ -167,7 +228,7 @@ async def test_a_filtered_list_holds_the_rows_that_cedar_lets_through(store: Sto
             policy = read_policy(text)
             VOCABULARY.check(policy)
             facts = facts_of(situation(chance))
-            condition = sight(Book.of([policy], VOCABULARY).on(ROUTE), facts, schema(), DEAL)
+            condition = sight(Book.of([policy], VOCABULARY).on(ROUTE), facts, schema(), DEAL, now=AT)
             shown = await page(tx, store.vault, DEAL, limit=ROWS, seen=condition)
             mine = {text_of("deal", each.id) for each in shown}
             assert mine == cedars_rows(text, rows, facts), (text, condition)
@@ -185,6 +246,10 @@ async def test_a_filtered_list_holds_the_rows_that_cedar_lets_through(store: Sto
         'resource.id like "deal_*"',
         "resource.campaign_id == resource.pipeline",
         "(resource.won == true) == (context.hour < 6)",
+        "resource.consents.isEmpty()",
+        "resource.consents == principal.methods",
+        "resource.consents.contains(resource.pipeline)",
+        "principal.methods.containsAll(resource.consents)",
     ],
 )
 def test_what_no_list_can_be_filtered_by_is_refused_when_it_is_written(body: str) -> None:
