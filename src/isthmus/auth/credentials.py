@@ -132,6 +132,18 @@ class Credentials:
         await self._tokens.check_binding(access, shown, workspace=workspace, cause=cause, now=now)
         return principal
 
+    def recall(self, digest: bytes, *, now: datetime) -> Principal | None:
+        """Return the principal of a key, or of a token that is bound to none, by the SHA-256 of its text.
+
+        None where it must be asked for again; raises Unauthenticated for one that has expired.
+        """
+        found = self._found.get(digest)
+        if found is None or not self._stands(found, now):
+            return None
+        if found.principal.kind == "token" and (self._tokens is None or not self._tokens.recalls(digest, now=now)):
+            return None
+        return _in_time(found, now)
+
     def forget(self) -> None:
         """Ask again for everything, because something was revoked here."""
         self._found.clear()

@@ -68,6 +68,11 @@ class Tokens:
             self._known.popitem(last=False)
         return access
 
+    def recalls(self, digest: bytes, *, now: datetime) -> bool:
+        """Tell whether a token, by its SHA-256, was verified a moment ago and may be shown without a further proof."""
+        known = self._known.get(digest)
+        return known is not None and known[0].bound_to is None and known[1] <= now < known[1] + REMEMBERED
+
     async def check_binding(
         self, access: Access, shown: Presented, *, workspace: int, cause: str, now: datetime
     ) -> None:

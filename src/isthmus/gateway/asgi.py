@@ -3,6 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote
@@ -12,18 +13,20 @@ import structlog
 from isthmus.audit.queue import AuditQueue
 from isthmus.auth.principal import Principal
 from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
-from isthmus.gateway.decide import UNSAFE, Asked, Chain, decide
+from isthmus.gateway.decide import UNSAFE, Asked, Chain, decide, granted, opens
 from isthmus.gateway.errors import StepUpNeeded
+from isthmus.gateway.familiar import Familiar, Familiars, Key
 from isthmus.gateway.holding import Holding
+from isthmus.gateway.holding import Key as Held
 from isthmus.gateway.idempotency import Asking, Repeats, read_key
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.problems import MEDIA as PROBLEM
 from isthmus.gateway.problems import Unexpected, problem_headers, problem_json, problem_page
 from isthmus.gateway.reading import read_parameters
-from isthmus.gateway.request import Message, Receive, Request, Send, read_body, read_request
+from isthmus.gateway.request import Message, Receive, Request, RequestIds, Send, read_body, read_request
 from isthmus.gateway.router import Match, Router
 from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
-from isthmus.gateway.sending import Outgoing, send_answer
+from isthmus.gateway.sending import Outgoing, send_answer, send_sealed
 from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, purpose_of, shown
 from isthmus.gateway.upstreams.doors import Doors, Verdict
 from isthmus.gateway.upstreams.inflow import Inflow, Passing
@@ -58,6 +61,16 @@ class Parts:
     error_page: ErrorPage = lambda error, request_id: problem_page(error, request_id=request_id)
 
 
+@dataclass(frozen=True)
+class _Met:
+    """A request that is not familiar: when it came, and under which bytes it may be kept."""
+
+    began: int
+    now: datetime
+    key: Key | None
+    doors: object
+
+
 class Gateway:
     """An ASGI application made from routes; one for each worker."""
 
@@ -70,6 +83,7 @@ class Gateway:
         self._repeats = Repeats(services.database, services.vault, services.clock)
         self._trail = parts.trail or AuditQueue(services.database)
         self._closing = asyncio.Event()
+        self._familiars, self._ids = Familiars(), RequestIds()
         self._holding = Holding(ticks=parts.ticks, changes=parts.traffic.changes)
 
     @property
@@ -104,7 +118,19 @@ class Gateway:
     async def _called(self, scope: Message, receive: Receive, send: Send) -> None:
         began = self._parts.ticks()
         now = self._parts.services.clock.now()
-        request = read_request(scope, now=now)
+        doors = None if self._parts.doors is None else self._parts.doors.state
+        key = self._familiars.key(scope)
+        found = None if key is None else self._familiars.find(key, doors=doors)
+        asked = None if found is None else found.lend(now=now, request_id=self._ids.new(now))
+        if found is None or asked is None:
+            await self._met(scope, receive, send, _Met(began, now, key, doors))
+        else:
+            await self._met_again(found, asked, receive, send, began)
+            found.asked = asked
+
+    async def _met(self, scope: Message, receive: Receive, send: Send, met: "_Met") -> None:
+        """Answer a request that is read."""
+        request = read_request(scope, now=met.now)
         route: Route | None = None
         asked: Asked | None = None
         verdict: Verdict | None = None
@@ -116,19 +142,19 @@ class Gateway:
             else:
                 match = self.router.find(request.method, request.path)
                 route = match.route
-                asked = _asked(request, route, now)
+                asked = _asked(request, route, met.now)
                 if route.tail:
                     asked.upstream = match.path.get("upstream", "")
                 inflow = Inflow(receive, empty=_has_no_body(request)) if route.accepts == "stream" else None
                 answer = await self._answered(request, asked, match, verdict, inflow or receive)
                 receive = receive if inflow is None else inflow.wait
+                if met.key is not None and verdict is None:
+                    self._familiars.keep(met.key, request, match, copy(asked), doors=met.doors)
         except asyncio.CancelledError:
             self._ended(asked, status=CANCELLED, micros=0)
             raise
         except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
-            answer = self._refusal(request, route, error)
-            if asked is not None and answer.status in DENIED and isinstance(error, IsthmusError):
-                self._trail.note(denied(asked, error, request.headers))
+            answer = self._refused(request, route, asked, error)
         if asked is not None and asked.principal is not None and asked.route.method in UNSAFE:
             self._parts.traffic.changed(asked.principal.workspace)
         if asked is not None:
@@ -139,13 +165,69 @@ class Gateway:
             await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
         except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
             self._unexpected(request, route, error)
+        self._count(route, asked, status=answer.status, began=met.began)
+
+    async def _met_again(self, found: Familiar, asked: Asked, receive: Receive, send: Send, began: int) -> None:
+        """Answer a request of GET that is known to the byte: nothing of it is read, and everything is decided."""
+        request, match = found.request, found.match
+        route = match.route
+        try:
+            await self._decided_again(found, asked)
+            held = self._holding.key(request, asked, route) if route.held_s else None
+            answer = None
+            if held is not None:
+                answer = self._holding.find_sealed(held, route=route, now=asked.now, secure=request.secure)
+            if answer is None:
+                request = replace(request, id=asked.request_id)
+                answer = await self._worked_out_for(held, request, asked, match, receive)
+        except asyncio.CancelledError:
+            self._ended(asked, status=CANCELLED, micros=0)
+            raise
+        except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
+            request = replace(request, id=asked.request_id)
+            answer = self._refused(request, route, asked, error)
+        answer.headers.extend(asked.headers)
+        asked.sent = len(answer.body) if isinstance(answer.body, bytes) else 0
+        try:
+            if answer.sealed is not None:
+                await send_sealed(answer, request_id=asked.request_id, send=send)
+            else:
+                await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
+        except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
+            self._unexpected(request, route, error)
+        self._count(route, asked, status=answer.status, began=began)
+
+    async def _decided_again(self, found: Familiar, asked: Asked) -> None:
+        """Decide about a familiar request; raises what refuses it."""
+        chain = self._parts.chain
+        if chain.door is not None:
+            chain.door(asked)
+        principal = asked.principal = chain.proof.recall(found.credential, now=asked.now)
+        if principal is None or principal is not found.granted:
+            principal = asked.principal = await granted(chain, asked)
+            if principal is not None and opens(principal, asked.route):
+                found.granted = principal
+        for stage in chain.stages:
+            waiting = stage.admit(asked)
+            if waiting is not None:
+                await waiting
+
+    def _refused(self, request: Request, route: Route | None, asked: Asked | None, error: Exception) -> Outgoing:
+        """Return the answer to a call that failed, and note it where it was denied."""
+        answer = self._refusal(request, route, error)
+        if asked is not None and answer.status in DENIED and isinstance(error, IsthmusError):
+            self._trail.note(denied(asked, error, request.headers))
+        return answer
+
+    def _count(self, route: Route | None, asked: Asked | None, *, status: int, began: int) -> None:
+        """Count an answer, and tell the stages."""
         place = None if route is None else self._places[id(route)]
         micros = (self._parts.ticks() - began) // 1000
-        self._parts.traffic.count(place, status=answer.status, micros=micros)
+        self._parts.traffic.count(place, status=status, micros=micros)
         if asked is not None and asked.principal is not None:
             principal = asked.principal
-            self._parts.traffic.count_key(principal.kind, principal.id, status=answer.status, micros=micros)
-        self._ended(asked, status=answer.status, micros=micros)
+            self._parts.traffic.count_key(principal.kind, principal.id, status=status, micros=micros)
+        self._ended(asked, status=status, micros=micros)
 
     def _ended(self, asked: Asked | None, *, status: int, micros: int) -> None:
         """Tell the stages how the call ended."""
@@ -169,6 +251,15 @@ class Gateway:
         found = holding.find(key, route=route, now=asked.now)
         if found is not None:
             return found
+        return await self._worked_out_for(key, request, asked, match, receive)
+
+    async def _worked_out_for(
+        self, key: Held | None, request: Request, asked: Asked, match: Match, receive: Receive
+    ) -> Outgoing:
+        """Work out an answer, and hold it if it has a place among those that are held."""
+        if key is None:
+            return await self._worked_out(request, asked, match, receive)
+        holding = self._holding
         state, opened = holding.begin(key), set[str]()
         answer = await self._worked_out(request, asked, match, receive, opened=opened)
         if not opened:

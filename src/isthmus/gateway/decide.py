@@ -66,6 +66,10 @@ class Proof(Protocol):
         """Return the principal of a session; raises Unauthenticated."""
         ...
 
+    def recall(self, digest: bytes, *, now: datetime) -> Principal | None:
+        """Return the principal of a key or token by its SHA-256, or None where that must be asked for again."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
@@ -147,7 +151,7 @@ async def decide(chain: Chain, asked: Asked) -> Principal | None:
     """
     if chain.door is not None:
         chain.door(asked)
-    asked.principal = await _granted(chain, asked)
+    asked.principal = await granted(chain, asked)
     for stage in chain.stages:
         waiting = stage.admit(asked)
         if waiting is not None:
@@ -155,7 +159,18 @@ async def decide(chain: Chain, asked: Asked) -> Principal | None:
     return asked.principal
 
 
-async def _granted(chain: Chain, asked: Asked) -> Principal | None:
+def opens(principal: Principal, route: Route) -> bool:
+    """Tell whether a route is open to a caller by what it was granted, without a policy and without a fresh proof."""
+    if principal.only and not route.record and not route.narrows:
+        return False
+    return route.permission is not None and (route.permission == ANY_CALLER or principal.may(route.permission))
+
+
+async def granted(chain: Chain, asked: Asked) -> Principal | None:
+    """Return who makes the call, with a grant that opens the route; None where it is open to everybody.
+
+    Raises Unauthenticated and Denied.
+    """
     route = asked.route
     if route.method in UNSAFE and (asked.session or route.accepts == "form") and asked.site not in _OWN_SITES:
         raise ForgeryRefused("The change was sent from a page of another site.", fix="Use the console's own pages.")

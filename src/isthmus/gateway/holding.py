@@ -9,14 +9,14 @@ question.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from isthmus.auth.principal import Principal
 from isthmus.gateway.decide import Asked
 from isthmus.gateway.request import Request
 from isthmus.gateway.routes import Route
-from isthmus.gateway.sending import Outgoing
+from isthmus.gateway.sending import Outgoing, seal
 
 HELD_MAX = 2_000
 BODY_BYTES_MAX = 64 << 10
@@ -34,6 +34,7 @@ class _Held:
     at: datetime
     version: int
     renewing: bool = False
+    sealed: dict[bool, list[tuple[bytes, bytes]]] = field(default_factory=dict[bool, list[tuple[bytes, bytes]]])
 
 
 class Holding:
@@ -46,14 +47,32 @@ class Holding:
 
     def key(self, request: Request, asked: Asked, route: Route) -> Key | None:
         """Return the place of a call's answer, or None when it must be worked out for this caller alone."""
-        principal = asked.principal
-        if principal is None or not _sees_all(principal, asked) or not _ALONE.isdisjoint(request.headers):
+        principal, headers = asked.principal, request.headers
+        if principal is None or not _sees_all(principal, asked) or not _ALONE.isdisjoint(headers):
             return None
-        version = request.headers.get("isthmus-version", "")
+        version = headers.get("isthmus-version", "")
         return principal.workspace, id(route), request.path, request.query, principal.permissions, version
 
     def find(self, key: Key, *, route: Route, now: datetime) -> Outgoing | None:
-        """Return an answer that is recent enough.
+        """Return an answer that is recent enough."""
+        held = self._standing(key, route, now)
+        if held is None:
+            return None
+        answer = held.answer
+        return Outgoing(status=answer.status, media=answer.media, body=answer.body, headers=[*answer.headers])
+
+    def find_sealed(self, key: Key, *, route: Route, now: datetime, secure: bool) -> Outgoing | None:
+        """Return an answer that is recent enough, with its headers sealed."""
+        held = self._standing(key, route, now)
+        if held is None:
+            return None
+        answer, sealed = held.answer, held.sealed.get(secure)
+        if sealed is None:
+            sealed = held.sealed[secure] = seal(answer, secure=secure)
+        return Outgoing(status=answer.status, media=answer.media, body=answer.body, sealed=sealed)
+
+    def _standing(self, key: Key, route: Route, now: datetime) -> _Held | None:
+        """Return what is recent enough.
 
         For as long again as it is held, one caller works out the next one while the others still get this one.
         """
@@ -66,8 +85,7 @@ class Holding:
         if age >= route.held_s and not held.renewing:
             held.renewing = True
             return None
-        answer = held.answer
-        return Outgoing(status=answer.status, media=answer.media, body=answer.body, headers=[*answer.headers])
+        return held
 
     def begin(self, key: Key) -> int:
         """Return the state of the workspace before an answer is worked out, for `keep`."""

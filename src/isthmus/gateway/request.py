@@ -14,7 +14,7 @@ from isthmus.gateway.errors import BodyLate
 from isthmus.gateway.routes import Route
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Malformed, TooLarge, UnsupportedMedia
-from isthmus.kernel.ids import mint, text_of
+from isthmus.kernel.ids import ENTROPY_BYTES, mint, minted_text, text_of
 from isthmus.vault import entropy
 
 Message: TypeAlias = MutableMapping[str, object]
@@ -27,6 +27,7 @@ DRAINED_BYTES_MAX, DRAINED_S_MAX = 64 << 20, 5
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ONCE_ONLY = frozenset({"authorization", "content-length", "content-type", "host", "idempotency-key", "x-csrf-token"})
 _NONE = frozenset[str]()
+_POOL_BYTES = 256 * ENTROPY_BYTES
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 _MEDIA = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
@@ -112,6 +113,22 @@ def read_request(scope: Mapping[str, object], *, now: datetime) -> Request:
 def new_request_id(now: datetime) -> str:
     """Return a fresh id."""
     return text_of("req", mint(unix_ms=milliseconds(now), entropy=entropy(10)))
+
+
+class RequestIds:
+    """Fresh ids of requests, made of randomness that was asked for in larger pieces. One for each worker."""
+
+    def __init__(self) -> None:
+        """Ask for nothing yet."""
+        self._pool, self._at = b"", 0
+
+    def new(self, now: datetime) -> str:
+        """Return a fresh id."""
+        at = self._at
+        if at == len(self._pool):
+            self._pool, at = entropy(_POOL_BYTES), 0
+        self._at = at + ENTROPY_BYTES
+        return minted_text("req", unix_ms=milliseconds(now), entropy=self._pool[at : self._at])
 
 
 async def read_body(request: Request, route: Route, receive: Receive) -> bytes:

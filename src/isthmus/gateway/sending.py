@@ -25,19 +25,37 @@ PAGE_POLICY = (
 HSTS = ("strict-transport-security", "max-age=31536000")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outgoing:
-    """An answer, ready to be sent."""
+    """An answer, ready to be sent. `sealed` are headers in their final form, `headers` then those of this call only."""
 
     status: int
     media: str = ""
     body: bytes | AsyncIterator[bytes] = b""
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    sealed: "list[tuple[bytes, bytes]] | None" = None
 
     @property
     def failed(self) -> bool:
         """Tell whether it refuses."""
         return self.status >= _FIRST_ERROR
+
+
+def seal(answer: Outgoing, *, secure: bool) -> list[tuple[bytes, bytes]]:
+    """Return the final headers of a whole answer with a body that many calls get, all but those of one call."""
+    assert isinstance(answer.body, bytes)
+    headers = _final(answer, secure=secure)
+    headers.append((b"content-length", b"%d" % len(answer.body)))
+    return headers
+
+
+async def send_sealed(answer: Outgoing, *, request_id: str, send: Send) -> None:
+    """Send an answer whose headers are sealed, for a request that is not HEAD."""
+    headers = [(_encoded(name), value.encode("latin-1")) for name, value in answer.headers]
+    headers.append((b"x-request-id", request_id.encode("latin-1")))
+    headers += answer.sealed or ()
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def send_answer(
@@ -60,12 +78,17 @@ async def send_answer(
 
 
 def _headers(request: Request, answer: Outgoing) -> list[tuple[bytes, bytes]]:
-    html = answer.media.startswith("text/html")
-    common, names = _COMMON[html, request.secure]
+    headers = _final(answer, secure=request.secure)
+    if not any(name == b"x-request-id" for name, _ in headers):
+        headers.append((b"x-request-id", request.id.encode("latin-1")))
+    return headers
+
+
+def _final(answer: Outgoing, *, secure: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer with those that every answer carries."""
+    common, names = _COMMON[answer.media.startswith("text/html"), secure]
     own = [(_encoded(name), value.encode("latin-1")) for name, value in answer.headers]
     given = {name for name, _ in own}
-    if b"x-request-id" not in given:
-        own.append((b"x-request-id", request.id.encode("latin-1")))
     own += common if names.isdisjoint(given) else [each for each in common if each[0] not in given]
     if answer.media and answer.status not in _NO_BODY:
         own.append((b"content-type", _encoded(answer.media)))

@@ -49,6 +49,11 @@ class OtherDoors:
     upstreams: Upstreams
     reach: Reach
 
+    @property
+    def state(self) -> object:
+        """The names of hosts."""
+        return self.upstreams.register.hosts
+
     def enter(self, request: Request) -> tuple[Request, Verdict | None]:
         """Return the call that is meant; raises ProxyRefused, and Malformed for one that is not named."""
         asks = self.reach.proxy_key is not None or self.reach.loopback_asks

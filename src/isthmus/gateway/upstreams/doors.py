@@ -23,6 +23,11 @@ class Verdict(Protocol):
 class Doors(Protocol):
     """Finds out what a request is really about."""
 
+    @property
+    def state(self) -> object:
+        """What its findings depend on: the same one for as long as the same request is about the same."""
+        ...
+
     def enter(self, request: Request) -> tuple[Request, Verdict | None]:
         """Return the request that is to be decided, and how to tell if somebody only asks; raises an IsthmusError."""
         ...
