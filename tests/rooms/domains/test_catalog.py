@@ -18,7 +18,8 @@ def test_every_metric_reads_what_is_published() -> None:
     found = catalog()
     assert {each.name for each in found.metrics} == {
         *("sales.attribution", "sales.lead_touches", "sales.performance", "marketing.performance"),
-        *("finance.roi", "finance.budget_variance", "product.adoption", "success.health", "success.expansion"),
+        *("finance.roi", "finance.budget_variance", "product.adoption", "success.health", "success.health_daily"),
+        "success.expansion",
     }
     assert {"sales.deal", "marketing.touch", "sales.credit"} <= set(found.relations)
 

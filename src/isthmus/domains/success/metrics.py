@@ -256,4 +256,11 @@ EXPANSION = Metric(
     permission="success:read",
     meaning="Signs that an account may want more: seats, quotas, limits, departments, requests for paid features.",
 )
-METRICS = (HEALTH, EXPANSION)
+DAILY = Metric(
+    name="success.health_daily",
+    reads={"sales.account": ("name",)},
+    compute=account_health,
+    permission="success:read",
+    meaning="Whose health is written down once a day: every account.",
+)
+METRICS = (HEALTH, DAILY, EXPANSION)
