@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from isthmus.app.program import Program, command
 from isthmus.app.settings import read_settings
@@ -16,6 +18,7 @@ from isthmus.store.records import page
 
 Ref = tuple[str, str, str]
 _REFS = "select type, system, external_id, record_id, deleted from ref where system <> 'isthmus' order by 1, 2, 3"
+_FOLLOW_UP = re.compile(r"follow-up:[0-9a-f-]{36}")
 _CASES = "select type, record_id, field, status, kept_system, claimed_system, stake, stake_currency from inbox_case"
 
 
@@ -69,13 +72,22 @@ async def _holdings(program: Program) -> dict[str, object]:
             while rows := await page(tx, program.vault, kind, limit=1000, after=after):
                 after = rows[-1].id
                 for row in rows:
-                    held[_name(names, str(row.id), kind.name)] = _named(names, row.values)
+                    held[_key(names, str(row.id), kind.name, row.values)] = _named(names, row.values)
         cases = await (await tx.connection.execute(_CASES)).fetchall()
     return {
-        "refs": [(kind, system, ref, deleted) for kind, system, ref, _, deleted in refs],
+        "refs": sorted(
+            (kind, system, _FOLLOW_UP.sub("follow-up", ref), deleted) for kind, system, ref, _, deleted in refs
+        ),
         "records": held,
         "cases": sorted((kind, _name(names, str(record), kind), *map(str, rest)) for kind, record, *rest in cases),
     }
+
+
+def _key(names: Mapping[str, list[Ref]], record_id: str, kind: str, values: dict[str, Json]) -> str:
+    """What a record is called; what a follow-up made has an id of chance and is called after its lead."""
+    name = _name(names, record_id, kind)
+    lead = values.get("lead_id")
+    return _FOLLOW_UP.sub(f"follow-up of {_name(names, lead, kind)}" if isinstance(lead, str) else "", name)
 
 
 def _name(names: Mapping[str, list[Ref]], record_id: str, kind: str) -> str:
@@ -83,8 +95,17 @@ def _name(names: Mapping[str, list[Ref]], record_id: str, kind: str) -> str:
 
 
 def _named(names: Mapping[str, list[Ref]], values: dict[str, Json]) -> dict[str, object]:
-    """Values, with ids of records replaced by what they are called in systems."""
-    return {
+    """Values, with ids of records replaced by what they are called in systems, and without moments of this run."""
+    named: dict[str, object] = {
         field: _name(names, value, field) if isinstance(value, str) and value in names else value
         for field, value in values.items()
+        if field not in ("qualified_at", "due_at")
     }
+    return {**named, "steps": _steps(values)}
+
+
+def _steps(values: dict[str, Json]) -> list[tuple[Json, Json]]:
+    """The steps that a lead went through and how they ended, without when."""
+    steps = values.get("steps")
+    rows = cast("list[dict[str, Json]]", steps) if isinstance(steps, list) else []
+    return [(each["kind"], each["state"]) for each in rows]

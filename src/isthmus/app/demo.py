@@ -1,11 +1,15 @@
 """The demonstration: five fake systems of one made-up company, pulled, matched, attributed and pushed back."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import LiteralString, TypedDict
 
+from msgspec import structs
+
 from isthmus.analytics.questions import CreditQuery
+from isthmus.app.arriving import arrivals
 from isthmus.app.discovery import connectors
 from isthmus.app.engines import Engines
 from isthmus.app.http import services_of
@@ -13,7 +17,9 @@ from isthmus.app.program import Program, opened
 from isthmus.app.settings import Settings
 from isthmus.app.syncing import watched
 from isthmus.domains.finance.metrics import CurrencyReturn, Return, campaign_return
+from isthmus.domains.sales.follow_up import workspaces_with_work
 from isthmus.domains.sales.metrics import attribution_by
+from isthmus.domains.sales.worker import turn
 from isthmus.gateway import Services
 from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
@@ -28,6 +34,7 @@ CONNECTOR = "demo"
 COMPANIES = 300
 CAMPAIGN, MODEL = "marketing.campaign", "position"
 SCHEDULED_EVERY_S = 60
+TURN_S = 0.05
 
 
 class Found(TypedDict):
@@ -67,6 +74,9 @@ async def main_job(program: Program, *, companies: int, say: Callable[[str], Non
         pushed += run.written
     seconds["push"] = round(time.monotonic() - began, 2)
     began = time.monotonic()
+    say(f"leads: {await _through_the_steps(program):,} scored and assigned, each with its reasons")
+    seconds["pipeline"] = round(time.monotonic() - began, 2)
+    began = time.monotonic()
     attribution, returns = await _answers(program)
     seconds["attribute"] = round(time.monotonic() - began, 2)
     await _schedule(program)
@@ -100,18 +110,30 @@ async def _connect_all(program: Program, companies: int) -> None:
                     "now": today.isoformat().replace("+00:00", "Z"),
                     "companies": str(companies),
                 }
-                options = Options(create=("sales.lead",) if name == "crm" else ())
+                options = Options(create=("sales.lead",) if name == "crm" else (), pipeline=False)
                 await connect(tx, program.vault, connector, name=name, settings=given, options=options)
 
 
+async def _through_the_steps(program: Program) -> int:
+    """Take the leads that were pulled through the steps, and do at once what the follow-ups begin with."""
+    taken = await arrivals(program).take_waiting(program.scope(actor="system:demo", cause="demo"))
+    while program.workspace in await workspaces_with_work(program.store, now=program.clock.now()):
+        await turn(program.store, program.scope(actor="worker:sales", cause="demo"))
+        await asyncio.sleep(TURN_S)
+    return taken
+
+
 async def _schedule(program: Program) -> None:
-    """Let the scheduler run the connections from now on; before, it would run them beside the main job."""
+    """Let scheduler and worker go on with the connections from now on; before, they would beside the main job."""
     connector = connectors()[CONNECTOR]
     async with program.database.transaction(program.scope(actor="system:demo", cause="demo")) as tx:
         for name in SYSTEMS:
             connection = await connection_of(tx, name)
             if connection.every_s is None:
-                await change_connection(tx, program.vault, connector, connection, every_s=SCHEDULED_EVERY_S)
+                options = structs.replace(connection.options, pipeline=True)
+                await change_connection(
+                    tx, program.vault, connector, connection, options=options, every_s=SCHEDULED_EVERY_S
+                )
 
 
 def _teller(name: str, say: Callable[[str], None]) -> Callable[[Run], None]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from valkey.asyncio import Valkey
 
 from isthmus.app.alerting.keeping import keep_alerting, keep_probing
+from isthmus.app.arriving import arrivals, arriving
 from isthmus.app.engines import RunningEngines, running_engines
 from isthmus.app.log import configure_log
 from isthmus.app.program import Program, opened
@@ -98,6 +99,7 @@ async def _until_dead(program: Program, role: str) -> None:
         case "worker":
             await asyncio.gather(
                 run_consumers(program.database, consumers(program), clock=program.clock),
+                run_consumers(program.database, arriving(arrivals(program)), clock=program.clock),
                 keep_ticking(program),
                 keep_alerting(program),
                 keep_probing(program),

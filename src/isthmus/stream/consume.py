@@ -16,13 +16,14 @@ from psycopg import errors
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.errors import Unavailable
 from isthmus.store.database import Database, Scope, Transaction
-from isthmus.stream.event import Event, events_after
+from isthmus.stream.event import Event, events_after, events_of, head_of
 from isthmus.stream.parked import park, parked_records, reason_of, retry_parked
 
 EVENTS_MAX = 200
 POLL_S = 0.05
 RETRY_S = 0.5
 Handler: TypeAlias = Callable[[Transaction, Event], Awaitable[None]]
+Together: TypeAlias = Callable[[Transaction, Sequence[Event]], Awaitable[None]]
 _BEGIN: LiteralString = """
 insert into consumer_offset (workspace, consumer, seq) values (current_workspace(), %s, 0) on conflict do nothing
 """
@@ -44,10 +45,16 @@ class OffsetMoved(Unavailable):
 
 @dataclass(frozen=True)
 class Consumer:
-    """A named reader of the log. `handle` does its effect through the transaction it is given, and nowhere else."""
+    """A named reader of the log. `handle` does its effect through the transaction it is given, and nowhere else.
+
+    With `types` it reads events of these types only. `together` does the effects of many events at once, whose records
+    may repeat; when it fails, each is done by itself.
+    """
 
     name: str
     handle: Handler
+    types: tuple[str, ...] = ()
+    together: Together | None = None
 
 
 async def consume(database: Database, consumer: Consumer, scope: Scope, *, limit: int = EVENTS_MAX) -> int:
@@ -70,11 +77,12 @@ async def _attempt(database: Database, consumer: Consumer, scope: Scope, *, limi
         offset = await _offset(tx, consumer.name)
         if offset is None:
             return 0
-        events = await events_after(tx.connection, after=offset, limit=limit)
-        if not events:
+        events, until = await _next(tx, consumer, offset, limit)
+        if until == offset:
             return 0
         held = await parked_records(tx, consumer.name, [each.record_id for each in events])
-        for event in events:
+        done = await _together(tx, consumer, events, held) if not careful else set[int]()
+        for event in (each for each in events if each.seq not in done):
             if event.record_id in held:
                 await park(tx, consumer.name, event, reason="waits behind an earlier event of its record")
             elif not careful:
@@ -82,10 +90,29 @@ async def _attempt(database: Database, consumer: Consumer, scope: Scope, *, limi
             elif (reason := await effect(tx, consumer.handle, event)) is not None:
                 held.add(event.record_id)
                 await park(tx, consumer.name, event, reason=reason)
-        moved = await tx.connection.execute(_MOVE, (events[-1].seq, consumer.name, offset), prepare=True)
+        moved = await tx.connection.execute(_MOVE, (until, consumer.name, offset), prepare=True)
         if moved.rowcount != 1:
             raise OffsetMoved(f"{consumer.name} was taken forward elsewhere.", fix="Nothing is lost; it goes on there.")
         return len(events)
+
+
+async def _next(tx: Transaction, consumer: Consumer, offset: int, limit: int) -> tuple[list[Event], int]:
+    """Return the next events and how far the consumer is after them."""
+    if not consumer.types:
+        events = await events_after(tx.connection, after=offset, limit=limit)
+        return events, events[-1].seq if events else offset
+    head = await head_of(tx.connection)
+    events = await events_of(tx.connection, consumer.types, after=offset, until=head, limit=limit)
+    return events, events[-1].seq if len(events) == limit else max(head, offset)
+
+
+async def _together(tx: Transaction, consumer: Consumer, events: Sequence[Event], held: set[UUID]) -> set[int]:
+    """Do at once what may be done at once; returns the numbers of the events that are done."""
+    ready = [each for each in events if each.record_id not in held]
+    if consumer.together is None or not ready:
+        return set()
+    await consumer.together(caused_by(tx, ready[0]), ready)
+    return {each.seq for each in ready}
 
 
 async def effect(tx: Transaction, handle: Handler, event: Event) -> str | None:

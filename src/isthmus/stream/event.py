@@ -18,6 +18,10 @@ _SOME: LiteralString = """
 select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
 from event where workspace = current_workspace() and seq = any(%s) order by seq
 """
+_OF_TYPES: LiteralString = """
+select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
+from event where workspace = current_workspace() and seq > %s and seq <= %s and type = any(%s) order by seq limit %s
+"""
 _HEAD: LiteralString = "select seq from event_head where workspace = current_workspace()"
 _SCOPE: LiteralString = "select set_config('isthmus.workspace', %s, true)"
 
@@ -54,6 +58,14 @@ async def within(connection: AsyncConnection[TupleRow], workspace: int) -> Async
 async def events_after(connection: AsyncConnection[TupleRow], *, after: int, limit: int) -> list[Event]:
     """Return stamped events of the connection's workspace in order, from the one after `after`."""
     cursor = await connection.execute(_AFTER, (after, limit), prepare=True)
+    return [_event(row) for row in await cursor.fetchall()]
+
+
+async def events_of(
+    connection: AsyncConnection[TupleRow], types: Sequence[str], *, after: int, until: int, limit: int
+) -> list[Event]:
+    """Return stamped events of some types in order, from the one after `after` to `until`."""
+    cursor = await connection.execute(_OF_TYPES, (after, until, list(types), limit), prepare=True)
     return [_event(row) for row in await cursor.fetchall()]
 
 

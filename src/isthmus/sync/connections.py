@@ -70,11 +70,15 @@ class SettingsRefused(Invalid):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a connection may do: `create` names record types that are made there when they are missing."""
+    """What a connection may do: `create` names record types that are made there when they are missing.
+
+    Without `pipeline` the records that it brings do not go through the steps of their domain.
+    """
 
     push: bool = True
     create: tuple[str, ...] = ()
     delete: bool = True
+    pipeline: bool = True
 
 
 class Connection(Struct, frozen=True, kw_only=True):

@@ -111,7 +111,9 @@ async def import_file(engine: Engine, *, workspace: int, actor: str, path: Path,
     line and reason under the mapping's system, and can be retried.
     """
     maker, reader = await asyncio.to_thread(_opened, engine.store, path, mapping)
-    async with recorded(engine, workspace=workspace, actor=actor, kind="import", about=path.name) as progress:
+    async with recorded(
+        engine, workspace=workspace, actor=actor, kind="import", about=path.name, pipeline=mapping.pipeline
+    ) as progress:
         progress.total, progress.feed = reader.rows_total, path.name
         scope = engine.scope(workspace=workspace, actor=actor, cause=str(progress.id))
         await _supersede(engine, scope, path=path, mapping=mapping)

@@ -67,7 +67,8 @@ class FileMapping(Struct, frozen=True, kw_only=True):
     """How the rows of a file become observations of one record type by one `system`.
 
     A row is known by `id_column`, or by a digest of its values; it was observed at `at`, or when the file was changed.
-    A blank cell says nothing, or with `blank_is_null` that there is no value.
+    A blank cell says nothing, or with `blank_is_null` that there is no value. Without `pipeline` new records do not go
+    through the steps of their domain.
     """
 
     type: str
@@ -78,6 +79,7 @@ class FileMapping(Struct, frozen=True, kw_only=True):
     blank_is_null: bool = False
     encoding: str = "utf-8"
     delimiter: str | None = None
+    pipeline: bool = True
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -57,7 +57,13 @@ async def synchronise(
     async with (
         alone(engine, workspace=workspace, name=found.name),
         recorded(
-            engine, workspace=workspace, actor=actor, kind=kind, about=found.name, connection_id=found.id
+            engine,
+            workspace=workspace,
+            actor=actor,
+            kind=kind,
+            about=found.name,
+            connection_id=found.id,
+            pipeline=found.options.pipeline,
         ) as progress,
     ):
         work = await _work(engine, workspace, found, progress)

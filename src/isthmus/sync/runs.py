@@ -1,7 +1,7 @@
 """Runs: what happens on a connection, counted while it happens and readable from every other program."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,8 +29,8 @@ BEAT_S = 0.5
 INTERRUPTED = "The program ended in the middle of this run; the next one goes on after the last page."
 _LOCK_PERSON = b"isthmus-run"
 _START: LiteralString = """
-insert into run (workspace, id, connection_id, about, kind, status, started_at, updated_at)
-values (current_workspace(), %s, %s, %s, %s, 'running', %s, %s)
+insert into run (workspace, id, connection_id, about, kind, status, started_at, updated_at, pipeline)
+values (current_workspace(), %s, %s, %s, %s, 'running', %s, %s, %s)
 """
 _SAVE: LiteralString = """
 update run set status = %(status)s, feed = %(feed)s, updated_at = %(now)s, finished_at = %(finished_at)s,
@@ -42,6 +42,12 @@ _RUNS: LiteralString = """
 select id, connection_id, about, kind, status, feed, started_at, updated_at, finished_at, read, created, changed,
        unchanged, rejected, written, conflicts, total, error
 from run where workspace = current_workspace()
+"""
+_LEFT_OUT: LiteralString = """
+select id from run where workspace = current_workspace() and id = any(%(ids)s) and not pipeline
+union
+select id from connection
+where workspace = current_workspace() and id = any(%(ids)s) and options->>'pipeline' = 'false'
 """
 _ABANDONED: LiteralString = """
 update run set status = 'degraded', finished_at = %s, error = %s
@@ -148,9 +154,19 @@ class Progress:
 
 @asynccontextmanager
 async def recorded(
-    engine: Engine, *, workspace: int, actor: str, kind: Kind, about: str, connection_id: UUID | None = None
+    engine: Engine,
+    *,
+    workspace: int,
+    actor: str,
+    kind: Kind,
+    about: str,
+    connection_id: UUID | None = None,
+    pipeline: bool = True,
 ) -> AsyncGenerator[Progress]:
-    """Write a run down, its progress while it goes on, and its end, whatever that is."""
+    """Write a run down, its progress while it goes on, and its end, whatever that is.
+
+    Without `pipeline` the records that it brings are left out of the steps of their domain.
+    """
     now = engine.clock.now()
     progress = Progress(id=mint(unix_ms=milliseconds(now), entropy=entropy(ENTROPY_BYTES)), kind=kind)
 
@@ -160,7 +176,7 @@ async def recorded(
     async with engine.store.database.transaction(scope()) as tx:
         if connection_id is not None:
             await tx.connection.execute(_ABANDONED, (now, INTERRUPTED, connection_id))
-        await tx.connection.execute(_START, (progress.id, connection_id, about, kind, now, now))
+        await tx.connection.execute(_START, (progress.id, connection_id, about, kind, now, now, pipeline))
     ended = asyncio.Event()
     beat = asyncio.create_task(_beat(engine, scope, progress, ended))
     try:
@@ -240,6 +256,16 @@ async def run_of(tx: Transaction, run_id: UUID) -> Run | None:
     """Return a run, or nothing."""
     row = await (await tx.connection.execute(_RUNS + " and id = %s", (run_id,))).fetchone()
     return _run(row) if row else None
+
+
+async def left_out(tx: Transaction, causes: Iterable[str]) -> set[str]:
+    """Return which of the causes are runs, or connections, whose records skip the steps of their domain."""
+    by_id: dict[UUID, str] = {}
+    for cause in causes:
+        with suppress(ValueError):
+            by_id[UUID(cause)] = cause
+    cursor = await tx.connection.execute(_LEFT_OUT, {"ids": list(by_id)})
+    return {by_id[own] for (own,) in await cursor.fetchall()}
 
 
 def _run(row: tuple[object, ...]) -> Run:

@@ -1,6 +1,7 @@
 """Each event's effect happens once; what fails waits with its reason, and what depends on it waits behind it."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import LiteralString
 from uuid import UUID
@@ -157,3 +158,38 @@ async def test_consumers_run_over_all_workspaces_and_one_that_is_stuck_holds_up_
             await asyncio.sleep(0.05)
     assert await happened(database, scope) == [1, 2]
     assert await happened(database, second) == [1]
+
+
+async def test_events_of_some_types_are_taken_together_and_the_others_passed_over(
+    database: Database, scope: Scope
+) -> None:
+    await write(database, scope, [1, 2, 3])
+    batches: list[list[int]] = []
+
+    async def together(tx: Transaction, events: Sequence[Event]) -> None:
+        batches.append([each.seq for each in events])
+        for each in events:
+            await add(tx, each)
+
+    async with database.transaction(scope) as tx:
+        cursor = await tx.connection.execute("select distinct type from event")
+        (kind,) = [str(row[0]) for row in await cursor.fetchall()]
+    deaf = Consumer("deaf", add, types=("isthmus.other.thing.created.v1",), together=together)
+    assert await consume(database, deaf, scope) == 0
+    keen = Consumer("keen", add, types=(kind,), together=together)
+    assert [await consume(database, keen, scope, limit=2) for _ in range(3)] == [2, 1, 0]
+    assert batches == [[1, 2], [3]]
+    assert await happened(database, scope) == [1, 2, 3]
+
+
+async def test_when_a_batch_fails_each_event_is_done_by_itself(database: Database, scope: Scope) -> None:
+    await write(database, scope, [1, 2, 3])
+
+    async def together(tx: Transaction, events: Sequence[Event]) -> None:
+        for each in events:
+            await failing_on(2)(tx, each)
+
+    assert await consume(database, Consumer("c", failing_on(2), together=together), scope) == 3
+    assert await happened(database, scope) == [1, 3]
+    async with database.transaction(scope) as tx:
+        assert [each.seq for each in await parked(tx, consumer="c")] == [2]

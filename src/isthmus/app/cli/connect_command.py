@@ -104,6 +104,7 @@ def list_connections(terminal: Terminal) -> None:
 @click.option("--create", multiple=True, metavar="TYPE", help="Make missing records of this type there; repeatable.")
 @click.option("--no-push", is_flag=True, help="Only read: never write to this system.")
 @click.option("--no-delete", is_flag=True, help="Never delete there.")
+@click.option("--no-pipeline", is_flag=True, help="New leads from there are only stored: no score, owner, follow-up.")
 @click.option("--no-check", is_flag=True, help="Do not try first whether it answers.")
 @at_terminal
 def add(  # noqa: PLR0913 - one parameter for each option.
@@ -116,6 +117,7 @@ def add(  # noqa: PLR0913 - one parameter for each option.
     *,
     no_push: bool,
     no_delete: bool,
+    no_pipeline: bool,
     no_check: bool,
 ) -> None:
     """Connect a system.
@@ -129,7 +131,12 @@ def add(  # noqa: PLR0913 - one parameter for each option.
     """
     known = _connector(connector)
     settings = given.settings(known, ask=terminal.asks, complete=True)
-    options = Options(push=not no_push, create=tuple(schema()[each].name for each in create), delete=not no_delete)
+    options = Options(
+        push=not no_push,
+        create=tuple(schema()[each].name for each in create),
+        delete=not no_delete,
+        pipeline=not no_pipeline,
+    )
 
     async def work(program: Program) -> tuple[str, ConnectionView]:
         async with program.database.transaction(operator(program, "connect-add")) as tx:

@@ -83,6 +83,7 @@ class ConnectionView(Struct, frozen=True, kw_only=True):
     push: bool
     create: list[str]
     delete: bool
+    pipeline: bool
     feeds: list[FeedView]
     last_run: RunView | None
     created_at: datetime
@@ -126,6 +127,7 @@ def connection_view(
         push=connection.options.push,
         create=list(connection.options.create),
         delete=connection.options.delete,
+        pipeline=connection.options.pipeline,
         feeds=[
             FeedView(
                 name=feed.name, types=list(feed.types), writes=list(feed.writes), finished_at=finished.get(feed.name)

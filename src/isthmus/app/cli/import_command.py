@@ -76,6 +76,7 @@ class _Asked(TypedDict):
     save_mapping: str | None
     blank_is_null: bool
     partial: bool
+    no_pipeline: bool
     dry: bool
 
 
@@ -90,6 +91,7 @@ class _Asked(TypedDict):
 @click.option("--currency", help="The currency of amounts that come without one, such as EUR.")
 @click.option("--blank-is-null", is_flag=True, help="A blank cell means that there is no value; else it says nothing.")
 @click.option("--partial", is_flag=True, help="Rows only change records that are known: required fields may be absent.")
+@click.option("--no-pipeline", is_flag=True, help="New leads are only stored: no score, owner, CRM or follow-up.")
 @click.option("--dry-run", "dry", is_flag=True, help="Read and check the whole file, and store nothing.")
 @click.option("--save-mapping", metavar="NAME", help="Keep the mapping under a name, for the next file.")
 @at_terminal
@@ -114,6 +116,7 @@ def command(terminal: Terminal, **asked: Unpack[_Asked]) -> None:
         currency=asked["currency"],
         blank_is_null=asked["blank_is_null"],
         partial=asked["partial"],
+        pipeline=not asked["no_pipeline"],
     )
     context = click.get_current_context()
     if asked["dry"]:

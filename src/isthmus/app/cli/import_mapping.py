@@ -44,6 +44,7 @@ class MappingWish:
     currency: str | None
     blank_is_null: bool
     partial: bool
+    pipeline: bool
 
 
 def check_file(file: Path) -> None:
@@ -146,6 +147,7 @@ def _with_options(mapping: FileMapping, wish: MappingWish, record_type: RecordTy
         id_column=wish.id_column or mapping.id_column,
         at=Source(column=wish.time_column) if wish.time_column else mapping.at,
         blank_is_null=wish.blank_is_null or mapping.blank_is_null,
+        pipeline=wish.pipeline and mapping.pipeline,
     )
 
 

@@ -98,8 +98,13 @@ class Pipeline:
                 done[one.external_id] = Captured(lead=None if each.faults else each.record_id, arrived=each)
         return [done[each.external_id] for each in captures]
 
-    async def run(self, leads: Mapping[UUID, Arrived], settings: SalesSettings) -> None:
-        """Take leads that have arrived through the steps after their arrival, and write down how each went."""
+    async def run(
+        self, leads: Mapping[UUID, Arrived], settings: SalesSettings, *, recent: datetime | None = None
+    ) -> None:
+        """Take leads that have arrived through the steps after their arrival, and write down how each went.
+
+        No follow-up begins on a lead that was captured before `recent`.
+        """
         stored = await find(self.tx, self.store.vault, self.store.schema[LEAD], list(leads))
         touches = await touches_by_lead(self.tx, self.catalog, list(stored))
         crm = await connected_crm(self.tx, self.connectors)
@@ -116,7 +121,8 @@ class Pipeline:
             )
             owner, assigned = await assigner.owner(each)
             crm_now = crm_step(crm, there.get(lead), now=self.now)
-            steps = [*self._local(leads[lead], scored), crm_now, assigned, self._follow(each, settings)]
+            follow = self._follow(each, settings, recent=recent)
+            steps = [*self._local(leads[lead], each, scored), crm_now, assigned, follow]
             if steps[-1].state is LeadStepState.DONE:
                 following.append(lead)
             edits[lead] = self._edit(each, scored, owner, steps)
@@ -148,17 +154,19 @@ class Pipeline:
             for each in captures
         ]
 
-    def _local(self, arrived: Arrived, scored: Score) -> Iterator[LeadStep]:
+    def _local(self, arrived: Arrived, lead: Stored, scored: Score) -> Iterator[LeadStep]:
         done, now = LeadStepState.DONE, self.now
-        reason = "E-mail, first name and company are there and in order."
-        yield LeadStep(kind=LeadStepKind.VALIDATION, state=done, at=now, reason=reason)
+        faults = lead_faults(lead.values)
+        reason = " ".join(each.detail for each in faults) or "E-mail, first name and company are there and in order."
+        valid = LeadStepState.FAILED if faults else done
+        yield LeadStep(kind=LeadStepKind.VALIDATION, state=valid, at=now, reason=reason)
         yield LeadStep(kind=LeadStepKind.DUPLICATES, state=done, at=now, **_merged(arrived))
         reasons = "; ".join(f"{each.reason} {each.points:+d}" for each in scored.reasons)
         verdict = "qualifies" if scored.qualified else "does not qualify yet"
         reason = f"{scored.points} of 100, which {verdict}. {reasons}"
         yield LeadStep(kind=LeadStepKind.SCORING, state=done, at=now, reason=reason)
 
-    def _follow(self, lead: Stored, settings: SalesSettings) -> LeadStep:
+    def _follow(self, lead: Stored, settings: SalesSettings, *, recent: datetime | None) -> LeadStep:
         kind, definition = LeadStepKind.FOLLOW_UP, settings.follow_up
         status = lead.values.get("status")
         if status in CLOSED_LEADS:
@@ -166,6 +174,10 @@ class Pipeline:
             return LeadStep(kind=kind, state=LeadStepState.SKIPPED, at=self.now, reason=reason)
         if not definition.enabled:
             reason = "Follow-ups are switched off in the settings."
+            return LeadStep(kind=kind, state=LeadStepState.SKIPPED, at=self.now, reason=reason)
+        captured = lead_of(lead).captured_at
+        if recent is not None and captured is not None and captured < recent:
+            reason = f"It was captured on {captured.date()}, over {settings.follow_up_days} days ago."
             return LeadStep(kind=kind, state=LeadStepState.SKIPPED, at=self.now, reason=reason)
         reason = f"{definition.name!r}, version {definition.version}, {len(definition.steps)} steps."
         return LeadStep(kind=kind, state=LeadStepState.DONE, at=self.now, reason=reason)

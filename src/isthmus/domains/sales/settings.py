@@ -60,7 +60,10 @@ class FollowUpDefinition(Struct, frozen=True, kw_only=True):
 
 
 class SalesSettings(Struct, frozen=True, kw_only=True):
-    """`load_max` is how many open leads an owner takes before others do; the fallback owner takes what nobody does."""
+    """`load_max` is how many open leads an owner takes before others do; the fallback owner takes what nobody does.
+
+    What a system or a file brings may be old: follow-ups begin on what was captured `follow_up_days` ago or later.
+    """
 
     mql_threshold: Annotated[int, Meta(ge=0, le=100)] = MQL_THRESHOLD
     target_industries: frozenset[str] = frozenset()
@@ -68,3 +71,4 @@ class SalesSettings(Struct, frozen=True, kw_only=True):
     load_max: Annotated[int, Meta(ge=1, le=10_000)] = 100
     fallback_owner: Name = "sales"
     follow_up: FollowUpDefinition = FollowUpDefinition()
+    follow_up_days: Annotated[int, Meta(ge=0, le=3650)] = 30
