@@ -2,16 +2,21 @@
 
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from threading import Event
 
-from isthmus.app.discovery import domains
+import pytest
+
+from isthmus.app.discovery import domains, schema
 from isthmus.app.http.assembly import all_routes
 from isthmus.app.program import Program
 from isthmus.auth.custom_roles import remove, save
 from isthmus.auth.keys import revoke_key
 from isthmus.auth.keytext import read_key_text
 from isthmus.auth.roles import CustomRole, all_permissions
+from isthmus.gateway.limit_rules import LimitRule, write_limits
 from isthmus.gateway.policy.language import read_policy
 from isthmus.gateway.policy.rows import remove_policy, save_policy
 from isthmus.gateway.policy.vocabulary import Vocabulary
@@ -24,12 +29,19 @@ RELOADS = 100
 CALLERS = 4
 NEVER = """@id("never") @reason("Closed.")
 forbid (principal, action == Action::"GET /api/v1/leads", resource) when { context.method == "GET" };"""
+ELSEWHERE = """@id("elsewhere") @reason("Closed.")
+forbid (principal, action in Action::"sales:read", resource) when { context.hour == 1$TURN };"""
+Change = Callable[[Transaction, int], Awaitable[None]]
 
 
-async def keep_closed(program: Program, tx: Transaction) -> None:
-    words = Vocabulary(all_routes(program.store.schema), program.store.schema.types)
+async def keep(tx: Transaction, text: str) -> None:
     everything = all_permissions(domains=DOMAINS)
-    await save_policy(tx, read_policy(NEVER), vocabulary=words, giver=None, all_there_is=everything)
+    await save_policy(tx, read_policy(text), vocabulary=words(), giver=None, all_there_is=everything)
+
+
+@cache
+def words() -> Vocabulary:
+    return Vocabulary(all_routes(schema()), schema().types)
 
 
 def statuses(caller: Caller, path: str, *, calls: int = 24) -> set[int]:
@@ -58,7 +70,7 @@ def test_a_change_is_in_force_on_every_worker_within_a_second(site: Site) -> Non
     async def change(program: Program, step: str) -> None:
         async with program.database.transaction(scope_of(workspace)) as tx:
             if step == "policy":
-                await keep_closed(program, tx)
+                await keep(tx, NEVER)
             elif step == "no policy":
                 await remove_policy(tx, "never")
             elif step == "role":
@@ -74,7 +86,26 @@ def test_a_change_is_in_force_on_every_worker_within_a_second(site: Site) -> Non
         in_force(caller, path, wanted, changed=time.monotonic())
 
 
-def test_a_hundred_reloads_under_load_fail_no_call(site: Site) -> None:
+async def change_roles(tx: Transaction, turn: int) -> None:
+    permissions = ("sales:read",) if turn % 2 else ("sales:read", "finance:read")
+    await save(tx, CustomRole(name="desk", permissions=permissions), domains=DOMAINS, giver=None)
+
+
+async def change_policies(tx: Transaction, turn: int) -> None:
+    if turn % 4 == 3:
+        await remove_policy(tx, "elsewhere")
+    else:
+        await keep(tx, ELSEWHERE.replace("$TURN", f"{turn:03}"))
+
+
+async def change_limits(tx: Transaction, turn: int) -> None:
+    rule = LimitRule(name="caller", scope="caller", count=1_000_000 + turn, seconds=60, burst=1_000_000 + turn)
+    quota = LimitRule(name="month", scope="workspace", quota_month=1_000_000_000 - turn)
+    await write_limits(tx, tier="professional" if turn % 2 else "enterprise", rules=[rule, quota][: 1 + turn % 2])
+
+
+@pytest.mark.parametrize("change", [change_roles, change_policies, change_limits])
+def test_a_hundred_reloads_under_load_fail_no_call(site: Site, change: Change) -> None:
     workspace = site.workspace()
     caller, done = site.caller(site.key(workspace, "sales.viewer")), Event()
 
@@ -87,8 +118,7 @@ def test_a_hundred_reloads_under_load_fail_no_call(site: Site) -> None:
     async def reload(program: Program) -> None:
         for turn in range(RELOADS):
             async with program.database.transaction(scope_of(workspace)) as tx:
-                permissions = ("sales:read",) if turn % 2 else ("sales:read", "finance:read")
-                await save(tx, CustomRole(name="desk", permissions=permissions), domains=DOMAINS, giver=None)
+                await change(tx, turn)
 
     with ThreadPoolExecutor(CALLERS) as pool:
         loads = [pool.submit(load) for _ in range(CALLERS)]
