@@ -7,6 +7,7 @@ import asyncio
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -24,15 +25,20 @@ from isthmus.auth.principal import Principal
 from isthmus.auth.roles import NO_CUSTOM, Custom, is_built_in, roles_held, surviving
 from isthmus.auth.sessions import IDLE, SessionEnded, csrf_token, session_digest
 from isthmus.auth.tokens import Access, Presented, Tokens
-from isthmus.kernel.errors import Unauthenticated
+from isthmus.kernel.errors import Unauthenticated, Unavailable
 from isthmus.kernel.ids import text_of
 from isthmus.store.database import Database, Scope
 from isthmus.vault import Vault
 
 REMEMBERED = timedelta(seconds=1)
 FOLLOWED = timedelta(seconds=45)
+FOLLOWED_MACHINE = timedelta(minutes=10)
+"""How long a machine's credential is trusted while nothing changes in its workspace; persons are looked up sooner."""
+UNKNOWN = timedelta(seconds=5)
+UNKNOWN_MAX = 4_096
 REMEMBERED_MAX = 10_000
 USE_WRITTEN = timedelta(seconds=45)
+_USES_TOGETHER_S = 1.0
 _FIND_KEY: LiteralString = "select * from find_key(%s)"
 _FIND_SESSION: LiteralString = "select * from find_session(%s)"
 _FIND_ACCESS: LiteralString = "select * from find_oauth_token(%s, %s)"
@@ -46,14 +52,15 @@ _SESSION_SEEN: LiteralString = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Found:
-    """A principal with the moment it was asked for and the moment it ends."""
+    """A principal with the moment it was asked for, the moment it ends, and when its use was last noted."""
 
     principal: Principal
     asked_at: datetime
     ends_at: datetime | None
     epoch: int | None = None
+    used_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -108,12 +115,19 @@ class Credentials:
         self._asking: dict[bytes, asyncio.Task[_Found]] = {}
         self._used_next: _Batch | None = None
         self._used_last: asyncio.Task[None] | None = None
+        self._used_again: dict[int, set[UUID]] = {}
+        self._noting: asyncio.Task[None] | None = None
+        self._unknown: dict[bytes, datetime] = {}
 
     async def key(self, text: str, *, now: datetime) -> Principal:
         """Return the principal of an API key; raises InvalidKey."""
-        found = self._found.get(sha256(text.encode()).digest())
+        digest = sha256(text.encode()).digest()
+        found = self._found.get(digest)
         if found is not None and self._stands(found, now):
             return _in_time(found, now)
+        met = self._unknown.get(digest)
+        if met is not None and met <= now < met + UNKNOWN:
+            raise _unknown_key()
         key = read_key_text(text)
         return await self._remembered(key.digest, lambda: self._ask_key(key.id, key.digest, now), now)
 
@@ -160,8 +174,32 @@ class Credentials:
             return True
         if found.epoch is None or self._epochs is None or not self._epochs.fresh(now=now):
             return False
-        in_time = found.asked_at <= now < found.asked_at + FOLLOWED
-        return in_time and self._epochs.of(found.principal.workspace) == found.epoch
+        principal = found.principal
+        followed = FOLLOWED if principal.user is not None else FOLLOWED_MACHINE
+        if not found.asked_at <= now < found.asked_at + followed:
+            return False
+        if self._epochs.of(principal.workspace) != found.epoch:
+            return False
+        if found.used_at is not None and now - found.used_at >= USE_WRITTEN:
+            self._note(found, now)
+        return True
+
+    def _note(self, found: _Found, now: datetime) -> None:
+        """Have it written, with what is used within a second, that a key is still used."""
+        found.used_at = now
+        self._used_again.setdefault(found.principal.workspace, set()).add(found.principal.id)
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.create_task(self._write_noted(now))
+
+    async def _write_noted(self, now: datetime) -> None:
+        await asyncio.sleep(_USES_TOGETHER_S)
+        used, self._used_again = self._used_again, {}
+        with suppress(Unavailable):
+            for workspace, keys in used.items():
+                async with self._database.transaction(
+                    Scope(workspace=workspace, actor="gate", cause="use", now=now)
+                ) as tx:
+                    await tx.connection.execute(_KEYS_USED, (now, sorted(keys)))
 
     async def custom(self, workspace: int, roles: Sequence[str], *, now: datetime) -> Custom:
         """Return the workspace's own roles if one of these may be among them."""
@@ -198,7 +236,11 @@ class Credentials:
             row = await (await connection.execute(_FIND_KEY, (key_id,))).fetchone()
         known = bytes(row[2]) if row else bytes(len(digest))
         if not hmac.compare_digest(known, digest) or row is None:
-            raise InvalidKey("The API key is not known here.", fix="Use a key of this server.")
+            # Secrets are made at random, so that what is not known now will not be known in a moment.
+            if len(self._unknown) >= UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[digest] = now
+            raise _unknown_key()
         workspace, name, _, roles, permissions, expires_at, revoked_at, last_used_at, only, *owning = row
         if revoked_at is not None:
             raise InvalidKey("The API key was revoked.", fix="Use another key.")
@@ -221,7 +263,7 @@ class Credentials:
             roles=tuple(sorted(roles_held(roles or account_roles or (), domains=self._domains, custom=custom))),
             only=read_only(only),
         )
-        found = _Found(principal, now, expires_at, None if read is None else read.get(workspace, 0))
+        found = _Found(principal, now, expires_at, None if read is None else read.get(workspace, 0), used_at=now)
         if (expires_at is None or now < expires_at) and (last_used_at is None or now - last_used_at >= USE_WRITTEN):
             await self._used(principal, now)
         return found
@@ -317,6 +359,10 @@ class Credentials:
         scope = Scope(workspace=principal.workspace, actor=principal.actor, cause="use", now=now)
         async with self._database.transaction(scope) as tx:
             await tx.connection.execute(statement, (now, principal.id))
+
+
+def _unknown_key() -> InvalidKey:
+    return InvalidKey("The API key is not known here.", fix="Use a key of this server.")
 
 
 def _in_time(found: _Found, now: datetime) -> Principal:

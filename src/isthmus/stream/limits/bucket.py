@@ -19,7 +19,7 @@ from msgspec import Struct
 from isthmus.kernel.errors import Unavailable
 
 MICROS = 1_000_000
-LIFE_S, LIFE_S_MAX = 1.0, 10.0
+LIFE_S, LIFE_S_MAX = 1.0, 60.0
 _LIFE_SHARE = 0.1
 """How much of the time in which an empty bucket fills may pass while a lease lives longer than `LIFE_S`."""
 AHEAD_SHARE = 0.75

@@ -121,10 +121,11 @@ class Lease:
         self.generation = -1
         self.local: Bucket | None = None
         self.away_since: float | None = None
-        self.life_s = rate.life_s
+        # A limit that closes while the store is away must notice that soon.
+        self.life_s = rate.life_s if away != "fail_closed" else min(rate.life_s, _NEAR_S_MAX)
         self.horizon_s = min(rate.life_s, _NEAR_S_MAX) * _HORIZON_SHARE
-        self.long_s = rate.life_s * _HORIZON_SHARE
-        self.spare = int(min(rate.per_second * rate.life_s, rate.room) * _LOST_SHARE) if self.is_long else 0
+        self.long_s = self.life_s * _HORIZON_SHARE
+        self.spare = int(min(rate.per_second * self.life_s, rate.room) * _LOST_SHARE) if self.is_long else 0
 
     @property
     def remaining(self) -> int:
@@ -219,7 +220,7 @@ class Leases:
                 continue
             if lease.permits > lease.spare and _expires(lease, now):
                 self._ask(lease)
-            elif now - lease.drawn_at > _IDLE_S and not lease.waiting:
+            elif now - lease.drawn_at > _IDLE_S + lease.life_s and not lease.waiting:
                 del leases[key]
 
     def _slow(self, leases: tuple[Lease, ...], cost: int, now: float) -> Taken:
