@@ -27,6 +27,7 @@ from isthmus.gateway.request import Message, Receive, Request, RequestIds, Send,
 from isthmus.gateway.router import Match, Router
 from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
 from isthmus.gateway.sending import Outgoing, send_answer, send_sealed
+from isthmus.gateway.together import Together
 from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, purpose_of, shown
 from isthmus.gateway.upstreams.doors import Doors, Verdict
 from isthmus.gateway.upstreams.inflow import Inflow, Passing
@@ -84,6 +85,7 @@ class Gateway:
         self._trail = parts.trail or AuditQueue(services.database)
         self._closing = asyncio.Event()
         self._familiars, self._ids = Familiars(), RequestIds()
+        self._together = Together[tuple[Outgoing, set[str]]]()
         self._holding = Holding(ticks=parts.ticks, changes=parts.traffic.changes)
 
     @property
@@ -173,9 +175,9 @@ class Gateway:
         route = match.route
         try:
             await self._decided_again(found, asked)
-            held = self._holding.key(request, asked, route) if route.held_s else None
+            held = self._holding.key(request, asked, route) if route.held_s or route.shared else None
             answer = None
-            if held is not None:
+            if held is not None and route.held_s:
                 answer = self._holding.find_sealed(held, route=route, now=asked.now, secure=request.secure)
             if answer is None:
                 request = replace(request, id=asked.request_id)
@@ -238,7 +240,7 @@ class Gateway:
     async def _answer(self, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
         route = match.route
         await decide(self._parts.chain, asked)
-        if route.held_s:
+        if route.held_s or route.shared:
             return await self._held(request, asked, match, receive)
         return await self._worked_out(request, asked, match, receive)
 
@@ -246,19 +248,17 @@ class Gateway:
         """Answer from what is held, or hold what is answered."""
         holding, route = self._holding, match.route
         key = holding.key(request, asked, route)
-        if key is None:
-            return await self._worked_out(request, asked, match, receive)
-        found = holding.find(key, route=route, now=asked.now)
-        if found is not None:
-            return found
-        return await self._worked_out_for(key, request, asked, match, receive)
+        found = holding.find(key, route=route, now=asked.now) if key is not None and route.held_s else None
+        return found or await self._worked_out_for(key, request, asked, match, receive)
 
     async def _worked_out_for(
         self, key: Held | None, request: Request, asked: Asked, match: Match, receive: Receive
     ) -> Outgoing:
-        """Work out an answer, and hold it if it has a place among those that are held."""
+        """Work out an answer, and hold or share it if it has a place among those of others."""
         if key is None:
             return await self._worked_out(request, asked, match, receive)
+        if match.route.shared:
+            return await self._shared(key, request, asked, match, receive)
         holding = self._holding
         state, opened = holding.begin(key), set[str]()
         answer = await self._worked_out(request, asked, match, receive, opened=opened)
@@ -266,8 +266,32 @@ class Gateway:
             holding.keep(key, answer, now=asked.now, version=state)
         return answer
 
+    async def _shared(self, key: Held, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
+        """Return an answer that all get who asked for it meanwhile; each one's sight of personal fields is traced."""
+
+        async def work() -> tuple[Outgoing, set[str]]:
+            opened = set[str]()
+            return await self._worked_out(request, asked, match, receive, opened=opened, traced=False), opened
+
+        made, opened = await self._together.ask(key, work)
+        answer = Outgoing(status=made.status, media=made.media, body=made.body, headers=[*made.headers])
+        await self._trace(request, asked, match, opened=opened, status=answer.status)
+        return answer
+
+    async def _trace(self, request: Request, asked: Asked, match: Match, *, opened: set[str], status: int) -> None:
+        """Write down that personal fields were shown, before they are."""
+        if opened and match.route.method not in UNSAFE and status < Malformed.status:
+            await self._trail.keep(shown(asked, request.headers, status=status, fields=opened, path=match.path))
+
     async def _worked_out(
-        self, request: Request, asked: Asked, match: Match, receive: Receive, *, opened: set[str] | None = None
+        self,
+        request: Request,
+        asked: Asked,
+        match: Match,
+        receive: Receive,
+        *,
+        opened: set[str] | None = None,
+        traced: bool = True,
     ) -> Outgoing:
         route, now, principal = match.route, asked.now, asked.principal
         version = pinned(request.headers.get(VERSION_HEADER))
@@ -303,10 +327,8 @@ class Gateway:
         if key is not None and route.method == "POST" and principal is not None:
             return await self._once(request, call, principal, read_key(key))
         answer = await run(call)
-        if call.opened and route.method not in UNSAFE and answer.status < Malformed.status:
-            await self._trail.keep(
-                shown(asked, request.headers, status=answer.status, fields=call.opened, path=call.path)
-            )
+        if traced:
+            await self._trace(request, asked, match, opened=call.opened, status=answer.status)
         return answer
 
     async def _answered(

@@ -231,7 +231,7 @@ class Route:
     `errors` names what the handler raises beyond what the gateway itself raises.
 
     An answer that depends on workspace, path, query, permissions and version alone may be `held_s` seconds old, and
-    twice that while the next one is worked out.
+    twice that while the next one is worked out; or it is `shared` by those who ask for it at the same moment.
 
     `record` names the type whose records it shows or changes, filtered by `Call.seen`; a caller who is limited to
     named records is let in to such routes, and to those that say `narrows` because they show nothing else. For
@@ -270,6 +270,7 @@ class Route:
     cost: int = 1
     guarded: bool = False
     held_s: float = 0.0
+    shared: bool = False
     tail: bool = False
     operation: str | None = None
 

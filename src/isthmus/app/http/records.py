@@ -172,6 +172,7 @@ class _Collection:
                 personal=personal,
                 description=about,
                 operation=f"list{camel}",
+                shared=True,
             ),
             Route(
                 method="GET",
@@ -185,6 +186,7 @@ class _Collection:
                 personal=personal,
                 description=about,
                 operation=f"get{camel}",
+                shared=True,
                 errors=(RecordUnseen,),
             ),
             Route(
@@ -198,6 +200,7 @@ class _Collection:
                 record=self.of.name,
                 personal=personal,
                 operation=f"list{camel}History",
+                shared=True,
                 errors=(RecordUnseen,),
             ),
             Route(
