@@ -57,6 +57,15 @@ async def until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None
     raise AssertionError(f"it did not come true in {seconds} s")
 
 
+async def log_reaches(database: Database, workspace: int, count: int) -> None:
+    """Wait until this many events of a workspace are stamped; fail if they are not."""
+    for _ in range(200):
+        if len(await log(database, workspace)) == count:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{count} events were not stamped")
+
+
 async def tail_becomes(broker: Broker, workspace: int, seqs: list[int]) -> None:
     """Wait until the tail of a workspace holds exactly these events; fail if it does not."""
     found: list[int] = []
