@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from isthmus.kernel.errors import IsthmusError, NotFound
+from isthmus.vault.generation import Generation
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -55,6 +56,7 @@ class KeyStore:
         """Open or create the store; `kek` is 32 bytes. The file gets mode 0600."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600, exist_ok=True)
+        self._generation = Generation(path.with_name(f"{path.name}-erasures"))
         self._kek = AESGCM(kek)
         self._lock = threading.Lock()
         self._file = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
@@ -62,10 +64,16 @@ class KeyStore:
             self._file.execute(f"pragma {pragma}").fetchall()
         self._file.execute(_TABLE)
 
+    @property
+    def generation(self) -> int:
+        """A number that moves when any process erases a key; odd while one does."""
+        return self._generation.number
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         with self._lock:
             self._file.close()
+            self._generation.close()
 
     def add(self, *, workspace: int, subjects: Sequence[bytes], keys: Sequence[bytes], nonces: Sequence[bytes]) -> None:
         """Store new keys durably before anything sealed with them is; a nonce is 12 random bytes.
@@ -100,8 +108,8 @@ class KeyStore:
         return found
 
     def erase(self, *, workspace: int, subject: UUID) -> bool:
-        """Destroy a key; tells whether there was one."""
-        with self._lock:
+        """Destroy a key; tells whether there was one. No process uses it any more when this returns."""
+        with self._lock, self._generation.moving():
             done = self._file.execute(
                 "delete from data_key where workspace = ? and subject = ?", (workspace, subject.bytes)
             )

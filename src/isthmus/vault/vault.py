@@ -41,7 +41,7 @@ class Vault:
         self._keystore = keystore
         self._cached: OrderedDict[bytes, bytes] = OrderedDict()
         self._workspaces: dict[int, WorkspaceKeys] = {}
-        self._erasures = 0
+        self._generation = keystore.generation
         self._lock = threading.Lock()
 
     def workspace(self, workspace: int) -> WorkspaceKeys:
@@ -58,8 +58,8 @@ class Vault:
     def create(self, *, workspace: int, subjects: Sequence[UUID]) -> None:
         """Make and durably store a data key for each new subject."""
         raw = [subject.bytes for subject in subjects]
-        erasures = self._erasures
-        self._remember(workspace, zip(raw, self._add(workspace, raw), strict=True), erasures)
+        generation = self._keystore.generation
+        self._remember(workspace, zip(raw, self._add(workspace, raw), strict=True), generation)
 
     def ensure(self, *, workspace: int, subjects: Sequence[UUID]) -> None:
         """Make keys for those subjects that have none."""
@@ -112,11 +112,7 @@ class Vault:
 
     def erase(self, *, workspace: int, subject: UUID) -> bool:
         """Destroy a subject's key, so that nothing it sealed can ever be opened; tells whether there was one."""
-        done = self._keystore.erase(workspace=workspace, subject=subject)
-        with self._lock:
-            self._erasures += 1
-            self._cached.pop(associated(workspace=workspace, subject=subject.bytes), None)
-        return done
+        return self._keystore.erase(workspace=workspace, subject=subject)
 
     def _add(self, workspace: int, subjects: Sequence[bytes]) -> list[bytes]:
         keys = _cut(entropy(len(subjects) * KEY_BYTES), KEY_BYTES)
@@ -127,7 +123,7 @@ class Vault:
         found: dict[bytes, bytes] = {}
         missing: list[bytes] = []
         with self._lock:
-            erasures = self._erasures
+            generation = self._standing()
             for subject in subjects:
                 key = self._cached.get(associated(workspace=workspace, subject=subject))
                 if key is None:
@@ -136,14 +132,22 @@ class Vault:
                     found[subject] = key
         if missing:
             loaded = self._keystore.find(workspace=workspace, subjects=missing)
-            self._remember(workspace, loaded.items(), erasures)
+            self._remember(workspace, loaded.items(), generation)
             found.update(loaded)
         return found
 
-    def _remember(self, workspace: int, keys: Iterable[tuple[bytes, bytes]], erasures: int) -> None:
-        """Keep keys at hand, unless something was erased since `erasures` was read: it could be one of them."""
+    def _standing(self) -> int:
+        """Return the generation, and forget the keys at hand that are of another one or meet somebody who erases."""
+        generation = self._keystore.generation
+        if generation != self._generation or generation % 2:
+            self._cached.clear()
+            self._generation = generation
+        return generation
+
+    def _remember(self, workspace: int, keys: Iterable[tuple[bytes, bytes]], generation: int) -> None:
+        """Keep keys at hand, unless something was erased since `generation` was read: it could be one of them."""
         with self._lock:
-            if erasures != self._erasures:
+            if generation % 2 or self._standing() != generation:
                 return
             self._cached.update((associated(workspace=workspace, subject=subject), key) for subject, key in keys)
             while len(self._cached) > _CACHED_KEYS_MAX:
