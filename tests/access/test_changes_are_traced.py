@@ -27,7 +27,7 @@ from isthmus.stream.alerts.rules import Gauge, Reading
 from isthmus.stream.alerts.state import evaluate
 from isthmus.sync.ingest import Store
 from tests.access.table import name_of
-from tests.rooms.auth.saml.crafting import pair
+from tests.rooms.auth.saml.crafting import described
 from tests.rooms.domains.desk import Answer, Desk, said
 
 LEADS = "/api/v1/integrations/sales/leads"
@@ -146,19 +146,6 @@ async def saml_provider(desk: Desk) -> str:
     made = await desk.post("/api/v1/saml-providers", EXAMPLES["POST /api/v1/saml-providers"])
     assert made.status == 201, made.body
     return str(made.at("id"))
-
-
-def described() -> str:
-    """Return metadata of an identity provider, which an example is too short to hold."""
-    certificate = "".join(pair().certificate.splitlines()[1:-1])
-    return (
-        '<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="https://id.example/entity">'
-        '<IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">'
-        '<KeyDescriptor use="signing"><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data>'
-        f"<X509Certificate>{certificate}</X509Certificate></X509Data></KeyInfo></KeyDescriptor>"
-        '<SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"'
-        ' Location="https://id.example/sso"/></IDPSSODescriptor></EntityDescriptor>'
-    )
 
 
 EXAMPLES: Mapping[str, Json] = {

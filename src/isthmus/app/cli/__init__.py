@@ -22,6 +22,7 @@ COMMANDS = {
     "import": "Import a CSV, Parquet or NDJSON file.",
     "conflicts": "See and settle what waits for a person.",
     "keys": "Make, list, rotate and revoke API keys.",
+    "roles": "Make roles of your own, and see what each role allows.",
     "policy": "Keep policies, try a change over last week, explain a decision.",
     "limits": "See and set limits and quotas, and see what was used.",
     "threats": "See what detectors found, let callers go, say what detectors may do.",

@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
+from isthmus.app.cli.keys_accounts import LIST as LIST_ACCOUNTS
+from isthmus.app.cli.keys_accounts import account
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import Duration, ago, id_of, id_text, moment, short_length
@@ -100,6 +102,9 @@ def command() -> None:
     """
 
 
+command.add_command(account)
+
+
 @command.command("create")
 @click.option("--name", required=True, help="Who or what uses it.")
 @click.option(
@@ -130,7 +135,7 @@ def create(
 
     Example: isthmus keys create --name "BI export" --role finance.viewer --role sales.viewer --expires 90d > key.txt
     """
-    owner = None if account is None else id_of(ACCOUNT_PREFIX, account, fix="List them: GET /api/v1/service-accounts")
+    owner = None if account is None else id_of(ACCOUNT_PREFIX, account, fix=LIST_ACCOUNTS)
     limits = _limits(only)
     if not roles and not scopes and owner is None:
         raise click.UsageError(f"Say what the key may do: --role ({_ROLES}) or --scope (sales:write).")

@@ -12,6 +12,7 @@ from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.users_providers import provider
+from isthmus.app.cli.users_saml import saml
 from isthmus.app.cli.wording import ago, id_text
 from isthmus.app.clock import SystemClock
 from isthmus.app.discovery import domains
@@ -83,6 +84,7 @@ def command() -> None:
 
 
 command.add_command(provider)
+command.add_command(saml)
 
 
 @command.command("ls")

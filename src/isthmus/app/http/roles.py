@@ -1,5 +1,6 @@
 """Routes of roles, built in and of the workspace's own, and of service accounts."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -96,9 +97,7 @@ async def show_roles(call: Call) -> RoleList:
     """List roles."""
     async with call.services.database.transaction(call.scope) as tx:
         custom = await list_roles(tx)
-    built_in = [CustomRole(name=each) for each in (*WORKSPACE_ROLES, *DOMAIN_ROLES)]
-    shown = [_role(call, each, custom) for each in (*built_in, *custom.values())]
-    return RoleList(data=shown)
+    return RoleList(data=roles_of(custom, domains=_domains(call)))
 
 
 async def save_role(call: Call) -> RoleView:
@@ -111,7 +110,7 @@ async def save_role(call: Call) -> RoleView:
         await save(tx, role, domains=_domains(call), giver=call.principal.permissions)
         custom = await list_roles(tx)
     call.services.of(Credentials).forget()
-    return _role(call, role, custom)
+    return role_view(role, custom, domains=_domains(call))
 
 
 async def remove_role(call: Call) -> Response:
@@ -129,19 +128,19 @@ async def add_account(call: Call) -> AccountView:
         name=wanted.name, about=wanted.about, roles=tuple(wanted.roles), permissions=tuple(wanted.permissions)
     )
     async with call.services.database.transaction(call.scope) as tx:
-        return _account(await create_account(tx, wish, domains=_domains(call), giver=call.principal.permissions))
+        return account_view(await create_account(tx, wish, domains=_domains(call), giver=call.principal.permissions))
 
 
 async def show_accounts(call: Call) -> AccountList:
     """List service accounts."""
     async with call.services.database.transaction(call.scope) as tx:
-        return AccountList(data=[_account(each) for each in await list_accounts(tx)])
+        return AccountList(data=[account_view(each) for each in await list_accounts(tx)])
 
 
 async def get_account(call: Call) -> AccountView:
     """Show one service account."""
     async with call.services.database.transaction(call.scope) as tx:
-        return _account(await find_account(tx, _account_id(call)))
+        return account_view(await find_account(tx, _account_id(call)))
 
 
 async def disable_account(call: Call) -> AccountView:
@@ -158,7 +157,7 @@ async def _switched(call: Call, *, enabled: bool) -> AccountView:
     async with call.services.database.transaction(call.scope) as tx:
         switched = await switch_account(tx, _account_id(call), enabled=enabled)
     call.services.of(Credentials).forget()
-    return _account(switched)
+    return account_view(switched)
 
 
 def _domains(call: Call) -> list[str]:
@@ -172,17 +171,25 @@ def _account_id(call: Call) -> UUID:
         raise NotFound(error.detail, fix=error.fix) from error
 
 
-def _role(call: Call, role: CustomRole, custom: Custom) -> RoleView:
+def roles_of(custom: Custom, *, domains: Sequence[str]) -> list[RoleView]:
+    """Return all roles, those that are built in first."""
+    built_in = [CustomRole(name=each) for each in (*WORKSPACE_ROLES, *DOMAIN_ROLES)]
+    return [role_view(each, custom, domains=domains) for each in (*built_in, *custom.values())]
+
+
+def role_view(role: CustomRole, custom: Custom, *, domains: Sequence[str]) -> RoleView:
+    """Return a role as it is shown; `custom` are the workspace's own."""
     return RoleView(
         name=role.name,
         built_in=role.name not in custom,
         about=role.about,
         parents=list(role.parents),
-        allows=sorted(permissions_of((role.name,), domains=_domains(call), custom=custom)),
+        allows=sorted(permissions_of((role.name,), domains=domains, custom=custom)),
     )
 
 
-def _account(account: ServiceAccount) -> AccountView:
+def account_view(account: ServiceAccount) -> AccountView:
+    """Return a service account as it is shown."""
     return AccountView(
         id=text_of(ACCOUNT_PREFIX, account.id),
         name=account.name,

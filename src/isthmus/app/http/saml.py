@@ -92,13 +92,13 @@ async def add_provider(call: Call) -> SamlProviderView:
     )
     domains, giver = call.services.of(People).domains, call.principal.permissions
     async with call.services.database.transaction(call.scope) as tx:
-        return _view(await add_saml_provider(tx, wish, domains=domains, giver=giver))
+        return saml_view(await add_saml_provider(tx, wish, domains=domains, giver=giver))
 
 
 async def list_providers(call: Call) -> Page[SamlProviderView]:
     """List identity providers; there are so few that one page holds all."""
     async with call.services.database.transaction(call.scope) as tx:
-        return Page(data=[_view(each) for each in await list_saml_providers(tx)])
+        return Page(data=[saml_view(each) for each in await list_saml_providers(tx)])
 
 
 async def remove_provider(call: Call) -> None:
@@ -200,7 +200,8 @@ def _cookie(call: Call, secret: str, *, age_s: int) -> tuple[str, str]:
     return ("set-cookie", text)
 
 
-def _view(provider: SamlProvider) -> SamlProviderView:
+def saml_view(provider: SamlProvider) -> SamlProviderView:
+    """Return a provider as it is shown."""
     return SamlProviderView(
         id=text_of(SAML_PREFIX, provider.id),
         title=provider.title,

@@ -27,6 +27,7 @@ WITH_EXAMPLES = (
     "import",
     "conflicts",
     "keys",
+    "roles",
     "policy",
     "alerts",
     "audit",

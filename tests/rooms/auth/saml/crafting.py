@@ -55,6 +55,19 @@ def pair(name: str = "id.example", *, ends: datetime | None = None) -> Pair:
     return Pair(pem, signed.public_bytes(Encoding.PEM).decode())
 
 
+def described() -> str:
+    """Return metadata of an identity provider, which an example is too short to hold."""
+    certificate = "".join(pair().certificate.splitlines()[1:-1])
+    return (
+        '<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="https://id.example/entity">'
+        '<IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">'
+        '<KeyDescriptor use="signing"><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data>'
+        f"<X509Certificate>{certificate}</X509Certificate></X509Data></KeyInfo></KeyDescriptor>"
+        '<SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"'
+        ' Location="https://id.example/sso"/></IDPSSODescriptor></EntityDescriptor>'
+    )
+
+
 def moment(minutes: float = 0) -> str:
     """Return a moment so many minutes from now."""
     return (NOW + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
