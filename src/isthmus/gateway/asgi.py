@@ -108,14 +108,26 @@ class Gateway:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] != "http":
+            await self._beside(scope, receive, send)
             return
         self._parts.traffic.entered()
         try:
             await self._called(scope, receive, send)
         finally:
             self._parts.traffic.left()
+
+    async def _beside(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer what is no request: a server that starts and stops, and WebSocket, which is not spoken."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        while scope["type"] == "lifespan":
+            said = (await receive())["type"]
+            if said == "lifespan.shutdown":
+                await self.close()
+            await send({"type": f"{said}.complete"})
+            if said == "lifespan.shutdown":
+                return
 
     async def _called(self, scope: Message, receive: Receive, send: Send) -> None:
         began = self._parts.ticks()

@@ -11,6 +11,7 @@ from msgspec import Struct
 from isthmus.auth.keys import KeyWish, create_key
 from isthmus.gateway import Call, Response, Route
 from isthmus.gateway.idempotency import KEPT, LEASE
+from isthmus.gateway.request import Message
 from isthmus.kernel.clock import FrozenClock
 from isthmus.kernel.errors import Conflicting
 from isthmus.store.database import Scope
@@ -253,3 +254,19 @@ async def test_a_secret_is_shown_once_even_to_a_repeated_call(stage: Stage) -> N
 @pytest.mark.parametrize("key", ["", "a b", "ä", "x" * 256])
 async def test_a_key_that_is_no_key_is_malformed(stage: Stage, key: str) -> None:
     assert (await order(stage, key=key))[0] == 400
+
+
+async def test_a_server_that_starts_and_stops_is_answered_and_websockets_are_closed(stage: Stage) -> None:
+    coming: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await stage.gateway({"type": "lifespan"}, receive, send)
+    assert [each["type"] for each in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    await stage.gateway({"type": "websocket"}, receive, send)
+    assert sent[2:] == [{"type": "websocket.close", "code": 1008}]
