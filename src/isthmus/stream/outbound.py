@@ -20,6 +20,9 @@ SECONDS_MAX = 10.0
 ANSWER_BYTES_MAX = 64 << 10
 _PORTS = {"https": 443, "http": 80}
 _NAT64 = ip_network("64:ff9b::/96")
+_PRIVATE = tuple(ip_network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
+_TELLING = frozenset({ip_address("fd00:ec2::254"), ip_address("fd20:ce::254")})
+"""Private addresses at which clouds tell a machine its credentials."""
 _HOST = re.compile(r"[A-Za-z0-9._:-]*")
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -59,9 +62,14 @@ def unwrapped(address: Address) -> Address:
 class Outbound:
     """Checks addresses and calls them; `allowed` are networks of one's own that may be called, also without TLS."""
 
-    def __init__(self, allowed: Iterable[str] = ()) -> None:
-        """`allowed` are networks such as 10.1.0.0/16; raises ValueError for what is none."""
+    def __init__(self, allowed: Iterable[str] = (), *, house: bool = False) -> None:
+        """`allowed` are networks such as 10.1.0.0/16; raises ValueError for what is none.
+
+        With `house` this machine and private networks count as one's own: for systems that a company runs itself, and
+        that whoever keeps its connections names. Where machines tell their secrets, at link-local addresses, never is.
+        """
         self._allowed: tuple[Network, ...] = tuple(ip_network(each, strict=False) for each in allowed)
+        self._house = house
 
     def may_reach(self, address: str) -> bool:
         """Tell whether an address may be called."""
@@ -136,7 +144,16 @@ class Outbound:
             raise OutboundFailed(f"The call failed: {type(error).__name__}.", fix="Is the address right?") from error
 
     def _is_own(self, address: Address) -> bool:
-        return any(address in network for network in self._allowed if network.version == address.version)
+        if any(address in network for network in self._allowed if network.version == address.version):
+            return True
+        return self._house and _in_the_house(address)
+
+
+def _in_the_house(address: Address) -> bool:
+    """Tell whether an address is of this machine or of a private network, and none that tells machines secrets."""
+    if address in _TELLING:
+        return False
+    return address.is_loopback or any(address in each for each in _PRIVATE if each.version == address.version)
 
 
 class _Guard(AbstractResolver):

@@ -1,5 +1,7 @@
 """What the Tryton connector does when what answers is busy, broken, or something else; over real HTTP."""
 
+import asyncio
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -10,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from isthmus.connectors.tryton.client import session
 from isthmus.connectors.tryton.transport import RpcFault, Transport, permitted
 from isthmus.sync.connector import ConnectorError, Throttled
 
@@ -150,3 +153,23 @@ def test_an_address_that_is_no_plain_web_address_is_refused(url: str) -> None:
 def test_an_address_keeps_its_path_and_its_port() -> None:
     assert permitted(" https://erp.example:8443/tryton/ ") == "https://erp.example:8443/tryton"
     assert permitted("http://127.0.0.1:8000") == "http://127.0.0.1:8000"
+    for url in (
+        "http://169.254.169.254",
+        "http://[fd00:ec2::254]",
+        "http://93.184.216.34",
+        "http://[::ffff:a9fe:a9fe]",
+    ):
+        with pytest.raises(ConnectorError):
+            permitted(url)
+
+
+async def test_a_name_that_leads_to_the_internet_is_not_spoken_to_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"url": "http://erp.example", "database": "db", "key": "k"}
+
+    async def resolved(*_: object, **_named: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 80))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+    async with session(settings, dice=Random(1)) as own:
+        with pytest.raises(ConnectorError, match="may not be called"):
+            await own.check()

@@ -31,6 +31,29 @@ def test_the_internet_may_be_reached(address: str) -> None:
     assert Outbound().may_reach(address)
 
 
+def test_in_the_house_only_what_tells_machines_secrets_or_is_nobodys_may_not_be_reached() -> None:
+    house = Outbound(house=True)
+    own = {
+        "127.0.0.1",
+        "10.0.0.8",
+        "192.168.1.1",
+        "172.16.0.1",
+        "::1",
+        "fd00::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::7f00:1",
+    }
+    own |= {"2002:7f00:1::", "2001:0:0:0:0:0:80ff:fffe"}
+    assert [each for each in own if not (house.may_reach(each) and house.is_own(each))] == []
+    never = {*INSIDE, "fd00:ec2::254", "fd20:ce::254", "::ffff:169.254.169.254"} - own
+    assert [each for each in never if house.may_reach(each)] == []
+    for url in ("http://example.org/", "http://127.0.0.1:8069/", "https://10.0.0.8/"):
+        house.check(url, plain_names=True)
+    for url in ("http://93.184.216.34/", "http://169.254.169.254/latest/meta-data", "http://[fd00:ec2::254]/"):
+        with pytest.raises(OutboundRefused):
+            house.check(url, plain_names=True)
+
+
 @pytest.mark.parametrize(
     "url",
     [

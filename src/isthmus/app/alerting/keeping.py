@@ -33,7 +33,12 @@ _log = structlog.get_logger("isthmus.alerting")
 
 def outbound_of(settings: Settings) -> Outbound:
     """Return how addresses that were given to us are called."""
-    return Outbound(each.strip() for each in (settings.outbound_allow or "").split(",") if each.strip())
+    return Outbound(networks_of(settings.outbound_allow))
+
+
+def networks_of(allowed: str | None) -> list[str]:
+    """Return the networks that a setting lists."""
+    return [each.strip() for each in (allowed or "").split(",") if each.strip()]
 
 
 def ways_of(settings: Settings) -> dict[Kind, Telling]:

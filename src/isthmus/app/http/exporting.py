@@ -8,10 +8,12 @@ from importlib.metadata import version
 import aiohttp
 import structlog
 
+from isthmus.app.alerting.keeping import networks_of
 from isthmus.app.settings import Settings
 from isthmus.gateway import Services
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.monitoring.otlp import MEDIA, PATH, export
+from isthmus.stream.outbound import Outbound, OutboundRefused
 
 EVERY_S = 60.0
 SECONDS_MAX = 10.0
@@ -27,11 +29,19 @@ async def keep_exporting(services: Services, settings: Settings, *, every_s: flo
     url = settings.otlp_url.rstrip("/")
     url = url if url.endswith(PATH) else url + PATH
     timeout = aiohttp.ClientTimeout(total=SECONDS_MAX)
-    async with aiohttp.ClientSession(timeout=timeout, headers=headers_of(settings)) as session:
+    outbound = Outbound(networks_of(settings.outbound_allow), house=True)
+    try:
+        outbound.check(url, plain_names=True)
+    except OutboundRefused as error:
+        _log.warning("metrics not sent", error=type(error).__name__, why=f"{error.detail} {error.fix}")
+        return
+    connector = outbound.connector(own_only=url.startswith("http:"), per_host=1)
+    headers = headers_of(settings)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers, trust_env=False) as session:
         while True:
             await asyncio.sleep(every_s)
             try:
-                async with session.post(url, data=_body(services, since)) as answer:
+                async with session.post(url, data=_body(services, since), allow_redirects=False) as answer:
                     if answer.status > _OK_MAX:
                         _log.warning("metrics not taken", status=answer.status)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:

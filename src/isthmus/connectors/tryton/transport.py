@@ -12,8 +12,10 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from isthmus.kernel.marks import Json
+from isthmus.stream.outbound import AddressRefused, Outbound, OutboundRefused
 from isthmus.sync.connector import ConnectorError, Leave, Throttled, freely
 
+HOUSE = Outbound(house=True)
 ATTEMPTS, BACKOFF_S, BACKOFF_S_MAX, RETRY_AFTER_S_MAX = 4, 0.25, 8.0, 30.0
 BODY_BYTES_MAX = 64 * 2**20
 TIMEOUT = aiohttp.ClientTimeout(total=180, connect=10, sock_read=90)
@@ -48,7 +50,8 @@ def permitted(url: str) -> str:
     """Return the base address to speak with, or raise ConnectorError; everything that goes out passes here.
 
     The host is the one that the person who connected gave; a system in the same house is the rule, so loopback and
-    private addresses are as good as any. Redirects are never followed.
+    private addresses are as good as any, and only there may TLS be missing. Where a cloud tells machines their
+    credentials, nothing is sent. Redirects are never followed.
     """
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -57,7 +60,12 @@ def permitted(url: str) -> str:
         raise ConnectorError(
             "The address holds more than a host.", fix="Give `url` without credentials, query or fragment."
         )
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    try:
+        HOUSE.check(base, plain_names=True)
+    except OutboundRefused as error:
+        raise ConnectorError(error.detail, fix=error.fix) from error
+    return base
 
 
 class Transport:
@@ -194,6 +202,11 @@ class Transport:
             try:
                 answer = await self._once(method, url, payload=payload, query=query, headers=headers)
             except aiohttp.ClientConnectorError as error:
+                if isinstance(error.os_error, AddressRefused):
+                    raise ConnectorError(
+                        f"{self.base} leads to an address that may not be called.",
+                        fix="Use https, or a server on this machine or in a private network.",
+                    ) from error
                 last = str(error)
             except (aiohttp.ClientError, TimeoutError) as error:
                 last = str(error) or type(error).__name__

@@ -69,3 +69,14 @@ async def test_without_an_address_nothing_is_told(store: Store) -> None:
         schema=store.schema, database=store.database, vault=store.vault, clock=FrozenClock(NOW), others={}
     )
     await keep_exporting(services, Settings(data_dir=Path("/nowhere")))
+
+
+async def test_nothing_is_told_to_where_machines_are_told_secrets_or_without_tls_to_the_internet(
+    store: Store, tmp_path: Path
+) -> None:
+    services = Services(
+        schema=store.schema, database=store.database, vault=store.vault, clock=FrozenClock(NOW), others={}
+    )
+    for url in ("http://169.254.169.254/", "http://93.184.216.34:4318", "ftp://collector.example"):
+        async with asyncio.timeout(5):
+            await keep_exporting(services, Settings(data_dir=tmp_path, otlp_url=url), every_s=0.0)
