@@ -89,7 +89,7 @@ async def land_block(tx: Transaction, prepared: Prepared) -> None:
     for place, record, hlc, seen, _ in others:
         row = block_row(block, asked[int(place)])
         row.record_id, row.known = record, True
-        row.echo = (hlc, seen) if hlc < row.hlc < seen else None
+        row.echo = (hlc, seen) if hlc <= row.hlc < seen else None
         prepared.rows.append(row)
     prepared.unchanged += len(repeated or ())
     block.drop([asked[int(place)] for place in (*(repeated or ()), *(place for place, *_ in others))])

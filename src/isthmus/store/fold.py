@@ -4,7 +4,8 @@ Because the state is a function of the *set* of claims, it does not matter in wh
 they arrive. Every field is compared three ways with the value both sides last agreed on: if only one side moved, it
 wins; if both moved, the field's rule decides; a critical field is left as it is and waits for a person.
 
-A claim's place in the trail is (hlc, system, external id); its `said` holds the fields it speaks of. For a connected
+A claim's place in the trail is (hlc, system, external id); its `said` holds the fields it speaks of. Different words of
+one system on one id at one time are numbered by what they say, whichever came first. For a connected
 system the value last agreed on is what that system said before; for an edit made here it is what the editor saw.
 """
 
@@ -23,7 +24,10 @@ Verdict: TypeAlias = Literal["first", "moved", "agreed", "won", "lost", "contest
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One system's word: the fields it spoke of, what the editor saw (edits made here), the fields it settles."""
+    """One system's word: the fields it spoke of, what the editor saw (edits made here), the fields it settles.
+
+    `reopens` takes decisions back: it names fields that wait for a person again, and the claim that each waits with.
+    """
 
     hlc: int
     system: str
@@ -32,6 +36,7 @@ class Claim:
     seen: dict[str, Json] | None = None
     settles: frozenset[str] = frozenset()
     deleted: bool = False
+    reopens: dict[str, Place] | None = None
 
     @property
     def place(self) -> Place:
@@ -88,7 +93,10 @@ def fold(record_type: RecordType, claims: Iterable[Claim]) -> State:
 def step(record_type: RecordType, state: State, claim: Claim) -> None:
     """Take one claim, which stands later in the trail than all before it, into the state."""
     shadow = state.shadows.setdefault((claim.system, claim.external_id), {})
-    if claim.deleted or GONE in claim.settles:
+    if claim.reopens and GONE in claim.reopens:
+        _settle_gone(state, claim, gone=False)
+        state.contested[GONE] = claim.reopens[GONE]
+    elif claim.deleted or GONE in claim.settles:
         _delete(state, claim, shadow)
     elif state.deleted and claim.said:
         _settle_gone(state, claim, gone=False)
@@ -116,7 +124,10 @@ def _field(
     before = claim.seen[name] if claim.seen is not None and name in claim.seen else shadow.get(name, _ABSENT)
     shadow[name] = value
     held = state.fields.get(name)
-    if name in claim.settles:
+    if claim.reopens and name in claim.reopens:
+        _take(state, claim, name, value, verdict="settled", rule="undone")
+        state.contested[name] = claim.reopens[name]
+    elif name in claim.settles:
         state.contested.pop(name, None)
         _take(state, claim, name, value, verdict="settled", rule="manual")
     elif held is None:

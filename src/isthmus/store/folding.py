@@ -5,13 +5,14 @@ thread. A record of which one system alone ever spoke plainly needs no rules: wh
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from isthmus.kernel.errors import Fault
+from isthmus.kernel.hlc import COUNTER_BITS
 from isthmus.kernel.marks import Json, RecordType
 from isthmus.store.cases import CaseChange
 from isthmus.store.fold import HERE, Claim, State, fold, open_cases, step
@@ -24,6 +25,17 @@ _Map: TypeAlias = dict[str, Json]
 _Sealed: TypeAlias = Literal["said_sealed", "payload", "record_sealed"]
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A claim of a record that gets another number, because a word of the same time stands before it now."""
+
+    record: UUID
+    system: str
+    external_id: str
+    old: int
+    new: int
+
+
 @dataclass(slots=True)
 class Folded:
     """What a batch makes of known records. `sealing` names what has to be sealed before the rows are staged."""
@@ -32,6 +44,7 @@ class Folded:
     cases: list[CaseChange] = field(default_factory=list[CaseChange])
     rejects: list[Reject] = field(default_factory=list[Reject])
     unchanged: int = 0
+    moves: list[Move] = field(default_factory=list[Move])
     sealing: list[tuple[Staged, _Sealed, UUID, bytes]] = field(
         default_factory=list[tuple[Staged, _Sealed, UUID, bytes]]
     )
@@ -88,14 +101,19 @@ def record_parts(preparer: Preparer, values: _Map) -> tuple[bytes, bytes | None,
 
 
 def _fold_rows(preparer: Preparer, record: UUID, rows: Sequence[Row], trail: list[Claim], folded: Folded) -> None:
-    known = {claim.place for claim in trail}
-    new = [(row, claim) for row in rows for claim in (_claim(row),) if claim.place not in known]
+    new, moved_trail = _numbered(rows, trail)
     folded.unchanged += len(rows) - len(new)
     if not new:
         return
     new.sort(key=lambda each: each[1].place)
     claims = [claim for _, claim in new]
-    outcome = _alone(preparer.type, trail, claims) or _by_rules(preparer.type, record, trail, claims)
+    folded.moves += [
+        Move(record, old.system, old.external_id, old.hlc, now.hlc)
+        for old, now in zip(trail, moved_trail, strict=True)
+        if old.hlc != now.hlc
+    ]
+    outcome = _alone(preparer.type, trail, moved_trail, claims)
+    outcome = outcome or _by_rules(preparer.type, record, trail, moved_trail, claims)
     if outcome.case is not None:
         folded.cases.append(outcome.case)
     changed = _differing(outcome.before, outcome.after)
@@ -103,7 +121,58 @@ def _fold_rows(preparer: Preparer, record: UUID, rows: Sequence[Row], trail: lis
     _stage(preparer, record, new, outcome, ",".join(changed) if moved else None, folded)
 
 
-def _alone(record_type: RecordType, trail: Sequence[Claim], new: Sequence[Claim]) -> _Outcome | None:
+def _numbered(rows: Sequence[Row], trail: list[Claim]) -> tuple[list[tuple[Row, Claim]], list[Claim]]:
+    """Return the rows that say something new, and the trail as it is numbered with them.
+
+    Where one system says different things of one id at one time, the words are numbered by what they say: which of them
+    came first here is chance. Words of our own are numbered when they are made, and are left as they are.
+    """
+    new: list[tuple[Row, Claim]] = []
+    numbered = list(trail)
+    taken = {claim.place for claim in trail}
+    for row in rows:
+        claim = _claim(row)
+        if claim.place not in taken:
+            new.append((row, claim))
+            taken.add(claim.place)
+        elif not _ours(claim) and not any(_alike(claim, each) for each in (*numbered, *(own for _, own in new))):
+            new.append((row, claim))
+            _number(claim, numbered, new)
+            taken.update(own.place for _, own in new)
+    return new, numbered
+
+
+def _number(claim: Claim, trail: list[Claim], new: list[tuple[Row, Claim]]) -> None:
+    """Number the words of the claim's system, id and time in the order of what they say."""
+    group = sorted((each for each in (*trail, *(own for _, own in new)) if _beside(claim, each)), key=_content)
+    first = claim.hlc >> COUNTER_BITS << COUNTER_BITS
+    numbers = {id(each): first + n for n, each in enumerate(group)}
+    trail[:] = [replace(each, hlc=numbers.get(id(each), each.hlc)) for each in trail]
+    new[:] = [(row, replace(own, hlc=numbers.get(id(own), own.hlc))) for row, own in new]
+
+
+def _ours(claim: Claim) -> bool:
+    return claim.system.partition(".")[0] == HERE
+
+
+def _beside(one: Claim, other: Claim) -> bool:
+    same = one.system == other.system and one.external_id == other.external_id
+    return same and one.hlc >> COUNTER_BITS == other.hlc >> COUNTER_BITS
+
+
+def _alike(one: Claim, other: Claim) -> bool:
+    return _beside(one, other) and _content(one) == _content(other)
+
+
+def _content(claim: Claim) -> bytes:
+    """Return what a claim says in a form that is the same wherever and whenever it is read."""
+    told = {"said": claim.said, "seen": claim.seen, "settles": sorted(claim.settles), "deleted": claim.deleted}
+    return msgspec.json.encode(told, order="sorted")
+
+
+def _alone(
+    record_type: RecordType, trail: Sequence[Claim], numbered: Sequence[Claim], new: Sequence[Claim]
+) -> _Outcome | None:
     """Return the outcome where one system alone spoke under one id, plainly; None where rules may decide.
 
     Without anybody else it always is the only side that moved, and wins, except where a value may only advance.
@@ -114,7 +183,7 @@ def _alone(record_type: RecordType, trail: Sequence[Claim], new: Sequence[Claim]
         if not plain or claim.system != first.system or claim.external_id != first.external_id:
             return None
     before = _last_said(record_type, sorted(trail, key=lambda each: each.hlc))
-    after = _last_said(record_type, sorted((*trail, *new), key=lambda each: each.hlc))
+    after = _last_said(record_type, sorted((*numbered, *new), key=lambda each: each.hlc))
     return _Outcome(before, after) if before is not None and after is not None else None
 
 
@@ -130,10 +199,12 @@ def _last_said(record_type: RecordType, claims: Iterable[Claim]) -> _Map | None:
     return values
 
 
-def _by_rules(record_type: RecordType, record: UUID, trail: list[Claim], new: list[Claim]) -> _Outcome:
+def _by_rules(
+    record_type: RecordType, record: UUID, trail: list[Claim], numbered: list[Claim], new: list[Claim]
+) -> _Outcome:
     state = fold(record_type, trail)
     before, contested, was_gone = state.values(), set(state.contested), state.deleted
-    after = _advance(record_type, state, trail, new)
+    after = fold(record_type, [*numbered, *new]) if numbered != trail else _advance(record_type, state, trail, new)
     case = CaseChange(record, before=contested, after=open_cases(after), state=after)
     return _Outcome(before, after.values(), was_gone, after.deleted, case if case.before or case.after else None)
 
@@ -199,9 +270,11 @@ def _sealed_part(preparer: Preparer, row: Row) -> bytes | None:
 
 def _basis(preparer: Preparer, row: Row) -> bytes | None:
     seen = row.observation.seen
-    if seen is None and not row.settles:
+    if seen is None and not row.settles and not row.reopens:
         return None
     basis: _Map = {"settles": list(row.settles)}
+    if row.reopens:
+        basis["reopens"] = {name: [*place] for name, place in row.reopens.items()}
     if seen is not None:
         basis["seen"], _ = split_personal(preparer.personal, seen)
     return msgspec.json.encode(basis)
@@ -213,7 +286,7 @@ def _claim(row: Row) -> Claim:
         said |= msgspec.json.decode(row.personal_json, type=_Map)
     seen, settles = row.observation.seen, frozenset(row.settles)
     own = row.observation
-    return Claim(row.hlc, own.system, own.external_id, said, seen, settles, own.deleted)
+    return Claim(row.hlc, own.system, own.external_id, said, seen, settles, own.deleted, row.reopens)
 
 
 def _differing(old: _Map, new: _Map) -> list[str]:

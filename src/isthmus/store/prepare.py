@@ -37,8 +37,8 @@ class Row:
     """An observation made ready. `record_id` and `fresh` (a new record) are filled in when it is known who it is.
 
     `candidate` is the id of the record it will be if nobody else is meant; what it seals is sealed for that record.
-    `settles` names fields whose case it decides. `echo` is the interval in which the system kept saying its last word,
-    when this word arrives late from inside it.
+    `settles` names fields whose case it decides, `reopens` those of which it takes a decision back. `echo` is the
+    interval in which the system kept saying its last word, when this word arrives late from inside it.
     """
 
     observation: Observation
@@ -54,6 +54,7 @@ class Row:
     fresh: bool = False
     known: bool = False
     settles: tuple[str, ...] = ()
+    reopens: dict[str, tuple[int, str, str]] | None = None
     echo: tuple[int, int] | None = None
 
 
@@ -130,23 +131,23 @@ class Preparer:
     def prepare(self, observations: Iterable[Observation], *, since: datetime | None, until: datetime) -> Prepared:
         """Return rows and rejects; `since`..`until` is the interval in which the observations were made.
 
-        An observation that is there twice (same id, same time) is taken once.
+        An observation that is there twice (same id, same time, same word) is taken once.
         """
         prepared = Prepared(self.type, [], [])
         shapes: dict[tuple[str, ...], list[tuple[Observation, int]]] = defaultdict(list)
         stamps: dict[datetime | None, int] = {}
-        places: set[tuple[str, str, int]] = set()
+        places: dict[tuple[str, str, int], list[Observation]] = {}
         for each in observations:
             hlc = stamps.get(each.at)
             if hlc is None:
                 hlc = stamps[each.at] = evidence(claimed_at=each.at, since=since, until=until)
             place = (each.system, each.external_id, hlc)
-            if place in places:
+            if place in places and any(_says_the_same(each, other) for other in places[place]):
                 prepared.unchanged += 1
             elif _is_bad_id(each.external_id):
                 prepared.rejects.append(Reject(each, (_BAD_ID,)))
             else:
-                places.add(place)
+                places.setdefault(place, []).append(each)
                 shapes[tuple(each.fields)].append((each, hlc))
         for names, group in shapes.items():
             self._group(names, group, prepared)
@@ -260,6 +261,11 @@ class Preparer:
             message = ""
         if message:
             yield _fault(f"/{name}", message)
+
+
+def _says_the_same(one: Observation, other: Observation) -> bool:
+    alike = one.fields == other.fields and one.links == other.links
+    return alike and one.deleted == other.deleted and one.seen == other.seen
 
 
 def _fault(pointer: str, message: str) -> Fault:

@@ -22,7 +22,7 @@ from isthmus.store.bulk import copy_rows, land_block, write_block
 from isthmus.store.cases import CaseChange, write_cases
 from isthmus.store.columns import Block
 from isthmus.store.database import Transaction
-from isthmus.store.folding import Folded, fold_groups
+from isthmus.store.folding import Folded, Move, fold_groups
 from isthmus.store.prepare import Prepared, Preparer, Reject, Row
 from isthmus.store.staging import COPY, STAGE, Staged, binary, merge_statement
 from isthmus.store.trail import claims_of
@@ -63,6 +63,21 @@ cross join lateral (
 ) as old
 on conflict do nothing
 """
+_ASIDE: LiteralString = """
+update claim set hlc = -moved.now
+from unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[]) as moved(record, system, id, old, now)
+where workspace = current_workspace() and record_id = moved.record and claim.system = moved.system
+  and external_id = moved.id and hlc = moved.old
+"""
+_PLACED: LiteralString = """
+update claim set hlc = -hlc where workspace = current_workspace() and record_id = any(%s) and hlc < 0
+"""
+_LAST: LiteralString = """
+update ref set hlc = moved.now, seen = greatest(seen, moved.now)
+from unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) as moved(system, id, old, now)
+where workspace = current_workspace() and type = %s and ref.system = moved.system and external_id = moved.id
+  and hlc = moved.old
+"""
 _Map = dict[str, Json]
 
 
@@ -97,7 +112,7 @@ async def land(tx: Transaction, prepared: Prepared) -> None:
     cursor = await tx.connection.execute(_REFS, (systems, external_ids, prepared.type.name))
     known = {(system, ref): rest for system, ref, *rest in await cursor.fetchall()}
     kept = [row for row in prepared.rows if row.known]
-    seen: list[tuple[str, str, int]] = []
+    seen: dict[tuple[str, str], int] = {}
     for row in (row for row in prepared.rows if not row.known):
         ref = known.get((row.observation.system, row.observation.external_id))
         if ref is not None:
@@ -105,14 +120,15 @@ async def land(tx: Transaction, prepared: Prepared) -> None:
             if digest == row.digest and row.hlc >= hlc and not row.settles and row.observation.seen is None:
                 prepared.unchanged += 1
                 if row.hlc > last_seen:
-                    seen.append((row.observation.system, row.observation.external_id, row.hlc))
+                    place = (row.observation.system, row.observation.external_id)
+                    seen[place] = max(row.hlc, seen.get(place, 0))
                 continue
             row.record_id, row.known = record_id, True
-            row.echo = (hlc, last_seen) if hlc < row.hlc < last_seen else None
+            row.echo = (hlc, last_seen) if hlc <= row.hlc < last_seen else None
         kept.append(row)
     prepared.rows = kept
     if seen:
-        columns = [list(column) for column in zip(*seen, strict=True)]
+        columns = [list(column) for column in zip(*((*place, hlc) for place, hlc in seen.items()), strict=True)]
         await tx.connection.execute(_SEEN, (*columns, prepared.type.name))
 
 
@@ -174,6 +190,7 @@ async def write(tx: Transaction, vault: Vault, prepared: Prepared, preparer: Pre
     cases: list[CaseChange] = []
     if folded:
         outcome = await _fold(tx, vault, preparer, folded)
+        await _renumber(tx, prepared.type, outcome.moves)
         staged, cases = [*staged, *outcome.staged], outcome.cases
         result.rejects += outcome.rejects
         result.unchanged += outcome.unchanged
@@ -284,6 +301,18 @@ async def _keep_echoes(tx: Transaction, groups: dict[UUID, list[Row]]) -> None:
     ]
     if echoes:
         await tx.connection.execute(_ECHO, [list(column) for column in zip(*echoes, strict=True)])
+
+
+async def _renumber(tx: Transaction, record_type: RecordType, moves: Sequence[Move]) -> None:
+    """Give claims their new numbers; by a detour below zero, because one may take the number that another leaves."""
+    if not moves:
+        return
+    records = [each.record for each in moves]
+    systems, ids = [each.system for each in moves], [each.external_id for each in moves]
+    old, new = [each.old for each in moves], [each.new for each in moves]
+    await tx.connection.execute(_ASIDE, (records, systems, ids, old, new))
+    await tx.connection.execute(_PLACED, (records,))
+    await tx.connection.execute(_LAST, (systems, ids, old, new, record_type.name))
 
 
 async def _merge(tx: Transaction, record_type: RecordType, staged: Sequence[Staged]) -> None:

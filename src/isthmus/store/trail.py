@@ -8,7 +8,7 @@ import msgspec
 
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
-from isthmus.store.fold import Claim
+from isthmus.store.fold import Claim, Place
 from isthmus.vault import Vault
 
 SEEN = "~seen"
@@ -52,7 +52,9 @@ def claim_from(
         said |= opened
     settles = basis.get("settles") if basis else None
     names = frozenset(str(each) for each in settles) if isinstance(settles, list) else frozenset[str]()
-    return Claim(*place, said=said, seen=seen, settles=names, deleted=deleted)
+    reopens = basis.get("reopens") if basis else None
+    places = msgspec.convert(reopens, dict[str, Place]) if reopens else None
+    return Claim(*place, said=said, seen=seen, settles=names, deleted=deleted, reopens=places)
 
 
 def split_personal(personal: Iterable[str], values: _Map) -> tuple[_Map, _Map]:

@@ -45,7 +45,7 @@ where workspace = current_workspace() and id = %s
 """
 _REOPEN: LiteralString = """
 update inbox_case set status = 'open', settled_at = null, settled_by = null, choice = null, note = null
-where workspace = current_workspace() and id = %s
+where workspace = current_workspace() and id = %s returning claimed_hlc, claimed_system, claimed_external_id
 """
 _OTHER_OPEN: LiteralString = """
 select count(*) from inbox_case
@@ -190,8 +190,9 @@ async def undo(store: Store, scope: Scope, case_id: UUID) -> Case:
         row = await (await tx.connection.execute(_OTHER_OPEN, (case.record_id, case.field))).fetchone()
         if row is None or row[0]:
             raise CaseSettled("A newer case is open on this field.", fix="Decide that one.")
-        await _take_back(tx, store, case)
-        await tx.connection.execute(_REOPEN, (case.id,))
+        row = await (await tx.connection.execute(_REOPEN, (case.id,))).fetchone()
+        assert row is not None
+        await _take_back(tx, store, case, claimed=(row[0], row[1], row[2]))
         await tell_all(tx, type_name=case.type, record_id=case.record_id, reason=DECIDED)
         details = {"case": str(case.id), "field": case.field, "choice": case.choice}
         await audit(tx, action="reopen", resource=case.type, record_id=case.record_id, details=details)
@@ -210,8 +211,11 @@ async def _decide(tx: Transaction, store: Store, case: Case, choice: Choice, val
     await edit_in(tx, store, case.type, case.record_id, {case.field: chosen}, settles=(case.field,))
 
 
-async def _take_back(tx: Transaction, store: Store, case: Case) -> None:
-    """Put the value back that was held before the settling edit; the trail says which one that was."""
+async def _take_back(tx: Transaction, store: Store, case: Case, *, claimed: Place) -> None:
+    """Put the value back that was held before the settling edit; the trail says which one that was.
+
+    The trail says too that the field waits for a person again, so that what comes next finds it contested.
+    """
     record_type = store.schema[case.type]
     trail = (await claims_of(tx, store.vault, [case.record_id]))[case.record_id]
     settling = [claim.place for claim in trail if claim.system == HERE and case.field in claim.settles]
@@ -220,14 +224,10 @@ async def _take_back(tx: Transaction, store: Store, case: Case) -> None:
     if not settling or held is None or held.place != max(settling):
         raise CaseSettled(f"{case.field} has moved since the decision.", fix="Edit the record instead.")
     before = fold(record_type, (claim for claim in trail if claim.place < max(settling)))
-    if case.field == GONE:
-        if state.deleted and not before.deleted:
-            await edit_in(tx, store, case.type, case.record_id, {}, settles=(GONE,), deleted=False)
-        return
     former = before.fields.get(case.field)
-    if former is None or former.value != held.value:
-        value = former.value if former else None
-        await edit_in(tx, store, case.type, case.record_id, {case.field: value}, settles=(case.field,))
+    fields: dict[str, Json] = {} if case.field == GONE else {case.field: former.value if former else None}
+    reopens = {case.field: before.contested.get(case.field, claimed)}
+    await edit_in(tx, store, case.type, case.record_id, fields, reopens=reopens)
 
 
 async def _all(store: Store, scope: Scope, where: Filter, limit: int) -> AsyncGenerator[Case]:

@@ -1,13 +1,13 @@
 """Edits made here, by a person or a rule: a claim of our own that says what its author saw."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
 from isthmus.kernel.errors import Conflicting, NotFound
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope, Transaction
-from isthmus.store.fold import HERE
+from isthmus.store.fold import HERE, Place
 from isthmus.store.observation import Observation
 from isthmus.store.put import PutResult, land, write
 from isthmus.store.records import Stored, find
@@ -49,9 +49,12 @@ async def edit_in(
     fields: dict[str, Json],
     *,
     settles: Iterable[str] = (),
+    reopens: Mapping[str, Place] | None = None,
     deleted: bool = False,
 ) -> PutResult:
     """Change fields of a record; `settles` names fields whose case this decides, `~deleted` among them.
+
+    `reopens` names fields that wait for a person again, with the claim that each waits with.
 
     Raises RecordMissing, and Rejected with every fault when a value does not fit.
     """
@@ -60,7 +63,7 @@ async def edit_in(
     if stored is None:
         raise RecordMissing(f"There is no {type_name} with this id.", fix="Check the id.")
     settled = tuple(settles)
-    if stored.deleted_at is not None and not settled:
+    if stored.deleted_at is not None and not settled and not reopens:
         raise RecordDeleted(f"This {type_name} was deleted.", fix="Restore it first.")
     preparer = store.preparer(type_name, tx.scope.workspace)
     observation = Observation(
@@ -77,6 +80,7 @@ async def edit_in(
         raise prepared.rejects[0].error()
     for row in prepared.rows:
         row.settles = settled
+        row.reopens = dict(reopens) if reopens else None
         row.hlc = max(row.hlc, stored.hlc + 1)
     await land(tx, prepared)
     for row in prepared.rows:

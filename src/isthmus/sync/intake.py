@@ -280,8 +280,9 @@ async def _living(tx: Transaction, schema: Schema, name: str, ids: list[UUID]) -
     if not ids:
         return {}
     table = cast("LiteralString", schema[name].table)
-    query = f"""select id, coalesce(merged_into, id) from {table}
-        where workspace = current_workspace() and id = any(%s) and deleted_at is null"""  # noqa: S608 - the name comes from a declaration.
+    query = f"""select own.id, now.id from {table} own
+        join {table} now on now.workspace = own.workspace and now.id = coalesce(own.merged_into, own.id)
+        where own.workspace = current_workspace() and own.id = any(%s) and now.deleted_at is null"""  # noqa: S608 - the name comes from a declaration.
     cursor = await tx.connection.execute(query, (ids,))
     rows: list[tuple[UUID, UUID]] = await cursor.fetchall()
     return dict(rows)

@@ -49,6 +49,16 @@ _INSERT: LiteralString = """
 insert into merge (workspace, id, type, winner, loser, refs, evidence, actor, at)
 values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s)
 """
+_BELOW: LiteralString = """
+with recursive below(id) as (
+    select m.loser from merge m where m.workspace = current_workspace() and m.winner = %(of)s and m.type = %(type)s
+       and m.undone_at is null
+    union
+    select m.loser from below join merge m on m.workspace = current_workspace() and m.winner = below.id
+                                           and m.type = %(type)s and m.undone_at is null
+)
+select id from below
+"""
 LOOK = "It was merged or split here."
 Ids = list[tuple[str, str]]
 
@@ -185,7 +195,14 @@ async def _fold(tx: Transaction, store: Store, record_type: RecordType, records:
 
 
 async def _point(tx: Transaction, record_type: RecordType, loser: UUID, winner: UUID | None) -> None:
+    """Let a record, and all that was merged into it before, point to where it is now: never one hop behind."""
     table = cast("LiteralString", record_type.table)
+    cursor = await tx.connection.execute(_BELOW, {"of": loser, "type": record_type.name})
+    below = [own for (own,) in await cursor.fetchall()]
+    await tx.connection.execute(
+        f"update {table} set merged_into = %s where workspace = current_workspace() and id = any(%s)",  # noqa: S608 - the name comes from a declaration.
+        (winner or loser, below),
+    )
     await tx.connection.execute(
         f"update {table} set merged_into = %s where workspace = current_workspace() and id = %s",  # noqa: S608 - the name comes from a declaration.
         (winner, loser),

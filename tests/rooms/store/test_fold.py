@@ -176,6 +176,18 @@ def test_a_deletion_against_an_update_waits_for_a_person() -> None:
     assert not open_cases(settled)
 
 
+def test_a_decision_that_is_taken_back_leaves_the_field_waiting_until_both_sides_agree() -> None:
+    crm, erp = claim(1, "crm", amount=1), claim(2, "erp", amount=2)
+    settled = Claim(3, HERE, "x", {"amount": 2}, settles=frozenset({"amount"}))
+    back = Claim(4, HERE, "x", {"amount": 1}, seen={"amount": 2}, reopens={"amount": erp.place})
+    state = after(crm, erp, settled, back)
+    assert (state.values()["amount"], open_cases(state)) == (1, {"amount": (back.place, erp.place)})
+    assert open_cases(after(crm, erp, settled, back, claim(5, "erp", amount=3))) == {
+        "amount": (back.place, (5, "erp", "a"))
+    }
+    assert not open_cases(after(crm, erp, settled, back, claim(5, "erp", amount=1)))
+
+
 VALUES: Mapping[str, st.SearchStrategy[Json]] = {
     "name": st.sampled_from(["", None, "x", "y", "z"]),
     "amount": st.sampled_from([None, 1, 2, 3]),
@@ -193,6 +205,7 @@ CLAIMS = st.builds(
     seen=st.none() | st.fixed_dictionaries({}, optional=dict(VALUES)),
     settles=st.sampled_from([frozenset[str](), frozenset({"amount"}), frozenset({GONE})]),
     deleted=st.sampled_from([False, False, False, True]),
+    reopens=st.sampled_from([None, None, {"amount": (1, "crm", "a")}, {GONE: (2, "erp", "b")}]),
 )
 
 
@@ -222,7 +235,7 @@ def test_no_word_vanishes_without_a_decision_or_an_equal_word_before_it(claims: 
     shadows: dict[tuple[str, str], dict[str, Json]] = {}
     for each in sorted(claims, key=lambda one: one.place):
         shadow = shadows.setdefault((each.system, each.external_id), {})
-        if each.deleted and GONE not in each.settles:
+        if each.deleted and GONE not in each.settles and GONE not in (each.reopens or {}):
             shadow.clear()
         for name, value in each.said.items():
             before = (each.seen or {}).get(name, shadow.get(name, object()))

@@ -1,5 +1,6 @@
 """Putting: what is new is stored once with its claim, event and audit row; what is known changes nothing."""
 
+import itertools
 import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -233,11 +234,38 @@ async def test_the_history_names_value_system_and_rule(store: Store, scope: Scop
     assert [(each.value, each.place[1], each.verdict) for each in country] == [("DE", "crm", "first")]
 
 
+async def test_different_words_of_one_time_are_all_kept_whichever_came_first(store: Store, workspace: int) -> None:
+    words = [lead(country=country) for country in ("FR", "DE", "AT")]
+    held: list[tuple[list[dict[str, Json]], int]] = []
+    for order in itertools.permutations(words):
+        scope = await _fresh_workspace(store, workspace)
+        for each in (*order, *order):
+            await one(store, scope, each)
+        assert (await rows(store, scope, "claim"), await rows(store, scope, "ref")) == (3, 1)
+        # What the system says next is compared with the last of them, whichever of them came last.
+        await one(store, scope, lead(at=AT + timedelta(hours=1), country="DE"))
+        held.append((await values(store, scope), await rows(store, scope, "claim")))
+    assert all(each == held[0] for each in held)
+    assert held[0][0][0]["country"] == "DE"
+
+
+async def test_different_words_of_one_time_in_one_batch_are_all_kept(store: Store, scope: Scope) -> None:
+    await one(store, scope, lead(country="FR"), lead(country="DE"), lead(country="FR"))
+    assert (await rows(store, scope, "claim"), await rows(store, scope, "sales_lead")) == (2, 1)
+
+
+async def test_a_word_repeated_twice_in_one_batch_is_taken_note_of_once(store: Store, scope: Scope) -> None:
+    await one(store, scope, lead())
+    later = [lead(at=AT + timedelta(hours=hours)) for hours in (1, 2)]
+    assert (await one(store, scope, *later)).unchanged == 2
+    assert await rows(store, scope, "claim") == 1
+
+
 WORDS = st.builds(
     lead,
     st.sampled_from(["1", "2"]),
     system=st.sampled_from(["crm", "mail"]),
-    at=st.integers(0, 9).map(lambda hour: AT + timedelta(hours=hour)),
+    at=st.integers(0, 4).map(lambda hour: AT + timedelta(hours=hour)),
     country=st.sampled_from(["DE", "FR", None, ""]),
     owner_id=st.sampled_from(["u1", "u2"]),
     last_name=st.sampled_from(["Lovelace", "Byron"]),
@@ -249,9 +277,8 @@ WORDS = st.builds(
 async def test_any_order_and_any_batches_lead_to_the_same_record(
     store: Store, workspace: int, words: list[Observation], seed: int
 ) -> None:
-    unique = list({(each.system, each.external_id, each.at): each for each in words}.values())
     outcomes: list[object] = []
-    for order in (sorted(unique, key=lambda each: str(each.at)), _shuffled(unique, seed)):
+    for order in (sorted(words, key=lambda each: str(each.at)), _shuffled(words, seed)):
         scope = await _fresh_workspace(store, workspace)
         generator = random.Random(seed)
         for batch in _batches(order, generator):

@@ -4,6 +4,7 @@ import pytest
 
 from isthmus.kernel.marks import Json
 from isthmus.store.prepare import Rejected
+from isthmus.store.refold import refold
 from isthmus.sync.conflicts import Case, CaseSettled, Choice, Filter, ValueNeeded, cases, resolve, resolve_many, undo
 from tests.rooms.sync.conftest import Bench
 from tests.rooms.sync.vendor import Vendor
@@ -99,6 +100,30 @@ async def test_a_decision_that_is_taken_back_is_open_again_and_nothing_is_pushed
     await resolve(bench.store, bench.scope(), case.id, Choice.KEPT)
     await bench.sync("crm", "crm")
     assert (crm.writes, _there(crm, deal)) == (1, euros("120.00"))
+
+
+@pytest.mark.parametrize("choice", [Choice.KEPT, Choice.CLAIMED])
+async def test_a_case_that_is_open_again_lives_on_and_ends_when_both_sides_agree(
+    bench: Bench, crm: Vendor, deal: str, choice: Choice
+) -> None:
+    (case,) = await _open(bench)
+    bench.tick()
+    await resolve(bench.store, bench.scope(), case.id, choice)
+    bench.tick()
+    await undo(bench.store, bench.scope(), case.id)
+    preparer = bench.store.preparer("sales.deal", bench.scope().workspace)
+    record_type = bench.store.schema["sales.deal"]
+    bench.tick()
+    await bench.read(lambda tx: refold(tx, bench.store.vault, record_type, preparer, [case.record_id]))
+    crm.put("deals", deal, amount=euros("155.00"))
+    await bench.sync("crm", parts=("pull",))
+    assert [(each.id, each.kept, each.claimed) for each in await _open(bench)] == [
+        (case.id, euros("120.00"), euros("155.00"))
+    ]
+    crm.put("deals", deal, amount=euros("120.00"))
+    await bench.sync("crm", parts=("pull",))
+    assert await _open(bench) == []
+    assert (await bench.only("sales.deal")).values["amount"] == euros("120.00")
 
 
 async def test_a_decision_on_a_field_that_moved_since_cannot_be_taken_back(bench: Bench, deal: str) -> None:

@@ -1,9 +1,19 @@
 """Merging and splitting: what a link brought together comes apart again exactly, with the claims made since."""
 
-import pytest
+from typing import cast
+from uuid import UUID, uuid4
 
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isthmus.kernel.ids import text_of
+from isthmus.kernel.marks import Json
+from isthmus.store.observation import Observation
 from isthmus.store.records import find
 from isthmus.sync.discrepancies import accuracy, agreements, discrepancies
+from isthmus.sync.ingest import Interval, put
+from isthmus.sync.intake import Reference, resolve
 from isthmus.sync.merges import MergeUndone, NotMergeable, merge, merges, undo_merge
 from tests.rooms.sync.conftest import Bench
 from tests.rooms.sync.vendor import Vendor
@@ -73,6 +83,82 @@ async def test_two_records_are_merged_by_hand_told_to_both_systems_and_split_aga
     names = {record.id: record.values for record in await bench.records("sales.account")}
     assert names.keys() == {winner.id, loser.id}
     assert names[loser.id]["employee_count"] == 12
+
+
+async def test_what_was_merged_twice_points_to_where_it_is_now_and_back_again(bench: Bench, crm: Vendor) -> None:
+    await bench.connect(crm)
+    for name in "ABCD":
+        crm.put("companies", name=name)
+    await bench.sync("crm")
+    ids = {str(each.values["name"]): each.id for each in await bench.records("sales.account")}
+    record_type = bench.store.schema["sales.account"]
+
+    async def pointing() -> dict[str, str | None]:
+        found = await bench.read(lambda tx: find(tx, bench.store.vault, record_type, list(ids.values())))
+        names: dict[UUID | None, str] = {own: name for name, own in ids.items()}
+        return {name: names.get(found[own].merged_into) for name, own in ids.items()}
+
+    async def into(winner: str, loser: str) -> UUID:
+        bench.tick()
+        return await merge(bench.store, bench.scope(), "sales.account", winner=ids[winner], loser=ids[loser])
+
+    await into("B", "A")
+    second = await into("C", "B")
+    third = await into("D", "C")
+    assert await pointing() == {"A": "D", "B": "D", "C": "D", "D": None}
+    text = text_of(record_type.prefix, ids["A"])
+    meant = [Reference("", "sales.account", text)]
+    resolved = await bench.read(lambda tx: resolve(tx, bench.store.schema, meant))
+    assert resolved == {("sales.account", text): ids["D"]}
+    bench.tick()
+    await undo_merge(bench.store, bench.scope(), third)
+    assert await pointing() == {"A": "C", "B": "C", "C": None, "D": None}
+    bench.tick()
+    await undo_merge(bench.store, bench.scope(), second)
+    assert await pointing() == {"A": "B", "B": None, "C": None, "D": None}
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=6), st.integers(0, 6))
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_any_chain_of_merges_resolves_fully_and_is_undone_to_what_it_was(
+    bench: Bench, wishes: list[tuple[int, int]], undone: int
+) -> None:
+    record_type = bench.store.schema["sales.account"]
+    names = [f"{uuid4()}" for _ in range(5)]
+    words = [Observation(type="sales.account", system="crm", external_id=each, fields={"name": each}) for each in names]
+    now = bench.scope().now
+    await put(bench.store, bench.scope(), words, interval=Interval(since=None, until=now))
+    query = "select record_id from ref where external_id = %s"
+    ids = [cast("UUID", (await bench.rows(query, each))[0][0]) for each in names]
+
+    async def standing() -> list[tuple[UUID | None, Json]]:
+        found = await bench.read(lambda tx: find(tx, bench.store.vault, record_type, ids))
+        return [(found[own].merged_into, found[own].values.get("name")) for own in ids]
+
+    parent: dict[UUID, UUID] = {}
+    made: list[tuple[UUID, UUID, list[tuple[UUID | None, Json]]]] = []
+    for winner, loser in wishes:
+        if winner == loser or ids[winner] in parent or ids[loser] in parent:
+            continue
+        bench.tick()
+        before = await standing()
+        done = await merge(bench.store, bench.scope(), "sales.account", winner=ids[winner], loser=ids[loser])
+        parent[ids[loser]] = ids[winner]
+        made.append((done, ids[loser], before))
+        assert [own for own, _ in await standing()] == [_root(parent, each) for each in ids]
+    for done, loser, before in list(reversed(made))[:undone]:
+        bench.tick()
+        await undo_merge(bench.store, bench.scope(), done)
+        del parent[loser]
+        assert await standing() == before
+
+
+def _root(parent: dict[UUID, UUID], own: UUID) -> UUID | None:
+    """Where a record ends up; None where it stands by itself."""
+    at = own
+    while at in parent:
+        at = parent[at]
+    return None if at == own else at
 
 
 async def test_two_claims_that_differ_are_listed_and_counted_per_pair_of_systems(
