@@ -85,6 +85,7 @@ class Gateway:
         self._trail = parts.trail or AuditQueue(services.database)
         self._closing = asyncio.Event()
         self._familiars, self._ids = Familiars(), RequestIds()
+        self._hearing = tuple(stage.ended for stage in parts.chain.stages)
         self._together = Together[tuple[Outgoing, set[str]]]()
         self._holding = Holding(ticks=parts.ticks, changes=parts.traffic.changes)
 
@@ -246,8 +247,8 @@ class Gateway:
     def _ended(self, asked: Asked | None, *, status: int, micros: int) -> None:
         """Tell the stages how the call ended."""
         if asked is not None:
-            for stage in self._parts.chain.stages:
-                stage.ended(asked, status=status, micros=micros)
+            for ended in self._hearing:
+                ended(asked, status=status, micros=micros)
 
     async def _answer(self, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
         route = match.route

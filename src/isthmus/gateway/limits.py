@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
-from uuid import UUID
 
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.auth.principal import Principal
@@ -36,7 +35,7 @@ DAY_S, MONTH_S = 86_400, 2_592_000
 _STREAM = "text/event-stream"
 ADDRESS_RATE = Rate(count=200, seconds=1, burst=2_000)
 """For routes that prove who somebody is or change something for everybody, by the address of the unknown caller."""
-_Place: TypeAlias = tuple[UUID, int | tuple[int, str]]
+_Place: TypeAlias = tuple[int, int | tuple[int, str]]
 """The caller, and the route; below `/up/` with the name of the upstream."""
 _ADMITTED, _REFUSED, _DRY_RUN, _WAITED, _DRAWS, _ALONE, _CLOSED = range(len(COUNTS))
 
@@ -99,7 +98,7 @@ class Limits:
             return self._first(asked, principal)
         if self._ticks() - book.read_at > REMEMBERED_S and book.reading is None:
             book.reading = asyncio.create_task(self._refresh(principal.workspace))
-        plan = book.plans.get((principal.id, (id(route), asked.upstream) if route.tail else id(route)))
+        plan = book.plans.get((principal.id.int, (id(route), asked.upstream) if route.tail else id(route)))
         if plan is None:
             plan = self._planned(book, principal, route, upstream=asked.upstream)
         return self._count(asked, principal, plan)
@@ -332,7 +331,7 @@ class Limits:
         plan.policy_header = ("ratelimit-policy", plan.policy)
         if len(book.plans) >= PLANS_MAX:
             book.plans.clear()
-        book.plans[principal.id, (id(route), upstream) if route.tail else id(route)] = plan
+        book.plans[principal.id.int, (id(route), upstream) if route.tail else id(route)] = plan
         return plan
 
     def _lease(self, workspace: int, rule: LimitRule, subjects: dict[Scope, str]) -> Lease:

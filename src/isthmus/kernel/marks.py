@@ -188,6 +188,10 @@ class RecordType:
     _by_name: dict[str, Field] = field(repr=False, compare=False, hash=False, default_factory=dict[str, Field])
     agreement: Agreement | None = None
 
+    def __hash__(self) -> int:
+        """Of the struct alone: types are looked up at every call, and their fields take long to hash."""
+        return hash(self.struct)
+
     @classmethod
     def of(
         cls, struct: type[Struct], *, name: str, prefix: str, retention_days: int, agreement: Agreement | None = None

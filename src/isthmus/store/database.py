@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import LiteralString, cast
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection, errors, sql
 from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from isthmus.kernel.errors import Unavailable
@@ -67,6 +69,11 @@ def _unless_cancelled(error: Exception) -> None:
         raise asyncio.CancelledError from error
 
 
+async def _configure(connection: AsyncConnection[TupleRow]) -> None:
+    """Read JSON with the reader that all of us use, in a fifth of the time."""
+    set_json_loads(msgspec.json.decode, connection)
+
+
 def _told(circumstances: Circumstances) -> str:
     """Return further columns of a select that set what is known; NUL, which PostgreSQL's texts cannot hold, goes."""
     return "".join(
@@ -85,10 +92,16 @@ class Database:
         """`conninfo` is a libpq connection string; the password stays out of it."""
         kwargs = {"autocommit": True, "password": password, "options": "-c timezone=UTC"}
         self._pool = AsyncConnectionPool(
-            conninfo, min_size=1, max_size=connections_max, timeout=WAIT_S_MAX, open=False, kwargs=kwargs
+            conninfo,
+            min_size=1,
+            max_size=connections_max,
+            timeout=WAIT_S_MAX,
+            open=False,
+            kwargs=kwargs,
+            configure=_configure,
         )
         self._beside = AsyncConnectionPool(
-            conninfo, min_size=0, max_size=1, timeout=WAIT_S_MAX, open=False, kwargs=kwargs
+            conninfo, min_size=0, max_size=1, timeout=WAIT_S_MAX, open=False, kwargs=kwargs, configure=_configure
         )
 
     async def open(self) -> None:

@@ -1,6 +1,6 @@
 """Reading records back: by id, by page, by handle, and field by field through their history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,6 +21,7 @@ from isthmus.vault import Vault
 
 PAGE_ROWS_MAX = 1_000
 _Map = dict[str, Json]
+_Form = Callable[[Json], Json]
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,12 @@ def _shown(field: Field) -> str:
 def _stored(tx: Transaction, vault: Vault, record_type: RecordType, rows: Sequence[tuple[object, ...]]) -> list[Stored]:
     sealed = [(cast("UUID", row[0]), bytes(cast("bytes", row[2]))) for row in rows if row[2] is not None]
     opened = iter(vault.open_many(workspace=tx.scope.workspace, values=sealed))
+    names, written = _forms(record_type)
     found: list[Stored] = []
     for row in rows:
         record_id, shown, envelope, version, hlc, created_at, updated_at, deleted_at, merged_into = row
         plain = next(opened) if envelope is not None else None
-        values = _readable(record_type, cast("_Map", shown))
+        values = _readable(cast("_Map", shown), names, written)
         personal = msgspec.json.decode(plain, type=_Map) if plain else {}
         values |= {each.name: personal.get(each.name) for each in record_type.personal_fields}
         found.append(
@@ -181,18 +183,37 @@ def _stored(tx: Transaction, vault: Vault, record_type: RecordType, rows: Sequen
     return found
 
 
-def _readable(record_type: RecordType, shown: _Map) -> _Map:
+def _readable(shown: _Map, names: Sequence[str], written: Sequence[tuple[str, _Form]]) -> _Map:
     """Return open values in the form in which they are claimed."""
-    values: _Map = {}
-    for each in record_type.open_fields:
-        value = shown.get(each.name)
-        if each.column == "money" and isinstance(value, list):
-            amount, currency = str(value[0]), str(value[1])
-            values[each.name] = {"amount": canonical_amount(Decimal(amount), currency), "currency": currency}
-        elif each.column == "timestamptz" and isinstance(value, str):
-            values[each.name] = datetime.fromisoformat(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
-        elif each.column == "numeric" and isinstance(value, str):
-            values[each.name] = format(Decimal(value).normalize(), "f")
-        else:
-            values[each.name] = value
+    values = {name: shown.get(name) for name in names}
+    for name, write in written:
+        if (value := values[name]) is not None:
+            values[name] = write(value)
     return values
+
+
+@lru_cache(maxsize=1024)
+def _forms(record_type: RecordType) -> tuple[tuple[str, ...], tuple[tuple[str, _Form], ...]]:
+    """Return the names of the open fields, and how those are written whose form in the table is another."""
+    written = ((each.name, _FORMS[each.column]) for each in record_type.open_fields if each.column in _FORMS)
+    return tuple(each.name for each in record_type.open_fields), tuple(written)
+
+
+def _money(value: Json) -> Json:
+    if not isinstance(value, list):
+        return value
+    amount, currency = str(value[0]), str(value[1])
+    return {"amount": canonical_amount(Decimal(amount), currency), "currency": currency}
+
+
+def _moment(value: Json) -> Json:
+    if not isinstance(value, str):
+        return value
+    return datetime.fromisoformat(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _number(value: Json) -> Json:
+    return format(Decimal(value).normalize(), "f") if isinstance(value, str) else value
+
+
+_FORMS: Mapping[str, _Form] = {"money": _money, "timestamptz": _moment, "numeric": _number}

@@ -147,6 +147,12 @@ class _Collection:
         ]
         return _struct(f"{self.of.struct.__name__}Patch", fields)
 
+    @cached_property
+    def _names(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """The names of all fields, and the prefixes of ids for those that hold one."""
+        pointing = tuple((each.name, self.schema[each.to].prefix) for each in self.of.fields if each.to)
+        return tuple(each.name for each in self.of.fields), pointing
+
     @property
     def routes(self) -> tuple[Route, ...]:
         """List, get, history, edit."""
@@ -296,7 +302,11 @@ class _Collection:
 
     def _shown(self, call: Call, stored: Stored) -> _Map:
         masked = [] if self._sees_all(call) else [each.name for each in self.of.personal_fields]
-        values = {each.name: self._outside(each, stored.values.get(each.name)) for each in self.of.fields}
+        names, prefixes = self._names
+        values = {name: stored.values.get(name) for name in names}
+        for name, prefix in prefixes:
+            if isinstance(value := values[name], str):
+                values[name] = text_of(prefix, UUID(value))
         merged = text_of(self.of.prefix, stored.merged_into) if stored.merged_into else None
         return {
             "id": text_of(self.of.prefix, stored.id),

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, LiteralString, TypeAlias
-from uuid import UUID
 
 from isthmus.gateway.decide import Asked
 from isthmus.gateway.histogram import merged, place_of
@@ -26,7 +25,7 @@ OTHERS = "others"
 Kind: TypeAlias = Literal["all", "domain", "route", "key", "probe"]
 _PREFIXES = {"key": "key", "token": "tok", "session": "sess"}
 _STREAM = "text/event-stream"
-_REFUSED, _FAILED = 4, 5
+_REFUSED_FROM, _FAILED_FROM = 400, 500
 _WRITE: LiteralString = """
 insert into traffic_minute (workspace, kind, minute, name, instance, calls, refused, failed, slow, timed, micros,
                             places, counts)
@@ -54,7 +53,7 @@ where workspace = current_workspace() and kind = %s and name = %s and minute >= 
 _FORGET: LiteralString = "delete from traffic_minute where workspace = current_workspace() and minute < %s"
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Cell:
     """Sums of a stretch of time: calls, those refused (4xx) and failed (5xx), those timed and over the objective."""
 
@@ -68,18 +67,23 @@ class Cell:
 
     def count(self, *, status: int, micros: int, timed: bool = True) -> None:
         """Count one answer."""
+        self.count_at(status=status, micros=micros, place=place_of(micros) if timed else None)
+
+    def count_at(self, *, status: int, micros: int, place: int | None) -> None:
+        """Count one answer whose place in the histogram is known; None for one that is not timed."""
         self.calls += 1
-        group = status // 100
-        if group == _REFUSED:
-            self.refused += 1
-        elif group == _FAILED:
-            self.failed += 1
-        if timed:
+        if status >= _REFUSED_FROM:
+            if status >= _FAILED_FROM:
+                self.failed += 1
+            else:
+                self.refused += 1
+        if place is not None:
             self.timed += 1
-            self.slow += micros > OBJECTIVE_MICROS
+            if micros > OBJECTIVE_MICROS:
+                self.slow += 1
             self.micros += micros
-            place = place_of(micros)
-            self.counts[place] = self.counts.get(place, 0) + 1
+            counts = self.counts
+            counts[place] = counts.get(place, 0) + 1
 
     def add(self, other: "Cell") -> None:
         """Add the sums of another."""
@@ -124,7 +128,7 @@ class Minutes:
         """`domains` are the names that traffic is summed up under."""
         self._domains = frozenset(domains)
         self._routes: dict[tuple[int, int, int], tuple[Route, Cell]] = {}
-        self._keys: dict[tuple[int, int, UUID], tuple[str, Cell]] = {}
+        self._keys: dict[tuple[int, int, int], tuple[str, Cell]] = {}
 
     def admit(self, asked: Asked) -> None:
         """Let every call pass."""
@@ -135,24 +139,24 @@ class Minutes:
         route, principal = asked.route, asked.principal
         workspace = 0 if principal is None else principal.workspace
         minute = int(asked.now.timestamp()) // 60
-        timed = route.media != _STREAM
+        at = place_of(micros) if route.media != _STREAM else None
         place = (minute, workspace, id(route))
         found = self._routes.get(place)
         if found is None:
             if len(self._routes) >= CELLS_MAX:
                 del self._routes[next(iter(self._routes))]
             found = self._routes[place] = (route, Cell())
-        found[1].count(status=status, micros=micros, timed=timed)
+        found[1].count_at(status=status, micros=micros, place=at)
         if principal is None:
             return
-        key = (minute, workspace, principal.id)
+        key = (minute, workspace, principal.id.int)
         cell = self._keys.get(key)
         if cell is None:
             if len(self._keys) >= CELLS_MAX:
                 del self._keys[next(iter(self._keys))]
             prefix = _PREFIXES[principal.kind]
             cell = self._keys[key] = (text_of(prefix, principal.id), Cell())
-        cell[1].count(status=status, micros=micros, timed=timed)
+        cell[1].count_at(status=status, micros=micros, place=at)
 
     def take(self, *, before: datetime | None = None) -> dict[int, list[tuple[Kind, datetime, str, Cell]]]:
         """Take the cells of minutes that began before a moment, by workspace; without one, all there are."""
