@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, cast
@@ -42,7 +42,10 @@ class Mixed:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What came of a stretch of load: requests answered, and the server's CPU in microseconds for each."""
+    """What came of a stretch of load: requests answered, and the CPU in microseconds for each.
+
+    `cpu_us` is that of the server, `besides_us` that of the stores it works with.
+    """
 
     requests: int
     refused: float
@@ -51,6 +54,11 @@ class Loaded:
     p50_ms: float
     p95_ms: float
     p99_ms: float
+
+    @property
+    def whole_us(self) -> float:
+        """CPU of server and stores together."""
+        return self.cpu_us + self.besides_us
 
 
 class LoadFailed(Exception):
@@ -64,22 +72,22 @@ def load(
     pid: int,
     home: Path,
     seconds: int,
-    besides: Callable[[], float] = lambda: 0.0,
+    stores: Sequence[int] = (),
     connections: int = CONNECTIONS,
 ) -> Loaded:
     """Call the URLs of one server with each header in turn, and return what came of it.
 
-    `pid` is the first process of the server; `besides` tells the CPU seconds of what it works with. Raises LoadFailed.
+    `pid` is the first process of the server, `stores` are those of the stores it works with. Raises LoadFailed.
     """
     lines = home / "callers"
     lines.write_text("\n".join(f"{_path(urls[n % len(urls)])}\t{each}" for n, each in enumerate(headers)), "utf-8")
     command = [str(binary("wrk")), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     command += ["-s", str(_SCRIPT), urls[0]]
-    before, other = cpu_s(pid), besides()
+    before, other = cpu_s(pid), sum(map(cpu_s, stores))
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, env={**os.environ, "CALLERS": str(lines)}
     )
-    took, beside = cpu_s(pid) - before, besides() - other
+    took, beside = cpu_s(pid) - before, sum(map(cpu_s, stores)) - other
     found = next((line for line in done.stdout.splitlines() if line.startswith(_MARK)), None)
     if done.returncode or found is None:
         raise LoadFailed(f"wrk failed: {done.stdout[-500:]} {done.stderr[-500:]}")
@@ -99,9 +107,11 @@ def load(
 
 
 def cpu_s(pid: int) -> float:
-    """Return the seconds of CPU, of user and system, that a process and all below it have taken."""
+    """Return the seconds of CPU, of user and system, that a process and all below it have taken, ended ones too."""
     root = psutil.Process(pid)
-    return sum(_own(each) for each in (root, *root.children(recursive=True)))
+    ended = root.cpu_times()
+    living = sum(_own(each) for each in (root, *root.children(recursive=True)))
+    return living + ended.children_user + ended.children_system
 
 
 def _own(process: psutil.Process) -> float:

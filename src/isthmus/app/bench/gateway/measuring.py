@@ -33,6 +33,7 @@ class _Lane:
     urls: Sequence[str]
     pid: int
     headers: Sequence[str]
+    stores: Sequence[int] = ()
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> Outcome:
@@ -53,10 +54,10 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> Outcome:
         found: dict[str, list[Loaded]] = {name: [] for name in lanes}
         for number in range(rounds):
             for name, lane in lanes.items():
-                loaded = load(lane.urls, lane.headers, pid=lane.pid, home=home, seconds=seconds)
+                loaded = load(lane.urls, lane.headers, pid=lane.pid, home=home, seconds=seconds, stores=lane.stores)
                 _check_mix(name, lane, loaded)
                 found[name].append(loaded)
-            say(f"round {number + 1}: " + ", ".join(f"{name} {all_[-1].cpu_us:.1f}" for name, all_ in found.items()))
+            say(f"round {number + 1}: " + ", ".join(f"{name} {all_[-1].whole_us:.1f}" for name, all_ in found.items()))
         chain = chain_us(site)
         many = many_callers(site, home, quick=quick, say=say)
         return _outcome(found, chain=chain, many=many, rounds=rounds)
@@ -65,13 +66,15 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> Outcome:
 def _lanes(site: Site, beside: Peer, local: Peer) -> Mapping[str, _Lane]:
     keys, tokens = site.callers.headers(), site.callers.headers(tokens=True)
     plain, secure = site.plain, site.secure
+    ours = [each.pid for each in site.engines.health() if each.pid is not None]
+    theirs = [] if beside.store_pid is None else [beside.store_pid]
     return {
-        "isthmus": _Lane(urls=[plain.url + ROUTE], pid=plain.child.pid, headers=keys),
-        "nginx_lua": _Lane(urls=beside.urls[:1], pid=beside.pid, headers=keys),
-        "nginx_lua_one_script": _Lane(urls=beside.urls[1:], pid=beside.pid, headers=keys),
+        "isthmus": _Lane(urls=[plain.url + ROUTE], pid=plain.child.pid, headers=keys, stores=ours),
+        "nginx_lua": _Lane(urls=beside.urls[:1], pid=beside.pid, headers=keys, stores=theirs),
+        "nginx_lua_one_script": _Lane(urls=beside.urls[1:], pid=beside.pid, headers=keys, stores=theirs),
         "envoy": _Lane(urls=local.urls, pid=local.pid, headers=keys),
-        "isthmus_tokens": _Lane(urls=[plain.url + ROUTE], pid=plain.child.pid, headers=tokens),
-        "isthmus_tls": _Lane(urls=[secure.url + ROUTE], pid=secure.child.pid, headers=keys),
+        "isthmus_tokens": _Lane(urls=[plain.url + ROUTE], pid=plain.child.pid, headers=tokens, stores=ours),
+        "isthmus_tls": _Lane(urls=[secure.url + ROUTE], pid=secure.child.pid, headers=keys, stores=ours),
     }
 
 
@@ -134,14 +137,15 @@ def _get(url: str, authorization: str) -> tuple[int, bytes]:
 def _outcome(found: Mapping[str, Sequence[Loaded]], *, chain: float, many: Mapping[str, float], rounds: int) -> Outcome:
     outcome = Outcome(bench="gateway", rounds=rounds)
     for name, loads in found.items():
-        cpu = [each.cpu_us for each in loads]
+        cpu = [each.whole_us for each in loads]
         outcome.figures |= {
+            f"{name}_server_cpu_us": round(median(each.cpu_us for each in loads), 2),
             f"{name}_cpu_us": round(median(cpu), 2),
             f"{name}_cpu_us_min": round(min(cpu), 2),
             f"{name}_cpu_us_max": round(max(cpu), 2),
             f"{name}_p95_ms": round(median(each.p95_ms for each in loads), 2),
         }
-    whole = outcome.figures["isthmus_cpu_us"]
+    whole = outcome.figures["isthmus_server_cpu_us"]
     outcome.figures |= {"chain_us": round(chain, 2), **{name: round(value, 2) for name, value in many.items()}}
     outcome.figures["to_nginx_lua_one_script"] = _ratio(found, "isthmus", "nginx_lua_one_script")
     outcome.bars = {
@@ -159,4 +163,4 @@ def _outcome(found: Mapping[str, Sequence[Loaded]], *, chain: float, many: Mappi
 def _ratio(found: Mapping[str, Sequence[Loaded]], ours: str, theirs: str) -> float:
     """Return the median over rounds of ours to theirs in the same round."""
     pairs = zip(found[ours], found[theirs], strict=True)
-    return round(median(one.cpu_us / other.cpu_us for one, other in pairs), 3)
+    return round(median(one.whole_us / other.whole_us for one, other in pairs), 3)
