@@ -21,7 +21,7 @@ def provider(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
         async def set_up() -> SamlProvider:
             async with site.database.transaction(site.scope(workspace)) as tx:
-                return await add_saml_provider(tx, wish, domains=("sales",), giver=None)
+                return await add_saml_provider(tx, site.store.vault, wish, domains=("sales",), giver=None)
 
         yield site.do(set_up())
 

@@ -100,7 +100,7 @@ def add(
     async def work(program: Program) -> SamlProviderView:
         names = [each.name for each in domains()]
         async with program.database.transaction(operator(program, "saml-add")) as tx:
-            return saml_view(await add_saml_provider(tx, wish, domains=names, giver=None))
+            return saml_view(await add_saml_provider(tx, program.vault, wish, domains=names, giver=None))
 
     made = terminal.run(work)
     terminal.answer(made, lambda: click.echo(made.id))
@@ -119,7 +119,7 @@ def remove(terminal: Terminal, provider_id: str) -> None:
 
     async def work(program: Program) -> None:
         async with program.database.transaction(operator(program, "saml-rm")) as tx:
-            await remove_saml_provider(tx, own)
+            await remove_saml_provider(tx, program.vault, own)
 
     terminal.run(work)
     removed = {"id": id_text(SAML_PREFIX, own), "removed": True}

@@ -1,5 +1,6 @@
 """SAML: setting identity providers up, our metadata for each, and signing in by one."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -16,6 +17,7 @@ from isthmus.auth.saml.providers import (
     SamlProvider,
     SamlWish,
     add_saml_provider,
+    find_saml_provider,
     list_saml_providers,
     provider_missing,
     remove_saml_provider,
@@ -92,7 +94,7 @@ async def add_provider(call: Call) -> SamlProviderView:
     )
     domains, giver = call.services.of(People).domains, call.principal.permissions
     async with call.services.database.transaction(call.scope) as tx:
-        return saml_view(await add_saml_provider(tx, wish, domains=domains, giver=giver))
+        return saml_view(await add_saml_provider(tx, call.services.vault, wish, domains=domains, giver=giver))
 
 
 async def list_providers(call: Call) -> Page[SamlProviderView]:
@@ -108,15 +110,17 @@ async def remove_provider(call: Call) -> None:
     except InvalidId as error:
         raise provider_missing() from error
     async with call.services.database.transaction(call.scope) as tx:
-        await remove_saml_provider(tx, provider)
+        await remove_saml_provider(tx, call.services.vault, provider)
 
 
 async def tell_metadata(call: Call) -> Response:
     """Tell a provider who we are."""
     provider = _provider_in(call)
-    await workspace_of_saml(call.services.database, provider)
-    ours = _ours(call, provider)
-    return Response(body=own_metadata(entity=ours.entity, recipient=ours.recipient))
+    workspace = await workspace_of_saml(call.services.database, provider)
+    async with call.services.database.transaction(replace(call.scope, workspace=workspace)) as tx:
+        found = await find_saml_provider(tx, provider)
+    ours, certificate = _ours(call, provider), found.signing_certificate
+    return Response(body=own_metadata(entity=ours.entity, recipient=ours.recipient, certificate=certificate))
 
 
 async def leave(call: Call) -> Response:

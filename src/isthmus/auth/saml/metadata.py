@@ -50,19 +50,34 @@ def read_metadata(text: str) -> Described:
     return Described(entity=name, sign_in_url=_sign_in_url(own), certificates=_certificates(own))
 
 
-def own_metadata(*, entity: str, recipient: str) -> bytes:
-    """Return our metadata for one identity provider: who we are, and where its answers go."""
+def own_metadata(*, entity: str, recipient: str, certificate: str | None = None) -> bytes:
+    """Return our metadata for one identity provider: who we are, where its answers go, and by what requests are signed.
+
+    `certificate` is PEM; without one they are not signed.
+    """
+    signs = "false" if certificate is None else "true"
     return textwrap.dedent(f"""\
         <?xml version="1.0" encoding="UTF-8"?>
         <md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" entityID="{escape(entity)}">
-          <md:SPSSODescriptor AuthnRequestsSigned="false" WantAssertionsSigned="true"
-              protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">
+          <md:SPSSODescriptor AuthnRequestsSigned="{signs}" WantAssertionsSigned="true"
+              protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">{_key(certificate)}
             <md:NameIDFormat>urn:oasis:names:tc:SAML:2.0:nameid-format:persistent</md:NameIDFormat>
             <md:NameIDFormat>urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress</md:NameIDFormat>
             <md:AssertionConsumerService Binding="{POST}" Location="{escape(recipient)}" index="0" isDefault="true"/>
           </md:SPSSODescriptor>
         </md:EntityDescriptor>
         """).encode()
+
+
+def _key(certificate: str | None) -> str:
+    if certificate is None:
+        return ""
+    text = "".join(certificate.split("-----")[2].split())
+    signature = "http://www.w3.org/2000/09/xmldsig#"
+    return (
+        f'<md:KeyDescriptor use="signing"><ds:KeyInfo xmlns:ds="{signature}"><ds:X509Data>'
+        f"<ds:X509Certificate>{text}</ds:X509Certificate></ds:X509Data></ds:KeyInfo></md:KeyDescriptor>"
+    )
 
 
 def _sign_in_url(own: Element) -> str:

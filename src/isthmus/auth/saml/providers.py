@@ -13,28 +13,30 @@ from isthmus.auth.custom_roles import list_roles
 from isthmus.auth.roles import check_grant, permissions_of
 from isthmus.auth.saml.errors import SamlProviderMissing, SamlProvidersFull
 from isthmus.auth.saml.metadata import read_metadata
+from isthmus.auth.saml.signing import new_pair
 from isthmus.auth.trace import trace
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.ids import mint
 from isthmus.store.database import Database, Transaction
-from isthmus.vault import entropy
+from isthmus.vault import Vault, entropy
 
 SAML_PREFIX = "saml"
 PROVIDERS_MAX = 20
 _SHOWN: LiteralString = "select id, title from saml_providers()"
 _WORKSPACE: LiteralString = "select find_saml_provider(%s)"
 _COLUMNS: LiteralString = """
-select id, title, entity, sign_in_url, certificates, email_attribute, name_attribute, roles, mail_domains, created_at
+select id, title, entity, sign_in_url, certificates, email_attribute, name_attribute, roles, mail_domains, created_at,
+       signing_certificate, signing_key
 from saml_provider where workspace = current_workspace() and removed_at is null
 """
 _INSERT: LiteralString = """
 insert into saml_provider (workspace, id, title, entity, sign_in_url, certificates, email_attribute, name_attribute,
-                           roles, mail_domains, created_at)
-select current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
+                           roles, mail_domains, created_at, signing_certificate, signing_key)
+select current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
 where (select count(*) from saml_provider where workspace = current_workspace() and removed_at is null) < %s
 """
 _REMOVE: LiteralString = """
-update saml_provider set removed_at = %s
+update saml_provider set removed_at = %s, signing_key = null
 where workspace = current_workspace() and id = %s and removed_at is null returning 1
 """
 
@@ -55,7 +57,7 @@ class SamlWish(Struct, frozen=True, kw_only=True):
 
 
 class SamlProvider(Struct, frozen=True, kw_only=True):
-    """A provider."""
+    """A provider; `signing_certificate` is ours (PEM), `signing_key` the sealed key by which requests are signed."""
 
     id: UUID
     title: str
@@ -67,6 +69,8 @@ class SamlProvider(Struct, frozen=True, kw_only=True):
     roles: list[str]
     mail_domains: list[str]
     created_at: datetime
+    signing_certificate: str | None = None
+    signing_key: bytes | None = None
 
 
 class ShownSaml(Struct, frozen=True, kw_only=True):
@@ -77,7 +81,7 @@ class ShownSaml(Struct, frozen=True, kw_only=True):
 
 
 async def add_saml_provider(
-    tx: Transaction, wish: SamlWish, *, domains: Sequence[str], giver: frozenset[str] | None
+    tx: Transaction, vault: Vault, wish: SamlWish, *, domains: Sequence[str], giver: frozenset[str] | None
 ) -> SamlProvider:
     """Set a provider up; raises InvalidMetadata, UnknownRole, GrantTooWide and SamlProvidersFull."""
     wanted = permissions_of(wish.roles, domains=domains, custom=await list_roles(tx))
@@ -85,9 +89,10 @@ async def add_saml_provider(
         check_grant(wanted, giver=giver)
     told = read_metadata(wish.metadata)
     own = mint(unix_ms=milliseconds(tx.scope.now), entropy=entropy(10))
+    pair = await new_pair(vault, own, workspace=tx.scope.workspace, now=tx.scope.now)
     mail = sorted({each.casefold().removeprefix("@") for each in wish.mail_domains})
     row = (own, wish.title, told.entity, told.sign_in_url, list(told.certificates))
-    row = (*row, wish.email_attribute, wish.name_attribute, list(wish.roles), mail, tx.scope.now, PROVIDERS_MAX)
+    row = (*row, wish.email_attribute, wish.name_attribute, list(wish.roles), mail, tx.scope.now, *pair, PROVIDERS_MAX)
     if (await tx.connection.execute(_INSERT, row)).rowcount != 1:
         raise SamlProvidersFull(f"There are {PROVIDERS_MAX} providers.", fix="Remove one that is not used.")
     details = {"host": urlsplit(told.sign_in_url).hostname, "roles": list(wish.roles), "mail_domains": mail}
@@ -109,11 +114,12 @@ async def find_saml_provider(tx: Transaction, provider: UUID) -> SamlProvider:
     return _provider(row)
 
 
-async def remove_saml_provider(tx: Transaction, provider: UUID) -> None:
+async def remove_saml_provider(tx: Transaction, vault: Vault, provider: UUID) -> None:
     """Let nobody sign in by a provider any more; open sessions stay. Raises SamlProviderMissing."""
     if await (await tx.connection.execute(_REMOVE, (tx.scope.now, provider))).fetchone() is None:
         raise provider_missing()
     await trace(tx, action="provider.removed", resource="identity_provider", record_id=provider, details={})
+    vault.erase(workspace=tx.scope.workspace, subject=provider)
 
 
 async def shown_saml_providers(database: Database) -> list[ShownSaml]:

@@ -11,7 +11,6 @@ from datetime import timedelta
 from hashlib import sha256
 from html import escape
 from typing import LiteralString
-from urllib.parse import urlencode
 from uuid import UUID
 
 from isthmus.auth.people.errors import LoginMissing
@@ -23,6 +22,7 @@ from isthmus.auth.saml.errors import refused
 from isthmus.auth.saml.metadata import POST
 from isthmus.auth.saml.providers import SamlProvider, find_saml_provider, workspace_of_saml
 from isthmus.auth.saml.responses import SKEW, Expected, Proven, read_response
+from isthmus.auth.saml.signing import signed
 from isthmus.auth.saml.xml import from_base64
 from isthmus.auth.sessions import NewSession
 from isthmus.auth.trace import trace
@@ -136,7 +136,8 @@ async def go_out(
     packed = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = packed.compress(request.encode()) + packed.flush()
     joint = "&" if "?" in found.sign_in_url else "?"
-    query = urlencode({"SAMLRequest": b64encode(deflated).decode()})
+    message = b64encode(deflated).decode()
+    query = signed(message, found.signing_key, vault=people.vault, provider=provider, workspace=workspace)
     return Out(f"{found.sign_in_url}{joint}{query}", secret)
 
 

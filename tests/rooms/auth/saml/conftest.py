@@ -52,4 +52,4 @@ async def set_up(
     """Set a provider up."""
     wish = SamlWish(title="Northwind", metadata=metadata, roles=("viewer",), mail_domains=mail_domains)
     async with people.database.transaction(scope) as tx:
-        return await add_saml_provider(tx, wish, domains=DOMAINS, giver=None)
+        return await add_saml_provider(tx, people.vault, wish, domains=DOMAINS, giver=None)

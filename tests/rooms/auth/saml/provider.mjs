@@ -31,10 +31,11 @@ createServer((request, response) => {
     samlp.metadata({ ...common, redirectEndpointPath: "/sso", postEndpointPath: "/sso" })(request, shaped(response), failed);
     return;
   }
-  samlp.parseRequest(request, (error, asked) => {
+  const who = /(?:^|; )who=([^;]*)/.exec(request.headers.cookie ?? "")?.[1] ?? "";
+  const person = JSON.parse(Buffer.from(who, "base64url").toString());
+  // Whoever names a certificate wants requests that are signed by its key.
+  samlp.parseRequest(request, person.requestCertificate ? { signingCert: person.requestCertificate } : {}, (error, asked) => {
     if (error) return failed(error);
-    const who = /(?:^|; )who=([^;]*)/.exec(request.headers.cookie ?? "")?.[1] ?? "";
-    const person = JSON.parse(Buffer.from(who, "base64url").toString());
     const options = {
       ...common, inResponseTo: asked.id, recipient: asked.assertionConsumerServiceURL, destination: asked.assertionConsumerServiceURL,
       lifetimeInSeconds: 300, profileMapper: mapper, getUserFromRequest: () => person, signResponse: person.signResponse ?? false,

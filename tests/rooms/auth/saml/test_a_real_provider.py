@@ -1,6 +1,7 @@
 """Signing in by npm samlp, out and back."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from isthmus.auth.people.errors import SignInRefused, UpstreamRefused
 from isthmus.auth.people.logins import LoginWish, create_login, disable_login, list_logins
 from isthmus.auth.people.sign_in import People
 from isthmus.auth.people.visitor import Visitor
+from isthmus.auth.saml.metadata import own_metadata
 from isthmus.auth.saml.providers import SamlProvider, remove_saml_provider
 from isthmus.auth.saml.signing_in import Ourselves, Out, come_in, go_out, take_response
 from isthmus.auth.sessions import NewSession
@@ -178,6 +180,48 @@ async def test_a_provider_that_was_removed_lets_nobody_in(
 ) -> None:
     own = await set_up(people, scope, provider)
     async with people.database.transaction(scope) as tx:
-        await remove_saml_provider(tx, own.id)
+        await remove_saml_provider(tx, people.vault, own.id)
     with pytest.raises(NotFound):
         await leave(people, visitor, own)
+
+
+async def test_a_provider_that_wants_requests_signed_takes_ours_and_no_other(
+    people: People, scope: Scope, visitor: Visitor, provider: str
+) -> None:
+    own, other = [await set_up(people, scope, provider) for _ in range(2)]
+    ours = Ourselves.at(ORIGIN, own.id)
+    told = own_metadata(entity=ours.entity, recipient=ours.recipient, certificate=own.signing_certificate).decode()
+    assert 'AuthnRequestsSigned="true"' in told
+    body = re.search(r"<ds:X509Certificate>([^<]*)</ds:X509Certificate>", told)
+    assert body is not None
+    wanting = {**ADA, "requestCertificate": body[1]}
+    session, _ = await sign_in(people, visitor, own, wanting)
+    assert session.token
+    out = await leave(people, visitor, own)
+    elsewhere = await leave(people, visitor, other)
+    unsigned = out.url.partition("&SigAlg")[0]
+    foreign = re.search("SAMLRequest=[^&]*", elsewhere.url)
+    assert foreign is not None
+    changed = re.sub("SAMLRequest=[^&]*", foreign[0], out.url)
+    for url in (elsewhere.url, unsigned, changed):
+        with pytest.raises(AssertionError, match="500"):
+            await asyncio.to_thread(fetch, url, person=wanting)
+
+
+async def test_a_provider_that_was_set_up_before_is_asked_without_a_signature(
+    people: People, scope: Scope, visitor: Visitor, provider: str
+) -> None:
+    own = await set_up(people, scope, provider)
+    async with people.database.transaction(scope) as tx:
+        await tx.connection.execute("update saml_provider set signing_certificate = null, signing_key = null")
+    session, _ = await sign_in(people, visitor, own, ADA)
+    assert session.token
+    assert b'AuthnRequestsSigned="false"' in own_metadata(entity="e", recipient="r")
+
+
+async def test_the_key_of_a_provider_that_is_removed_is_gone(people: People, scope: Scope, provider: str) -> None:
+    own = await set_up(people, scope, provider)
+    assert own.signing_key is not None
+    async with people.database.transaction(scope) as tx:
+        await remove_saml_provider(tx, people.vault, own.id)
+    assert people.vault.open_many(workspace=scope.workspace, values=[(own.id, own.signing_key)]) == [None]
