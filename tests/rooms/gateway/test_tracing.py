@@ -42,6 +42,7 @@ class Full:
 
 ROUTES = [
     Route(method="GET", path="/things/{thing_id}", handler=read, summary="", permission="making:read"),
+    Route(method="GET", path="/shared", handler=read, summary="", permission="making:read", narrows=True, shared=True),
     Route(method="GET", path="/full", handler=read, summary="", permission="making:read"),
 ]
 
@@ -134,4 +135,20 @@ async def test_reads_at_once_share_their_writes_and_none_is_answered_untraced(lo
     assert {each.status for each in await asyncio.gather(*calls)} == {200}
     assert {each.request_id for each in await looking.entries(scope, "action:personal.read")} == {
         f"r{n}" for n in range(30)
+    }
+
+
+async def test_an_answer_that_many_share_is_traced_for_each_and_shared_by_those_alone_who_see_alike(
+    looking: Looking, scope: Scope
+) -> None:
+    await looking.key(scope, "viewer")
+    masked = [looking.stage.call("GET", "/shared") for _ in range(5)]
+    begun = [asyncio.create_task(each) for each in masked]
+    await asyncio.sleep(0)
+    await looking.key(scope, "editor")
+    seen = [looking.stage.call("GET", "/shared", headers={"x-request-id": f"s{n}"}) for n in range(10)]
+    assert {each.body for each in await asyncio.gather(*seen)} == {b"ada"}
+    assert {each.body for each in await asyncio.gather(*begun)} == {b"masked"}
+    assert {each.request_id for each in await looking.entries(scope, "action:personal.read")} == {
+        f"s{n}" for n in range(10)
     }
