@@ -27,6 +27,7 @@ from isthmus.stream.relay import Relay
 
 LEASH = "_ISTHMUS_LEASH"
 GRACE_S = 10.0
+ARRIVALS_POLL_S = 1.0
 
 
 class EnginesAway(Unavailable):
@@ -99,7 +100,9 @@ async def _until_dead(program: Program, role: str) -> None:
         case "worker":
             await asyncio.gather(
                 run_consumers(program.database, consumers(program), clock=program.clock),
-                run_consumers(program.database, arriving(arrivals(program)), clock=program.clock),
+                run_consumers(
+                    program.database, arriving(arrivals(program)), clock=program.clock, poll_s=ARRIVALS_POLL_S
+                ),
                 keep_ticking(program),
                 keep_alerting(program),
                 keep_probing(program),

@@ -34,6 +34,13 @@ where r.workspace = current_workspace() and r.type = %s and r.record_id = any(%s
 """
 
 
+_MERGED: LiteralString = """
+select distinct on (winner) winner, id, evidence from merge
+where workspace = current_workspace() and type = %s and winner = any(%s) and undone_at is null
+order by winner, id desc
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arrivals:
     """What leads are taken through the steps with."""
@@ -86,6 +93,10 @@ class Arrivals:
         meant = {lead: same[key] for lead, key in keys.items() if same.get(key, lead) != lead}
         keepers = await _keepers(tx, [*meant, *meant.values()])
         arrived = {lead: Arrived(record_id=lead, fresh=True) for lead in new}
+        # What the same e-mail brought together when it was stored.
+        cursor = await tx.connection.execute(_MERGED, (LEAD, list(new)))
+        for lead, merge, evidence in await cursor.fetchall():
+            arrived[lead] = Arrived(record_id=lead, merge=merge, evidence=str(evidence))
         for lead, other in meant.items():
             if keepers.get(lead, frozenset()) & keepers.get(other, frozenset()):
                 continue

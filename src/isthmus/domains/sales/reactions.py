@@ -24,6 +24,8 @@ where f.workspace = current_workspace() and f.state in ('running', 'paused') and
 
 async def lead_moved(acting: Acting, event: Event) -> None:
     """End the follow-up of a lead that is converted or disqualified."""
+    if "status" not in event.changed:
+        return
     lead = await _record(acting, event)
     if lead is not None and lead.values.get("status") in CLOSED_LEADS:
         await cancel(acting.tx, [event.record_id], reason=f"The lead is {lead.values['status']}.")

@@ -85,6 +85,7 @@ async def test_a_lead_of_a_list_is_merged_by_name_and_company_and_the_merge_can_
     named: dict[str, Json] = {"last_name": "Hopper"}
     (older,) = await desk.put(lead("L1", **named))
     await take(desk)
+    desk.later(seconds=1)
     await desk.put(from_list("R1", email="g.hopper@navy.example", **named))
     await take(desk)
     answer = await seen(desk, older)
@@ -96,6 +97,18 @@ async def test_a_lead_of_a_list_is_merged_by_name_and_company_and_the_merge_can_
     assert (undone.status, undone.at("kept")) == (200, older)
     split = await seen(desk, str(undone.at("split")))
     assert [each["kind"] for each in split.rows("pipeline")] == STEPS
+
+
+async def test_a_merge_by_address_is_told_with_the_way_back(desk: Desk) -> None:
+    (own,) = await desk.put(lead("L1"))
+    await desk.put(from_list("R1", company="Navy Yard"))
+    await take(desk)
+    answer = await seen(desk, own)
+    duplicates, (merge,) = answer.rows("pipeline")[1], answer.rows("merges")
+    assert (duplicates["reason"], duplicates["link"]) == (
+        "Merged into the lead that was there, by the same e-mail.",
+        merge["undo"],
+    )
 
 
 async def test_two_leads_that_one_connected_system_keeps_apart_stay_two(desk: Desk, tmp_path: Path) -> None:
