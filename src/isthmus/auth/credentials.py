@@ -14,7 +14,10 @@ from hashlib import sha256
 from typing import LiteralString, Protocol
 from uuid import UUID
 
+from psycopg.rows import TupleRow
+
 from isthmus.auth.custom_roles import list_roles
+from isthmus.auth.gathered import Gathered
 from isthmus.auth.keys import read_only
 from isthmus.auth.keytext import InvalidKey, read_key_text
 from isthmus.auth.oauth.clients import CLIENT_PREFIX
@@ -39,7 +42,9 @@ UNKNOWN_MAX = 4_096
 REMEMBERED_MAX = 10_000
 USE_WRITTEN = timedelta(seconds=45)
 _USES_TOGETHER_S = 1.0
-_FIND_KEY: LiteralString = "select * from find_key(%s)"
+_FIND_KEYS: LiteralString = """
+select asked.id, found.* from unnest(%s::uuid[]) as asked (id) cross join lateral find_key(asked.id) as found
+"""
 _FIND_SESSION: LiteralString = "select * from find_session(%s)"
 _FIND_ACCESS: LiteralString = "select * from find_oauth_token(%s, %s)"
 _KEYS_USED: LiteralString = """
@@ -118,6 +123,7 @@ class Credentials:
         self._used_again: dict[int, set[UUID]] = {}
         self._noting: asyncio.Task[None] | None = None
         self._unknown: dict[bytes, datetime] = {}
+        self._key_rows = Gathered(self._find_keys)
 
     async def key(self, text: str, *, now: datetime) -> Principal:
         """Return the principal of an API key; raises InvalidKey."""
@@ -229,11 +235,16 @@ class Credentials:
             self._found.popitem(last=False)
         return found
 
+    async def _find_keys(self, ids: Sequence[UUID]) -> Mapping[UUID, TupleRow]:
+        """Return the rows of keys by their ids."""
+        async with self._database.plain() as connection:
+            rows = await (await connection.execute(_FIND_KEYS, (list(ids),))).fetchall()
+        return {row[0]: row[1:] for row in rows}
+
     async def _ask_key(self, key_id: UUID, digest: bytes, now: datetime) -> _Found:
         epochs = self._epochs
         read = epochs.numbers if epochs is not None and epochs.fresh(now=now) else None
-        async with self._database.plain() as connection:
-            row = await (await connection.execute(_FIND_KEY, (key_id,))).fetchone()
+        row = await self._key_rows.get(key_id)
         known = bytes(row[2]) if row else bytes(len(digest))
         if not hmac.compare_digest(known, digest) or row is None:
             # Secrets are made at random, so that what is not known now will not be known in a moment.

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
 
 from isthmus.auth.principal import Principal
 from isthmus.gateway.decide import Asked
@@ -36,8 +35,8 @@ _AGES_S = (60, 300, 900, 1800, 3600, 14_400, 86_400)
 _WRITE: LiteralString = """
 insert into decision_sample (workspace, digest, hour, facts, allowed, refused_by, shadowed_by, seen)
 select current_workspace(), decode(digest, 'hex'), hour, facts, allowed, refused_by, shadowed_by, seen
-from jsonb_to_recordset(%s) as given (digest text, hour timestamptz, facts jsonb, allowed boolean, refused_by text[],
-    shadowed_by text[], seen bigint)
+from jsonb_to_recordset(%s::text::jsonb) as given (digest text, hour timestamptz, facts jsonb, allowed boolean,
+    refused_by text[], shadowed_by text[], seen bigint)
 where (select count(*) from decision_sample where workspace = current_workspace()) < %s
 on conflict (workspace, hour, digest) do update set seen = decision_sample.seen + excluded.seen
 """
@@ -184,7 +183,7 @@ class Sample:
             scope = Scope(workspace=workspace, actor="gate", cause="sample", now=latest[workspace])
             try:
                 async with self._database.transaction(scope) as tx:
-                    await tx.connection.execute(_WRITE, (Jsonb(list(rows.values())), ROWS_MAX))
+                    await tx.connection.execute(_WRITE, (msgspec.json.encode(list(rows.values())).decode(), ROWS_MAX))
                     if self._cleared.get(workspace) != scope.now.toordinal():
                         await tx.connection.execute(_FORGET, (scope.now - KEPT,))
                         self._cleared[workspace] = scope.now.toordinal()
