@@ -17,6 +17,7 @@ from isthmus.app.log import configure_log
 from isthmus.app.program import Program, opened
 from isthmus.app.reacting import consumers
 from isthmus.app.settings import Settings, read_settings
+from isthmus.app.signing_out import keep_telling_sign_outs
 from isthmus.app.sweeping import keep_swept
 from isthmus.app.syncing import keep_in_step
 from isthmus.app.ticking import keep_ticking
@@ -108,7 +109,7 @@ async def _until_dead(program: Program, role: str) -> None:
                 keep_probing(program),
             )
         case "scheduler":
-            await asyncio.gather(keep_in_step(program), keep_swept(program))
+            await asyncio.gather(keep_in_step(program), keep_swept(program), keep_telling_sign_outs(program))
         case _:
             message = f"there is no role {role!r}"
             raise ValueError(message)

@@ -38,7 +38,8 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+")
 _WORKSPACE: LiteralString = "select find_oauth_client(%s)"
 _LIST: LiteralString = """
 select workspace, id, name, method, digest, old_digest, old_until, keys, grants, scopes, redirects, after_sign_out,
-       audience, pushed_only, bound_only, created_at, created_by, rotated_at, removed_at
+       audience, pushed_only, bound_only, created_at, created_by, rotated_at, removed_at,
+       back_channel_logout
 from oauth_client
 where workspace = current_workspace() and (%(only)s::uuid is null or id = %(only)s)
   and (%(after)s::uuid is null or id > %(after)s) and (%(every)s or removed_at is null)
@@ -51,8 +52,8 @@ where workspace = current_workspace() and audience is not null and removed_at is
 """
 _INSERT: LiteralString = """
 insert into oauth_client (workspace, id, name, method, digest, keys, grants, scopes, redirects, after_sign_out,
-                          audience, pushed_only, bound_only, created_at, created_by)
-values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                          audience, pushed_only, bound_only, created_at, created_by, back_channel_logout)
+values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _REMOVE: LiteralString = """
 update oauth_client set removed_at = %s, removed_by = %s
@@ -74,7 +75,10 @@ where workspace = current_workspace() and id = %s and removed_at is null and met
 
 
 class Client(Struct, frozen=True, kw_only=True):
-    """A registered program. `audience` is the resource it serves: others may ask for tokens to it."""
+    """A registered program. `audience` is the resource it serves: others may ask for tokens to it.
+
+    `back_channel_logout` is where it is told that a person's session ended.
+    """
 
     workspace: int
     id: UUID
@@ -95,6 +99,7 @@ class Client(Struct, frozen=True, kw_only=True):
     created_by: str
     rotated_at: datetime | None
     removed_at: datetime | None
+    back_channel_logout: str | None = None
 
     @property
     def client_id(self) -> str:
@@ -120,6 +125,7 @@ class ClientWish(Struct, frozen=True, kw_only=True):
     keys: Mapping[str, Json] | None = None
     pushed_only: bool = False
     bound_only: bool = False
+    back_channel_logout: str | None = None
 
 
 async def register_client(
@@ -145,7 +151,7 @@ async def register_client(
     keys = Jsonb(dict(wish.keys)) if wish.keys is not None else None
     own = digest("client", secret) if secret else None
     asking = (list(wish.grants), list(wish.scopes), list(wish.redirects), list(wish.after_sign_out), wish.audience)
-    flags = (wish.pushed_only, wish.bound_only, tx.scope.now, tx.scope.actor)
+    flags = (wish.pushed_only, wish.bound_only, tx.scope.now, tx.scope.actor, wish.back_channel_logout)
     await tx.connection.execute(_INSERT, (client_id, wish.name, wish.method, own, keys, *asking, *flags))
     details = {"name": wish.name, "method": wish.method, "grants": list(wish.grants), "scopes": list(wish.scopes)}
     await trace(tx, action="client.registered", resource="oauth_client", record_id=client_id, details=details)
@@ -235,6 +241,8 @@ def _faults(wish: ClientWish, domains: Sequence[str]) -> list[Fault]:
         said.append(("/grants", f"{OFFLINE} needs the grant type {REFRESH}."))
     if CODE in wish.grants and not wish.redirects:
         said.append(("/redirects", "Say where codes are sent."))
+    if wish.back_channel_logout is not None and (why := _uri_fault(wish.back_channel_logout, "secret")):
+        said.append(("/back_channel_logout", why))
     for name, uris in (("redirects", wish.redirects), ("after_sign_out", wish.after_sign_out)):
         said += [(f"/{name}/{index}", why) for index, uri in enumerate(uris) if (why := _uri_fault(uri, wish.method))]
     if wish.audience is not None and (not urlsplit(wish.audience).scheme or "#" in wish.audience):

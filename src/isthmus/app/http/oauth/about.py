@@ -35,6 +35,8 @@ def metadata(provider: Provider) -> dict[str, Json]:
         "revocation_endpoint": url("/oauth/revoke"),
         "userinfo_endpoint": url("/oauth/userinfo"),
         "end_session_endpoint": url("/oauth/end-session"),
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
         "jwks_uri": url("/oauth/jwks"),
         "scopes_supported": [*OIDC, *sorted(all_permissions(domains=provider.domains))],
         "response_types_supported": ["code"],

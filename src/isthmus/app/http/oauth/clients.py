@@ -35,7 +35,10 @@ _Names = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=1
 
 
 class NewClient(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A program to register. `scopes` are all it may ever ask for; `keys` is the JWKS for `private_key_jwt`."""
+    """A program to register. `scopes` are all it may ever ask for; `keys` is the JWKS for `private_key_jwt`.
+
+    `back_channel_logout` is where it is told that the session of somebody who signed in ended.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     method: Method = "secret"
@@ -47,6 +50,7 @@ class NewClient(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keys: dict[str, Json] | None = None
     pushed_only: bool = False
     bound_only: bool = False
+    back_channel_logout: _Uri | None = None
 
 
 class ClientView(Struct, frozen=True, kw_only=True):
@@ -66,6 +70,7 @@ class ClientView(Struct, frozen=True, kw_only=True):
     audience: str | None = None
     rotated_at: datetime | None = None
     removed_at: datetime | None = None
+    back_channel_logout: str | None = None
 
 
 class MadeClient(Struct, frozen=True, kw_only=True):
@@ -90,6 +95,7 @@ async def create(call: Call) -> MadeClient:
         keys=wanted.keys,
         pushed_only=wanted.pushed_only,
         bound_only=wanted.bound_only,
+        back_channel_logout=wanted.back_channel_logout,
     )
     domains = call.services.of(Provider).domains
     async with call.services.database.transaction(call.scope) as tx:
@@ -144,6 +150,7 @@ def view(client: Client) -> ClientView:
         audience=client.audience,
         rotated_at=client.rotated_at,
         removed_at=client.removed_at,
+        back_channel_logout=client.back_channel_logout,
     )
 
 
