@@ -192,7 +192,6 @@ class _Collection:
                 personal=personal,
                 description=about,
                 operation=f"get{camel}",
-                shared=True,
                 errors=(RecordUnseen,),
             ),
             Route(
@@ -206,7 +205,6 @@ class _Collection:
                 record=self.of.name,
                 personal=personal,
                 operation=f"list{camel}History",
-                shared=True,
                 errors=(RecordUnseen,),
             ),
             Route(
