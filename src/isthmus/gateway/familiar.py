@@ -20,7 +20,7 @@ KEPT_MAX = 4_096
 HEADERS_MAX, BYTES_MAX = 24, 4_096
 _OF_ONE_CALL = frozenset({b"x-request-id", b"cookie", b"dpop", b"idempotency-key", b"if-none-match", b"range"})
 _KINDS = frozenset({"key", "token"})
-_BEFORE_HEADERS = 4
+_BEFORE_HEADERS = 5
 Key = tuple[object, ...]
 
 
@@ -62,7 +62,8 @@ class Familiars:
             return None
         headers = cast("Iterable[tuple[bytes, bytes]]", scope["headers"])
         client = cast("tuple[object, ...] | None", scope.get("client"))
-        return (scope.get("raw_path"), scope.get("query_string"), client and client[0], scope["scheme"], *headers)
+        place = (scope["path"], scope.get("raw_path"), scope.get("query_string"))
+        return (*place, client and client[0], scope["scheme"], *headers)
 
     def find(self, key: Key, *, doors: object) -> Familiar | None:
         """Return what was read out of these bytes before."""
