@@ -42,7 +42,11 @@ def test_what_is_no_key_is_refused(text: str) -> None:
         read_key_text(text)
 
 
-@pytest.mark.parametrize("text", [KEY.text[:-1], KEY.text + "x", KEY.text.lower(), " " + KEY.text])
+@pytest.mark.parametrize(
+    "text",
+    [KEY.text[:-1], KEY.text + "x", KEY.text.lower(), " " + KEY.text],
+    ids=["cut", "longer", "lower-case", "after-a-space"],
+)
 def test_a_cut_or_changed_key_is_refused(text: str) -> None:
     with pytest.raises(InvalidKey):
         read_key_text(text)
