@@ -91,7 +91,9 @@ def test_a_leak_in_a_tracked_file_is_reported(tmp_path: Path, name: str, text: s
 
 
 def test_relative_paths_and_package_names_are_fine(tmp_path: Path) -> None:
-    _repository(tmp_path, "README.md", "See src/network/a.py, https://example.com/opt-in/plan and the package on PyPI.\n")
+    _repository(
+        tmp_path, "README.md", "See src/network/a.py, https://example.com/opt-in/plan and the package on PyPI.\n"
+    )
     assert list(leaks(tmp_path)) == []
 
 
