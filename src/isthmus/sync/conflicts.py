@@ -314,5 +314,11 @@ def _values(store: Store, row: _Row, trail: Sequence[Claim]) -> tuple[Json, Json
         return said.get(kept, {}).get(row.field), before
     state = fold(store.schema[row.type], trail)
     held = state.fields.get(row.field)
-    theirs = state.shadows.get(claimed[1:], {}).get(row.field) if row.field in state.contested else before
-    return held.value if held else None, theirs
+    return held.value if held else None, _claimed_now(trail, row.field, claimed, before=before)
+
+
+def _claimed_now(trail: Sequence[Claim], name: str, claimed: Place, *, before: Json) -> Json:
+    """Return the last word of the claiming side, of what it said since the case was opened, or opened again."""
+    opened = max((each.place for each in trail if each.reopens and name in each.reopens), default=claimed)
+    later = [each for each in trail if each.place[1:] == claimed[1:] and each.place > opened and name in each.said]
+    return max(later, key=lambda each: each.place).said[name] if later else before
