@@ -54,6 +54,11 @@ class _Known:
         del now
         return self._principals[token]
 
+    def recall(self, digest: bytes, *, now: datetime) -> Principal | None:
+        """Know nobody by digests."""
+        del digest, now
+        return None
+
 
 async def _nothing(call: Call) -> None:
     del call
