@@ -1,6 +1,7 @@
 """Engines for the whole run, a fresh workspace for each test."""
 
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +33,13 @@ class _AtOnce:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell of failures at once."""
+    """Tell of failures at once, and let programs that tests start hear Ctrl-C.
+
+    A shell that starts the tests in the background has them ignore it, and so would everything below them.
+    """
     config.pluginmanager.register(_AtOnce(config))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
