@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from isthmus.app.http.alerts import AlertView, ChannelView, SilenceView
     from isthmus.app.program import Program
     from isthmus.gateway.monitoring.objectives import ObjectiveViews
+    from isthmus.store.database import Transaction
 
 _ALERT, _CHANNEL = "alrt", "chan"
 _ROWS = 200
@@ -87,11 +88,10 @@ def acknowledge_alert(terminal: Terminal, alert_id: str) -> None:
 
     own = id_of(_ALERT, alert_id, fix=_HINT)
 
-    async def work(program: Program) -> AlertView:
-        async with program.database.transaction(operator(program, "alerts-ack")) as tx:
-            return alert_view(await acknowledge(tx, own))
+    async def work(tx: Transaction, _: Program) -> AlertView:
+        return alert_view(await acknowledge(tx, own))
 
-    found = terminal.run(work)
+    found = terminal.transact("alerts-ack", work)
     terminal.answer(found, lambda: click.echo(f"{found.id} ({found.rule}: {found.about}) is {found.status}"))
 
 
@@ -159,11 +159,10 @@ def list_channels(terminal: Terminal) -> None:
     from isthmus.app.http.alerts import channel_view
     from isthmus.stream.alerts.channels import channels
 
-    async def ask(program: Program) -> list[ChannelView]:
-        async with program.database.transaction(operator(program, "channels")) as tx:
-            return [channel_view(each) for each in await channels(tx)]
+    async def ask(tx: Transaction, _: Program) -> list[ChannelView]:
+        return [channel_view(each) for each in await channels(tx)]
 
-    found = terminal.run(ask)
+    found = terminal.transact("channels", ask)
     rows = [{"id": each.id, "name": each.name, "kind": each.kind, "added by": each.created_by} for each in found]
     empty = "nobody is told; add one: isthmus alerts add --help"
     terminal.answer(found, lambda: table(rows, columns=("id", "name", "kind", "added by"), empty=empty))
@@ -213,11 +212,10 @@ def remove(terminal: Terminal, channel_id: str) -> None:
 
     own = id_of(_CHANNEL, channel_id, fix="List them: isthmus alerts channels")
 
-    async def work(program: Program) -> ChannelView:
-        async with program.database.transaction(operator(program, "channels-rm")) as tx:
-            return channel_view(await remove_channel(tx, program.vault, own))
+    async def work(tx: Transaction, program: Program) -> ChannelView:
+        return channel_view(await remove_channel(tx, program.vault, own))
 
-    gone = terminal.run(work)
+    gone = terminal.transact("channels-rm", work)
     terminal.answer(gone, lambda: click.echo(f"{gone.id} ({gone.name}) is told nothing any more"))
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 import click
 from msgspec import Struct
 
-from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
@@ -35,7 +34,6 @@ from isthmus.auth.oauth.clients import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from isthmus.app.program import Program
     from isthmus.kernel.marks import Json
 
 _GRANTS = {"code": CODE, "refresh": REFRESH, "machine": MACHINE, "device": DEVICE, "exchange": EXCHANGE}
@@ -130,11 +128,9 @@ def add(
         keys=_read_keys(keys) if keys else None,
     )
 
-    async def work(program: Program) -> tuple[Client, str | None]:
-        async with program.database.transaction(operator(program, "clients-add")) as tx:
-            return await register_client(tx, wish, domains=[each.name for each in domains()], giver=None)
-
-    client, secret = terminal.run(work)
+    client, secret = terminal.transact(
+        "clients-add", lambda tx, _: register_client(tx, wish, domains=[each.name for each in domains()], giver=None)
+    )
     _tell(terminal, client, secret)
 
 
@@ -146,12 +142,10 @@ def list_all(terminal: Terminal, *, every: bool) -> None:
 
     Example: isthmus clients ls --all
     """
-
-    async def ask(program: Program) -> list[Client]:
-        async with program.database.transaction(operator(program, "clients")) as tx:
-            return await list_clients(tx, limit=10 * CLIENTS_MAX, every=every)
-
-    found = [_view(each) for each in terminal.run(ask)]
+    found = [
+        _view(each)
+        for each in terminal.transact("clients", lambda tx, _: list_clients(tx, limit=10 * CLIENTS_MAX, every=every))
+    ]
     terminal.answer(found, lambda: _show(found))
 
 
@@ -165,11 +159,7 @@ def rotate(terminal: Terminal, client_id: str) -> None:
     """
     own = id_of(CLIENT_PREFIX, client_id, fix=_LIST_THEM)
 
-    async def work(program: Program) -> tuple[Client, str]:
-        async with program.database.transaction(operator(program, "clients-rotate")) as tx:
-            return await rotate_secret(tx, own)
-
-    client, secret = terminal.run(work)
+    client, secret = terminal.transact("clients-rotate", lambda tx, _: rotate_secret(tx, own))
     _tell(terminal, client, secret)
 
 
@@ -185,11 +175,7 @@ def remove(terminal: Terminal, client_id: str) -> None:
     """
     own = id_of(CLIENT_PREFIX, client_id, fix=_LIST_THEM)
 
-    async def work(program: Program) -> Client:
-        async with program.database.transaction(operator(program, "clients-rm")) as tx:
-            return await remove_client(tx, own)
-
-    found = _view(terminal.run(work))
+    found = _view(terminal.transact("clients-rm", lambda tx, _: remove_client(tx, own)))
     terminal.answer(
         found, lambda: click.echo(f"{found.client_id} ({found.name}) is removed since {moment(found.removed_at)} UTC")
     )

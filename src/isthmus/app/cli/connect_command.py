@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from isthmus.app.cli.common import operator
 from isthmus.app.cli.connect_given import Given, every_option, given_options
 from isthmus.app.cli.connect_views import (
     ConnectionView,
@@ -88,11 +87,10 @@ def list_connections(terminal: Terminal) -> None:
     Example: isthmus connect ls
     """
 
-    async def ask(program: Program) -> list[ConnectionView]:
-        async with program.database.transaction(operator(program, "connect")) as tx:
-            return [await _view(tx, each) for each in await connections(tx)]
+    async def ask(tx: Transaction, _: Program) -> list[ConnectionView]:
+        return [await _view(tx, each) for each in await connections(tx)]
 
-    found = terminal.run(ask)
+    found = terminal.transact("connect", ask)
     terminal.answer(found, lambda: show_connections(found, now=SystemClock().now()))
 
 
@@ -138,15 +136,12 @@ def add(  # noqa: PLR0913 - one parameter for each option.
         pipeline=not no_pipeline,
     )
 
-    async def work(program: Program) -> tuple[str, ConnectionView]:
-        async with program.database.transaction(operator(program, "connect-add")) as tx:
-            made = await connect(
-                tx, program.vault, known, name=name, settings=settings, options=options, every_s=every_s
-            )
-            answer = "" if no_check else await _answer(tx, program, made)
-            return answer, await _view(tx, made)
+    async def work(tx: Transaction, program: Program) -> tuple[str, ConnectionView]:
+        made = await connect(tx, program.vault, known, name=name, settings=settings, options=options, every_s=every_s)
+        answer = "" if no_check else await _answer(tx, program, made)
+        return answer, await _view(tx, made)
 
-    answer, document = terminal.run(work)
+    answer, document = terminal.transact("connect-add", work)
     terminal.answer(
         document, lambda: click.echo(f"connected {name}" + (f", which answers as {answer}" if answer else ""))
     )
@@ -167,16 +162,15 @@ def change(terminal: Terminal, name: str, given: Given, every_s: int | None) -> 
     Example: isthmus connect set erp --secret key=@new-key.txt
     """
 
-    async def work(program: Program) -> tuple[str, ConnectionView]:
-        async with program.database.transaction(operator(program, "connect-set")) as tx:
-            found = await connection_of(tx, name)
-            known = _connector(found.connector)
-            settings = given.settings(known, ask=terminal.asks, complete=False) or None
-            changed = await change_connection(tx, program.vault, known, found, settings=settings, every_s=every_s)
-            answer = await _answer(tx, program, changed) if settings else ""
-            return answer, await _view(tx, changed)
+    async def work(tx: Transaction, program: Program) -> tuple[str, ConnectionView]:
+        found = await connection_of(tx, name)
+        known = _connector(found.connector)
+        settings = given.settings(known, ask=terminal.asks, complete=False) or None
+        changed = await change_connection(tx, program.vault, known, found, settings=settings, every_s=every_s)
+        answer = await _answer(tx, program, changed) if settings else ""
+        return answer, await _view(tx, changed)
 
-    answer, document = terminal.run(work)
+    answer, document = terminal.transact("connect-set", work)
     terminal.answer(
         document, lambda: click.echo(f"changed {name}" + (f", which answers as {answer}" if answer else ""))
     )
@@ -191,11 +185,10 @@ def show_one(terminal: Terminal, name: str) -> None:
     Example: isthmus connect show erp
     """
 
-    async def ask(program: Program) -> ConnectionView:
-        async with program.database.transaction(operator(program, "connect")) as tx:
-            return await _view(tx, await connection_of(tx, name))
+    async def ask(tx: Transaction, _: Program) -> ConnectionView:
+        return await _view(tx, await connection_of(tx, name))
 
-    document = terminal.run(ask)
+    document = terminal.transact("connect", ask)
     terminal.answer(document, lambda: show_connection(document, now=SystemClock().now()))
 
 
@@ -208,11 +201,10 @@ def check(terminal: Terminal, name: str) -> None:
     Example: isthmus connect check erp
     """
 
-    async def ask(program: Program) -> str:
-        async with program.database.transaction(operator(program, "connect-check")) as tx:
-            return await _answer(tx, program, await connection_of(tx, name))
+    async def ask(tx: Transaction, program: Program) -> str:
+        return await _answer(tx, program, await connection_of(tx, name))
 
-    answer = terminal.run(ask)
+    answer = terminal.transact("connect-check", ask)
     terminal.answer({"name": name, "answers_as": answer}, lambda: click.echo(f"{name} answers as {answer}"))
 
 
@@ -257,23 +249,21 @@ def remove_one(terminal: Terminal, name: str, *, yes: bool) -> None:
     if not yes:
         terminal.confirm(f"Remove the connection {name} and destroy its secrets?")
 
-    async def work(program: Program) -> None:
-        async with program.database.transaction(operator(program, "connect-rm")) as tx:
-            await remove(tx, program.vault, await connection_of(tx, name))
+    async def work(tx: Transaction, program: Program) -> None:
+        await remove(tx, program.vault, await connection_of(tx, name))
 
-    terminal.run(work)
+    terminal.transact("connect-rm", work)
     terminal.answer({"name": name, "removed": True}, lambda: click.echo(f"removed {name}"))
 
 
 def _changed(
     terminal: Terminal, name: str, act: Callable[[Transaction, Connection], Awaitable[None]]
 ) -> ConnectionView:
-    async def work(program: Program) -> ConnectionView:
-        async with program.database.transaction(operator(program, "connect")) as tx:
-            await act(tx, await connection_of(tx, name))
-            return await _view(tx, await connection_of(tx, name))
+    async def work(tx: Transaction, _: Program) -> ConnectionView:
+        await act(tx, await connection_of(tx, name))
+        return await _view(tx, await connection_of(tx, name))
 
-    return terminal.run(work)
+    return terminal.transact("connect", work)
 
 
 def _connector(name: str) -> Connector:

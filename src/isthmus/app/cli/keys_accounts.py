@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
 
 LIST = "List them: isthmus keys account ls"
 _ID = click.argument("account_id", metavar="ID")
@@ -53,11 +54,10 @@ def list_all(terminal: Terminal) -> None:
     Example: isthmus keys account ls
     """
 
-    async def ask(program: Program) -> list[AccountView]:
-        async with program.database.transaction(operator(program, "accounts")) as tx:
-            return [account_view(each) for each in await list_accounts(tx)]
+    async def ask(tx: Transaction, _: Program) -> list[AccountView]:
+        return [account_view(each) for each in await list_accounts(tx)]
 
-    shown = terminal.run(ask)
+    shown = terminal.transact("accounts", ask)
     terminal.answer(shown, lambda: _show(shown))
 
 
@@ -94,11 +94,10 @@ def show(terminal: Terminal, account_id: str) -> None:
     """
     own = id_of(ACCOUNT_PREFIX, account_id, fix=LIST)
 
-    async def ask(program: Program) -> AccountView:
-        async with program.database.transaction(operator(program, "accounts")) as tx:
-            return account_view(await find_account(tx, own))
+    async def ask(tx: Transaction, _: Program) -> AccountView:
+        return account_view(await find_account(tx, own))
 
-    found = terminal.run(ask)
+    found = terminal.transact("accounts", ask)
     terminal.answer(found, lambda: _show([found]))
 
 
@@ -127,11 +126,10 @@ def enable(terminal: Terminal, account_id: str) -> None:
 def _switch(terminal: Terminal, account_id: str, *, enabled: bool) -> None:
     own = id_of(ACCOUNT_PREFIX, account_id, fix=LIST)
 
-    async def work(program: Program) -> AccountView:
-        async with program.database.transaction(operator(program, "accounts-switch")) as tx:
-            return account_view(await switch_account(tx, own, enabled=enabled))
+    async def work(tx: Transaction, _: Program) -> AccountView:
+        return account_view(await switch_account(tx, own, enabled=enabled))
 
-    found = terminal.run(work)
+    found = terminal.transact("accounts-switch", work)
     said = "is let in" if enabled else f"is disabled since {moment(found.disabled_at)} UTC"
     terminal.answer(found, lambda: click.echo(f"{found.id} ({found.name}) {said}"))
 

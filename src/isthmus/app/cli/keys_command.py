@@ -207,13 +207,8 @@ def list_all(terminal: Terminal, *, every: bool) -> None:
 
     Example: isthmus keys ls --all
     """
-
-    async def ask(program: Program) -> list[ApiKey]:
-        async with program.database.transaction(operator(program, "keys")) as tx:
-            return await _all(tx)
-
     now = SystemClock().now()
-    found = [_view(each, now=now) for each in terminal.run(ask)]
+    found = [_view(each, now=now) for each in terminal.transact("keys", lambda tx, _: _all(tx))]
     shown = [each for each in found if every or each.status == "active"]
     terminal.answer(shown, lambda: _show(shown, now=now))
     if len(shown) < len(found) and not terminal.as_json:
@@ -232,11 +227,7 @@ def revoke(terminal: Terminal, key_id: str) -> None:
     """
     own = id_of(KEY_PREFIX, key_id, fix="List them: isthmus keys ls")
 
-    async def work(program: Program) -> ApiKey:
-        async with program.database.transaction(operator(program, "keys-revoke")) as tx:
-            return await revoke_key(tx, own)
-
-    found = _view(terminal.run(work), now=SystemClock().now())
+    found = _view(terminal.transact("keys-revoke", lambda tx, _: revoke_key(tx, own)), now=SystemClock().now())
     terminal.answer(
         found, lambda: click.echo(f"{found.id} ({found.name}) is revoked since {moment(found.revoked_at)} UTC")
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, get_args
 import click
 from msgspec import Struct, ValidationError, convert, structs
 
-from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
@@ -29,6 +28,7 @@ from isthmus.stream.limits.leases import AWAY_S, Away
 
 if TYPE_CHECKING:
     from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
 
 _RATE = re.compile(r"(\d+)/(\d*)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -84,11 +84,10 @@ def list_all(terminal: Terminal) -> None:
     Example: isthmus limits ls
     """
 
-    async def ask(program: Program) -> LimitsView:
-        async with program.database.transaction(operator(program, "limits")) as tx:
-            return view_of(await read_limits(tx))
+    async def ask(tx: Transaction, _: Program) -> LimitsView:
+        return view_of(await read_limits(tx))
 
-    _answer(terminal, terminal.run(ask))
+    _answer(terminal, terminal.transact("limits", ask))
 
 
 @command.command("set")
@@ -135,16 +134,15 @@ def set_limit(
     if name is not None and not remove:
         rule = _rule({**given, "name": name, "count": count, "seconds": seconds})
 
-    async def work(program: Program) -> LimitsView:
-        async with program.database.transaction(operator(program, "limits-set")) as tx:
-            own = (await read_limits(tx)).rules
-            kept = [each for each in own if each.name != name]
-            if remove and len(kept) == len(own):
-                raise NoSuchLimit(f"The workspace set no limit {name!r}.", fix="List them: isthmus limits ls")
-            rules = None if name is None else [*kept, *([rule] if rule else [])]
-            return view_of(await write_limits(tx, tier=tier, rules=rules))
+    async def work(tx: Transaction, _: Program) -> LimitsView:
+        own = (await read_limits(tx)).rules
+        kept = [each for each in own if each.name != name]
+        if remove and len(kept) == len(own):
+            raise NoSuchLimit(f"The workspace set no limit {name!r}.", fix="List them: isthmus limits ls")
+        rules = None if name is None else [*kept, *([rule] if rule else [])]
+        return view_of(await write_limits(tx, tier=tier, rules=rules))
 
-    _answer(terminal, terminal.run(work))
+    _answer(terminal, terminal.transact("limits-set", work))
 
 
 @command.command("usage")
@@ -160,12 +158,11 @@ def usage(terminal: Terminal, period: str | None) -> None:
         raise click.UsageError("A period is a month such as 2026-11, or a day such as 2026-11-23.")
     key = period.replace("-", "") if period else f"{now.astimezone(UTC):%Y%m}"
 
-    async def ask(program: Program) -> Use:
-        async with program.database.transaction(operator(program, "limits-usage")) as tx:
-            callers = await read_use(tx, period=key, limit=_ROWS_MAX)
-            return Use(period=key, callers=callers, quotas=await read_quotas(tx, now=now))
+    async def ask(tx: Transaction, _: Program) -> Use:
+        callers = await read_use(tx, period=key, limit=_ROWS_MAX)
+        return Use(period=key, callers=callers, quotas=await read_quotas(tx, now=now))
 
-    found = terminal.run(ask)
+    found = terminal.transact("limits-usage", ask)
     terminal.answer(found, lambda: _show_use(found))
 
 

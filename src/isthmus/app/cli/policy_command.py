@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from isthmus.gateway.policy.replay import Changed, Simulated
     from isthmus.gateway.policy.rows import KeptPolicy
     from isthmus.gateway.policy.vocabulary import Vocabulary
+    from isthmus.store.database import Transaction
 
 _FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOCAL = "127.0.0.1"
@@ -92,11 +93,7 @@ def list_all(terminal: Terminal) -> None:
     """
     from isthmus.gateway.policy.rows import list_policies
 
-    async def ask(program: Program) -> list[KeptPolicy]:
-        async with program.database.transaction(operator(program, "policy-ls")) as tx:
-            return await list_policies(tx)
-
-    found = terminal.run(ask)
+    found = terminal.transact("policy-ls", lambda tx, _: list_policies(tx))
     shown = [
         {"name": each.name, "effect": each.effect, "mode": each.mode, "reason": each.reason, "by": each.created_by}
         for each in found
@@ -144,12 +141,11 @@ def remove(terminal: Terminal, names: tuple[str, ...]) -> None:
     """
     from isthmus.gateway.policy.rows import remove_policy
 
-    async def work(program: Program) -> None:
-        async with program.database.transaction(operator(program, "policy-rm")) as tx:
-            for name in names:
-                await remove_policy(tx, name)
+    async def work(tx: Transaction, _: Program) -> None:
+        for name in names:
+            await remove_policy(tx, name)
 
-    terminal.run(work)
+    terminal.transact("policy-rm", work)
     terminal.answer({"removed": list(names)}, lambda: click.echo(f"removed {', '.join(names)}"))
 
 
@@ -170,11 +166,10 @@ def explain(terminal: Terminal, key_id: str, route: str, at: datetime | None, cl
     moment = None if at is None else at.replace(tzinfo=UTC)
     question = PolicyQuestion(key=key_id, route=route, at=moment, client=client, purpose=purpose)
 
-    async def work(program: Program) -> Explained:
-        async with program.database.transaction(operator(program, "policy-explain")) as tx:
-            return await explained(tx, question, vocabulary=_vocabulary(), schema=schema(), client=client)
-
-    told = terminal.run(work)
+    told = terminal.transact(
+        "policy-explain",
+        lambda tx, _: explained(tx, question, vocabulary=_vocabulary(), schema=schema(), client=client),
+    )
     terminal.answer(told, lambda: _show(told))
 
 
@@ -194,11 +189,7 @@ def simulate(terminal: Terminal, added: tuple[Path, ...], removed: tuple[str, ..
 
     change = PolicyChange(add=[each.read_text("utf-8") for each in added], remove=list(removed), days=days)
 
-    async def work(program: Program) -> Simulated:
-        async with program.database.transaction(operator(program, "policy-simulate")) as tx:
-            return await tried(tx, change, vocabulary=_vocabulary())
-
-    found = terminal.run(work)
+    found = terminal.transact("policy-simulate", lambda tx, _: tried(tx, change, vocabulary=_vocabulary()))
     terminal.answer(found, lambda: _show_simulated(found))
 
 

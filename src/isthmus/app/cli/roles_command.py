@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import table
 from isthmus.app.cli.terminal import Terminal, at_terminal
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
 
 _SHOWN_MAX = 6
 
@@ -45,11 +45,10 @@ def list_all(terminal: Terminal) -> None:
     Example: isthmus roles ls
     """
 
-    async def ask(program: Program) -> list[RoleView]:
-        async with program.database.transaction(operator(program, "roles")) as tx:
-            return roles_of(await list_roles(tx), domains=_domains())
+    async def ask(tx: Transaction, _: Program) -> list[RoleView]:
+        return roles_of(await list_roles(tx), domains=_domains())
 
-    shown = terminal.run(ask)
+    shown = terminal.transact("roles", ask)
     terminal.answer(shown, lambda: _show(shown))
 
 
@@ -68,12 +67,11 @@ def set_role(terminal: Terminal, name: str, about: str, parents: tuple[str, ...]
     """
     role = CustomRole(name=name, about=about, parents=parents, permissions=scopes)
 
-    async def work(program: Program) -> RoleView:
-        async with program.database.transaction(operator(program, "roles-set")) as tx:
-            await save(tx, role, domains=_domains(), giver=None)
-            return role_view(role, await list_roles(tx), domains=_domains())
+    async def work(tx: Transaction, _: Program) -> RoleView:
+        await save(tx, role, domains=_domains(), giver=None)
+        return role_view(role, await list_roles(tx), domains=_domains())
 
-    made = terminal.run(work)
+    made = terminal.transact("roles-set", work)
     terminal.answer(made, lambda: click.echo(f"{made.name} allows {', '.join(made.allows)}"))
 
 
@@ -86,11 +84,10 @@ def remove_role(terminal: Terminal, name: str) -> None:
     Example: isthmus roles rm campaign_desk
     """
 
-    async def work(program: Program) -> None:
-        async with program.database.transaction(operator(program, "roles-rm")) as tx:
-            await remove(tx, name)
+    async def work(tx: Transaction, _: Program) -> None:
+        await remove(tx, name)
 
-    terminal.run(work)
+    terminal.transact("roles-rm", work)
     terminal.answer({"name": name, "removed": True}, lambda: click.echo(f"{name} is removed"))
 
 

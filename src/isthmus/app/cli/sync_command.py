@@ -16,7 +16,6 @@ from isthmus.app.cli.output import say
 from isthmus.app.cli.sync_mending import plan, rejected, retry
 from isthmus.app.cli.sync_views import (
     RunView,
-    StreamView,
     code_of,
     not_run,
     run_view,
@@ -35,6 +34,7 @@ from isthmus.sync.runs import INTERRUPTED, Run, runs
 
 if TYPE_CHECKING:
     from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
 
 SILENT_AFTER = timedelta(seconds=30)
 
@@ -112,12 +112,7 @@ def status(terminal: Terminal) -> None:
 
     Example: isthmus sync status
     """
-
-    async def ask(program: Program) -> list[StreamView]:
-        async with program.database.transaction(operator(program, "sync-status")) as tx:
-            return await streams(tx)
-
-    found = terminal.run(ask)
+    found = terminal.transact("sync-status", lambda tx, _: streams(tx))
     terminal.answer(found, lambda: show_streams(found, now=SystemClock().now()))
 
 
@@ -161,11 +156,10 @@ def watch(context: click.Context, terminal: Terminal, name: str) -> None:
 def resume_one(terminal: Terminal, name: str) -> None:
     """Let a paused connection run again; the same as `isthmus connect resume`."""
 
-    async def work(program: Program) -> None:
-        async with program.database.transaction(operator(program, "sync-resume")) as tx:
-            await resume(tx, await connection_of(tx, name))
+    async def work(tx: Transaction, _: Program) -> None:
+        await resume(tx, await connection_of(tx, name))
 
-    terminal.run(work)
+    terminal.transact("sync-resume", work)
     terminal.answer({"name": name, "status": "pending"}, lambda: click.echo(f"resumed {name}"))
 
 

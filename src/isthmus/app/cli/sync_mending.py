@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
     from isthmus.store.schema import Schema
 
 _SHOWN_MAX = 1_000
@@ -130,19 +131,20 @@ def rejected(terminal: Terminal, system: str | None, code: str | None, limit: in
     Example: isthmus sync rejected --system crm --rows
     """
 
-    async def causes(program: Program) -> list[Cause]:
-        async with program.database.transaction(operator(program, "sync-rejected")) as tx:
-            return [each for each in await rejects_by_cause(tx, system=system) if code in (None, each.code)]
-
-    async def rows(program: Program) -> list[Kept]:
-        async with program.database.transaction(operator(program, "sync-rejected")) as tx:
-            return await open_rejects(tx, program.vault, system=system, code=code, limit=limit)
+    async def causes(tx: Transaction, _: Program) -> list[Cause]:
+        return [each for each in await rejects_by_cause(tx, system=system) if code in (None, each.code)]
 
     if listed:
-        kept = [_row_view(each) for each in terminal.run(rows)]
+        kept = [
+            _row_view(each)
+            for each in terminal.transact(
+                "sync-rejected",
+                lambda tx, program: open_rejects(tx, program.vault, system=system, code=code, limit=limit),
+            )
+        ]
         terminal.answer(kept, lambda: _show_rows(kept))
         return
-    found = terminal.run(causes)
+    found = terminal.transact("sync-rejected", causes)
     terminal.answer(found, lambda: _show_causes(found))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from isthmus.app.cli.common import run, settings_from
+from isthmus.app.cli.common import operator, run, settings_from
 from isthmus.app.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from isthmus.app.program import Program
     from isthmus.app.settings import Settings
+    from isthmus.store.database import Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +39,15 @@ class Terminal:
     def run(self, work: Callable[[Program], Awaitable[T]]) -> T:
         """Open the program, do the work, close it again."""
         return run(self.settings, work)
+
+    def transact(self, cause: str, work: Callable[[Transaction, Program], Awaitable[T]]) -> T:
+        """Do the work in one transaction of the operator, who is written down with what it was done by."""
+
+        async def inside(program: Program) -> T:
+            async with program.database.transaction(operator(program, cause)) as tx:
+                return await work(tx, program)
+
+        return self.run(inside)
 
     def answer(self, document: object, show: Callable[[], None]) -> None:
         """Print the document as JSON where that is asked for, else let `show` print it for people."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from isthmus.app.program import Program
     from isthmus.gateway.threats.replay import Replayed
     from isthmus.gateway.threats.rows import HoneyRow, KeptThreat
-    from isthmus.store.database import Scope
+    from isthmus.store.database import Scope, Transaction
 
 _ROWS = 200
 _DETECTOR = click.Choice(list(DETECTORS))
@@ -151,17 +151,14 @@ def honey(terminal: Terminal, kind: str | None, value: str | None, *, note: str,
     if kind is not None and value is None:
         raise click.UsageError("Say the id of the key or record too.")
 
-    async def work(program: Program) -> list[HoneyRow]:
-        async with program.database.transaction(operator(program, "threats-honey")) as tx:
-            if kind is not None and value is not None:
-                await (
-                    drop_honey(tx, kind=kind, value=value)
-                    if remove
-                    else set_honey(tx, kind=kind, value=value, note=note)
-                )
-            return await list_honey(tx)
+    async def work(tx: Transaction, _: Program) -> list[HoneyRow]:
+        if kind is not None and value is not None:
+            await (
+                drop_honey(tx, kind=kind, value=value) if remove else set_honey(tx, kind=kind, value=value, note=note)
+            )
+        return await list_honey(tx)
 
-    found = terminal.run(work)
+    found = terminal.transact("threats-honey", work)
     rows = [{"kind": each.kind, "id": each.value, "note": each.note} for each in found]
     terminal.answer(found, lambda: table(rows, columns=("kind", "id", "note"), empty="there is no honey"))
 

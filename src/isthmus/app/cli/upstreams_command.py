@@ -28,6 +28,7 @@ from isthmus.kernel.errors import IsthmusError, Unavailable
 
 if TYPE_CHECKING:
     from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
 
 _GOOD_BELOW = 400
 
@@ -104,11 +105,7 @@ def add(terminal: Terminal, /, hosts: tuple[str, ...], **given: object) -> None:
         raise UpstreamRefused(f"It cannot be registered: {error}.", fix="See isthmus upstreams add --help.") from error
     rules = rules_of(reach_of(terminal.settings), domains=tuple(sorted(each.name for each in domains())))
 
-    async def work(program: Program) -> NewUpstream:
-        async with program.database.transaction(operator(program, "upstreams-add")) as tx:
-            return await add_upstream(tx, wanted, rules=rules)
-
-    made = terminal.run(work)
+    made = terminal.transact("upstreams-add", lambda tx, _: add_upstream(tx, wanted, rules=rules))
     terminal.answer(made, lambda: say(f"{made.name} is called under /up/{made.name}/ by whoever has {made.permission}"))
 
 
@@ -121,11 +118,10 @@ def remove(terminal: Terminal, name: str) -> None:
     Example: isthmus upstreams rm billing
     """
 
-    async def work(program: Program) -> None:
-        async with program.database.transaction(operator(program, "upstreams-rm")) as tx:
-            await remove_upstream(tx, name)
+    async def work(tx: Transaction, _: Program) -> None:
+        await remove_upstream(tx, name)
 
-    terminal.run(work)
+    terminal.transact("upstreams-rm", work)
     terminal.answer({"removed": name}, lambda: say(f"{name} is no longer behind the gate"))
 
 

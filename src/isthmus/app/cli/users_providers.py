@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
 
 
 class ProviderView(Struct, frozen=True, kw_only=True):
@@ -55,12 +56,7 @@ def list_all(terminal: Terminal) -> None:
 
     Example: isthmus users provider ls
     """
-
-    async def ask(program: Program) -> list[Issuer]:
-        async with program.database.transaction(operator(program, "providers")) as tx:
-            return await list_issuers(tx)
-
-    shown = [_view(each) for each in terminal.run(ask)]
+    shown = [_view(each) for each in terminal.transact("providers", lambda tx, _: list_issuers(tx))]
     terminal.answer(shown, lambda: _show(shown))
 
 
@@ -126,11 +122,10 @@ def remove(terminal: Terminal, provider_id: str) -> None:
     """
     own = id_of(ISSUER_PREFIX, provider_id, fix="List them: isthmus users provider ls")
 
-    async def work(program: Program) -> None:
-        async with program.database.transaction(operator(program, "providers-rm")) as tx:
-            await remove_issuer(tx, own)
+    async def work(tx: Transaction, _: Program) -> None:
+        await remove_issuer(tx, own)
 
-    terminal.run(work)
+    terminal.transact("providers-rm", work)
     removed = {"id": id_text(ISSUER_PREFIX, own), "removed": True}
     terminal.answer(removed, lambda: click.echo(f"{removed['id']} is removed"))
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isthmus.app.program import Program
+    from isthmus.store.database import Transaction
 
 
 class _Saml(Group):
@@ -51,11 +52,10 @@ def list_all(terminal: Terminal) -> None:
     Example: isthmus users saml ls
     """
 
-    async def ask(program: Program) -> list[SamlProviderView]:
-        async with program.database.transaction(operator(program, "saml")) as tx:
-            return [saml_view(each) for each in await list_saml_providers(tx)]
+    async def ask(tx: Transaction, _: Program) -> list[SamlProviderView]:
+        return [saml_view(each) for each in await list_saml_providers(tx)]
 
-    shown = terminal.run(ask)
+    shown = terminal.transact("saml", ask)
     terminal.answer(shown, lambda: _show(shown))
 
 
@@ -117,11 +117,10 @@ def remove(terminal: Terminal, provider_id: str) -> None:
     """
     own = id_of(SAML_PREFIX, provider_id, fix="List them: isthmus users saml ls")
 
-    async def work(program: Program) -> None:
-        async with program.database.transaction(operator(program, "saml-rm")) as tx:
-            await remove_saml_provider(tx, program.vault, own)
+    async def work(tx: Transaction, program: Program) -> None:
+        await remove_saml_provider(tx, program.vault, own)
 
-    terminal.run(work)
+    terminal.transact("saml-rm", work)
     removed = {"id": id_text(SAML_PREFIX, own), "removed": True}
     terminal.answer(removed, lambda: click.echo(f"{removed['id']} is removed"))
 
