@@ -108,7 +108,7 @@ def test_an_interrupted_run_ends_in_order_with_130(shell: Shell) -> None:
     while "crm.accounts" not in running.stderr.readline():
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (130, "")
     assert err.endswith("stopped\n")
     assert "Traceback" not in err

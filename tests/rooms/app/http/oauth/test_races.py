@@ -18,7 +18,7 @@ from tests.rooms.app.http.oauth.conftest import House
 from tests.rooms.app.http.oauth.program import Key, Registered, text
 from tests.rooms.app.http.oauth.test_other_grants import decide
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "1"))
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "2"))
 CALLERS = 32
 BACK = "https://app.test/back"
 WEB = ClientWish(name="Web", scopes=("offline_access", "sales:read"), redirects=(BACK,), grants=(CODE, REFRESH, DEVICE))
