@@ -41,6 +41,12 @@ def domains() -> tuple[Domain, ...]:
 
 
 @cache
+def domain_names() -> tuple[str, ...]:
+    """Return the names of all domains, in order."""
+    return tuple(each.name for each in domains())
+
+
+@cache
 def connectors() -> dict[str, Connector]:
     """Return the connectors by name; raises TypeError for a folder without one."""
     found: dict[str, Connector] = {}

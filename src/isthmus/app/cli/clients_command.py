@@ -13,7 +13,7 @@ from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import id_of, moment
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domain_names
 from isthmus.auth.oauth.clients import (
     CLIENT_PREFIX,
     CLIENTS_MAX,
@@ -129,7 +129,7 @@ def add(
     )
 
     client, secret = terminal.transact(
-        "clients-add", lambda tx, _: register_client(tx, wish, domains=[each.name for each in domains()], giver=None)
+        "clients-add", lambda tx, _: register_client(tx, wish, domains=domain_names(), giver=None)
     )
     _tell(terminal, client, secret)
 

@@ -11,7 +11,7 @@ from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import id_of, moment
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domain_names
 from isthmus.app.http.roles import AccountView, account_view
 from isthmus.auth.accounts import (
     ACCOUNT_PREFIX,
@@ -75,9 +75,8 @@ def create(terminal: Terminal, name: str, about: str, roles: tuple[str, ...], sc
     wish = AccountWish(name=name, about=about, roles=roles, permissions=scopes)
 
     async def work(program: Program) -> AccountView:
-        names = [each.name for each in domains()]
         async with program.database.transaction(operator(program, "accounts-create")) as tx:
-            return account_view(await create_account(tx, wish, domains=names, giver=None))
+            return account_view(await create_account(tx, wish, domains=domain_names(), giver=None))
 
     made = terminal.run(work)
     terminal.answer(made, lambda: click.echo(made.id))

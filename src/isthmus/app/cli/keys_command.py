@@ -17,7 +17,7 @@ from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import Duration, ago, id_of, id_text, moment, short_length
 from isthmus.app.clock import SystemClock
-from isthmus.app.discovery import domains, schema
+from isthmus.app.discovery import domain_names, schema
 from isthmus.app.program import workspace_id
 from isthmus.auth.accounts import ACCOUNT_PREFIX
 from isthmus.auth.keys import ApiKey, KeyWish, create_key, list_keys, revoke_key, rotate_key
@@ -148,7 +148,7 @@ def create(
         until = scope.now + expires if isinstance(expires, timedelta) else expires
         wish = KeyWish(name=name, roles=roles, permissions=scopes, expires_at=until, account=owner, only=limits)
         async with program.database.transaction(scope) as tx:
-            made, text = await create_key(tx, wish, domains=[each.name for each in domains()], giver=None)
+            made, text = await create_key(tx, wish, domains=domain_names(), giver=None)
         return MadeKey(
             id=id_text(KEY_PREFIX, made.id),
             name=made.name,
@@ -181,8 +181,7 @@ def rotate(terminal: Terminal, key_id: str, overlap: timedelta) -> None:
 
     async def work(program: Program) -> MadeKey:
         async with program.database.transaction(operator(program, "keys-rotate")) as tx:
-            names = [each.name for each in domains()]
-            made, text = await rotate_key(tx, own, overlap=overlap, domains=names, giver=None)
+            made, text = await rotate_key(tx, own, overlap=overlap, domains=domain_names(), giver=None)
         return MadeKey(
             id=id_text(KEY_PREFIX, made.id),
             name=made.name,

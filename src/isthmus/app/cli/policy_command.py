@@ -16,7 +16,7 @@ from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.clock import SystemClock
-from isthmus.app.discovery import domains, schema
+from isthmus.app.discovery import domain_names, schema
 from isthmus.kernel.errors import Invalid
 from isthmus.kernel.money import Money
 
@@ -117,7 +117,7 @@ def add(terminal: Terminal, files: tuple[Path, ...], *, shadow: bool) -> None:
     from isthmus.gateway.policy.rows import save_policy
 
     policies = [_read(each, shadow=shadow) for each in files]
-    everything = all_permissions(domains=[each.name for each in domains()])
+    everything = all_permissions(domains=domain_names())
 
     async def work(program: Program) -> list[KeptPolicy]:
         words = _vocabulary()
@@ -249,7 +249,7 @@ def _decided(case: Case, book: Book, words: Vocabulary, now: datetime) -> CaseRe
     from isthmus.gateway.policy.facts import Situation, facts_of
     from isthmus.gateway.policy.replay import judged
 
-    names = [each.name for each in domains()]
+    names = domain_names()
     named = permissions_of(case.roles, case.permissions, domains=names)
     moment = now if case.at is None else case.at.replace(tzinfo=case.at.tzinfo or UTC).astimezone(UTC)
     principal = Principal(

@@ -9,7 +9,7 @@ import click
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import table
 from isthmus.app.cli.terminal import Terminal, at_terminal
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domain_names
 from isthmus.app.http.roles import RoleView, role_view, roles_of
 from isthmus.auth.custom_roles import list_roles, remove, save
 from isthmus.auth.roles import CustomRole
@@ -46,7 +46,7 @@ def list_all(terminal: Terminal) -> None:
     """
 
     async def ask(tx: Transaction, _: Program) -> list[RoleView]:
-        return roles_of(await list_roles(tx), domains=_domains())
+        return roles_of(await list_roles(tx), domains=domain_names())
 
     shown = terminal.transact("roles", ask)
     terminal.answer(shown, lambda: _show(shown))
@@ -68,8 +68,8 @@ def set_role(terminal: Terminal, name: str, about: str, parents: tuple[str, ...]
     role = CustomRole(name=name, about=about, parents=parents, permissions=scopes)
 
     async def work(tx: Transaction, _: Program) -> RoleView:
-        await save(tx, role, domains=_domains(), giver=None)
-        return role_view(role, await list_roles(tx), domains=_domains())
+        await save(tx, role, domains=domain_names(), giver=None)
+        return role_view(role, await list_roles(tx), domains=domain_names())
 
     made = terminal.transact("roles-set", work)
     terminal.answer(made, lambda: click.echo(f"{made.name} allows {', '.join(made.allows)}"))
@@ -89,10 +89,6 @@ def remove_role(terminal: Terminal, name: str) -> None:
 
     terminal.transact("roles-rm", work)
     terminal.answer({"name": name, "removed": True}, lambda: click.echo(f"{name} is removed"))
-
-
-def _domains() -> list[str]:
-    return [each.name for each in domains()]
 
 
 def _show(shown: Sequence[RoleView]) -> None:

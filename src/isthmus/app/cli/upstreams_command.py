@@ -12,7 +12,7 @@ from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domain_names
 from isthmus.app.upstreams.assembling import rules_of
 from isthmus.app.upstreams.calling import Calling
 from isthmus.app.upstreams.reach import reach_of
@@ -103,7 +103,7 @@ def add(terminal: Terminal, /, hosts: tuple[str, ...], **given: object) -> None:
         wanted = convert({**given, "hosts": list(hosts)}, NewUpstream)
     except ValidationError as error:
         raise UpstreamRefused(f"It cannot be registered: {error}.", fix="See isthmus upstreams add --help.") from error
-    rules = rules_of(reach_of(terminal.settings), domains=tuple(sorted(each.name for each in domains())))
+    rules = rules_of(reach_of(terminal.settings), domains=domain_names())
 
     made = terminal.transact("upstreams-add", lambda tx, _: add_upstream(tx, wanted, rules=rules))
     terminal.answer(made, lambda: say(f"{made.name} is called under /up/{made.name}/ by whoever has {made.permission}"))

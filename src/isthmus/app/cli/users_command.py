@@ -15,7 +15,7 @@ from isthmus.app.cli.users_providers import provider
 from isthmus.app.cli.users_saml import saml
 from isthmus.app.cli.wording import ago, id_text
 from isthmus.app.clock import SystemClock
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domain_names
 from isthmus.app.links import new_link
 from isthmus.app.running import found
 from isthmus.app.up import address
@@ -125,7 +125,7 @@ def invite(terminal: Terminal, email: str, name: str, roles: tuple[str, ...], ur
     async def work(program: Program) -> LinkView:
         wish = LoginWish(email=email, name=name, roles=roles)
         async with program.database.transaction(operator(program, "users-invite")) as tx:
-            login = await create_login(tx, program.vault, wish, domains=_domains(), giver=None)
+            login = await create_login(tx, program.vault, wish, domains=domain_names(), giver=None)
             token = await create_login_link(tx, login.id)
         return LinkView(link=f"{base}/join/{token}", workspace=program.slug, email=login.email)
 
@@ -175,7 +175,7 @@ def roles(terminal: Terminal, email: str, roles: tuple[str, ...]) -> None:
     """
 
     async def change(program: Program, tx: Transaction, login: Login) -> Login:
-        return await set_roles(tx, program.vault, login.id, roles=roles, domains=_domains(), giver=None)
+        return await set_roles(tx, program.vault, login.id, roles=roles, domains=domain_names(), giver=None)
 
     _changed(terminal, email, change, "roles")
 
@@ -190,7 +190,7 @@ def disable(terminal: Terminal, email: str) -> None:
     """
 
     async def change(program: Program, tx: Transaction, login: Login) -> Login:
-        return await disable_login(tx, program.vault, login.id, domains=_domains(), giver=None)
+        return await disable_login(tx, program.vault, login.id, domains=domain_names(), giver=None)
 
     _changed(terminal, email, change, "disable")
 
@@ -205,7 +205,7 @@ def enable(terminal: Terminal, email: str) -> None:
     """
 
     async def change(program: Program, tx: Transaction, login: Login) -> Login:
-        return await enable_login(tx, program.vault, login.id, domains=_domains(), giver=None)
+        return await enable_login(tx, program.vault, login.id, domains=domain_names(), giver=None)
 
     _changed(terminal, email, change, "enable")
 
@@ -239,10 +239,6 @@ def _user_link(terminal: Terminal, email: str, base: str, *, forgetting: bool) -
 def _base(terminal: Terminal, url: str | None) -> str:
     running = found(terminal.settings.data_dir)
     return (url or (running.url if running else address(terminal.settings))).rstrip("/")
-
-
-def _domains() -> list[str]:
-    return [each.name for each in domains()]
 
 
 def _view(login: Login) -> UserView:

@@ -13,7 +13,7 @@ from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import id_of, id_text
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domain_names
 from isthmus.auth.upstream.issuers import ISSUER_PREFIX, Issuer, IssuerWish, add_issuer, list_issuers, remove_issuer
 from isthmus.auth.upstream.speaking import metadata_of
 
@@ -101,9 +101,8 @@ def add(
     )
 
     async def work(program: Program) -> Issuer:
-        known = [each.name for each in domains()]
         async with program.database.transaction(operator(program, "providers-add")) as tx:
-            made = await add_issuer(tx, program.vault, wish, domains=known, giver=None)
+            made = await add_issuer(tx, program.vault, wish, domains=domain_names(), giver=None)
             await metadata_of(made)
             return made
 

@@ -13,7 +13,7 @@ from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import id_of, id_text
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domain_names
 from isthmus.app.http.saml import SamlProviderView, saml_view
 from isthmus.auth.saml.providers import (
     SAML_PREFIX,
@@ -98,9 +98,8 @@ def add(
     )
 
     async def work(program: Program) -> SamlProviderView:
-        names = [each.name for each in domains()]
         async with program.database.transaction(operator(program, "saml-add")) as tx:
-            return saml_view(await add_saml_provider(tx, program.vault, wish, domains=names, giver=None))
+            return saml_view(await add_saml_provider(tx, program.vault, wish, domains=domain_names(), giver=None))
 
     made = terminal.run(work)
     terminal.answer(made, lambda: click.echo(made.id))
