@@ -107,6 +107,11 @@ def read_settings(given: Mapping[str, object] | None = None, *, environ: Mapping
     return replace(settings, **values)
 
 
+def networks_of(listed: str | None) -> list[str]:
+    """Return the networks that a setting lists, between commas."""
+    return [each.strip() for each in (listed or "").split(",") if each.strip()]
+
+
 def default_directory(environment: Mapping[str, str]) -> Path:
     """Return `./.isthmus` when it is there, else the user's data directory."""
     here = Path.cwd() / ".isthmus"

@@ -14,7 +14,7 @@ import structlog
 from isthmus.app.alerting.gauges import QUICK, SLOW, Reader
 from isthmus.app.alerting.rules import RULES
 from isthmus.app.program import Program
-from isthmus.app.settings import Settings
+from isthmus.app.settings import Settings, networks_of
 from isthmus.gateway.monitoring.minutes import Cell, forget, write_cells
 from isthmus.gateway.tracing import NOBODY
 from isthmus.kernel.errors import IsthmusError, Unavailable
@@ -34,11 +34,6 @@ _log = structlog.get_logger("isthmus.alerting")
 def outbound_of(settings: Settings) -> Outbound:
     """Return how addresses that were given to us are called."""
     return Outbound(networks_of(settings.outbound_allow))
-
-
-def networks_of(allowed: str | None) -> list[str]:
-    """Return the networks that a setting lists."""
-    return [each.strip() for each in (allowed or "").split(",") if each.strip()]
 
 
 def ways_of(settings: Settings) -> dict[Kind, Telling]:

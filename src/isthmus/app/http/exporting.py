@@ -8,8 +8,7 @@ from importlib.metadata import version
 import aiohttp
 import structlog
 
-from isthmus.app.alerting.keeping import networks_of
-from isthmus.app.settings import Settings
+from isthmus.app.settings import Settings, networks_of
 from isthmus.gateway import Services
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.monitoring.otlp import MEDIA, PATH, export

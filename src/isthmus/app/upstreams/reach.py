@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from isthmus.app.settings import BadSetting, Settings
+from isthmus.app.settings import BadSetting, Settings, networks_of
 from isthmus.gateway.hops import Hops, ProxyHeader
 from isthmus.stream.outbound import Outbound
 
@@ -29,7 +29,7 @@ class Reach:
 def reach_of(settings: Settings) -> Reach:
     """Return what the settings say; raises BadSetting."""
     try:
-        outbound = Outbound(each.strip() for each in (settings.upstream_allow or "").split(",") if each.strip())
+        outbound = Outbound(networks_of(settings.upstream_allow))
     except ValueError as error:
         raise BadSetting(f"upstream_allow: {error}.", fix="Give networks such as 10.1.0.0/16,fd00::/8.") from error
     hosts = {settings.host, urlsplit(settings.issuer).hostname or ""} - {""}
@@ -46,9 +46,8 @@ def _hops(settings: Settings) -> Hops:
     header = settings.proxy_header.lower()
     if header not in _HEADERS:
         raise BadSetting(f"proxy_header is {header!r}.", fix=f"Give one of: {', '.join(_HEADERS)}.")
-    networks = [each.strip() for each in (settings.trusted_proxies or "").split(",") if each.strip()]
     try:
-        return Hops.through(networks, header=_HEADERS[header])
+        return Hops.through(networks_of(settings.trusted_proxies), header=_HEADERS[header])
     except ValueError as error:
         raise BadSetting(f"trusted_proxies: {error}.", fix="Give networks such as 10.1.0.0/16,fd00::/8.") from error
 
