@@ -6,8 +6,8 @@ import psycopg
 import structlog
 
 from isthmus.app.alerting.keeping import outbound_of
+from isthmus.app.discovery import domain_names
 from isthmus.app.program import Program
-from isthmus.auth.oauth.keyring import Keyring
 from isthmus.auth.oauth.provider import Provider
 from isthmus.auth.oauth.signing_out import tell_sign_outs, workspaces_with_sign_outs
 from isthmus.kernel.errors import IsthmusError
@@ -19,13 +19,7 @@ _log = structlog.get_logger("isthmus.signing_out")
 
 def provider_of(program: Program) -> Provider:
     """Return the authorisation server as it is known outside."""
-    return Provider(
-        database=program.database,
-        vault=program.vault,
-        keyring=Keyring(program.database, program.vault),
-        issuer=program.settings.issuer,
-        domains=tuple(sorted({each.domain for each in program.store.schema})),
-    )
+    return Provider.over(program.database, program.vault, issuer=program.settings.issuer, domains=domain_names())
 
 
 async def keep_telling_sign_outs(program: Program) -> None:

@@ -21,7 +21,6 @@ from isthmus.app.upstreams.reach import Reach, reach_of
 from isthmus.app.upstreams.serving import Upstreams
 from isthmus.audit.queue import AuditQueue
 from isthmus.auth.credentials import Credentials
-from isthmus.auth.oauth.keyring import Keyring
 from isthmus.auth.oauth.provider import Provider
 from isthmus.auth.people.sign_in import People
 from isthmus.auth.tokens import Tokens
@@ -147,13 +146,8 @@ def _counting(services: Services) -> tuple[Stage, ...]:
 
 def _provider(services: Services, domains: Sequence[str]) -> Provider:
     given = services.others.get(Issuer)
-    return Provider(
-        database=services.database,
-        vault=services.vault,
-        keyring=Keyring(services.database, services.vault),
-        issuer=given.url if isinstance(given, Issuer) else LOCAL,
-        domains=tuple(domains),
-    )
+    issuer = given.url if isinstance(given, Issuer) else LOCAL
+    return Provider.over(services.database, services.vault, issuer=issuer, domains=domains)
 
 
 def _label(route: Route, domains: Sequence[str]) -> RouteLabel:

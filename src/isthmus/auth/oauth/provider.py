@@ -1,10 +1,11 @@
 """What everything in this room works with, and programs proving who they are."""
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import LiteralString, cast
+from typing import LiteralString, Self, cast
 
 from isthmus.auth.oauth.clients import CLIENT_PREFIX, Client, living_client
 from isthmus.auth.oauth.errors import InvalidClient, InvalidProof, InvalidRequest, UnauthorizedClient
@@ -35,6 +36,12 @@ class Provider:
     keyring: Keyring
     issuer: str
     domains: tuple[str, ...]
+
+    @classmethod
+    def over(cls, database: Database, vault: Vault, *, issuer: str, domains: Sequence[str]) -> Self:
+        """Return the server of a program, with its keyring."""
+        keyring = Keyring(database, vault)
+        return cls(database=database, vault=vault, keyring=keyring, issuer=issuer, domains=tuple(domains))
 
     def url(self, path: str) -> str:
         """Return the address of a path."""

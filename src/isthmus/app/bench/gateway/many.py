@@ -8,8 +8,9 @@ from pathlib import Path
 
 from isthmus.app.bench.gateway.load import load
 from isthmus.app.bench.gateway.peers import free_port
-from isthmus.app.bench.gateway.site import Site, names
+from isthmus.app.bench.gateway.site import Site
 from isthmus.app.demo import load as load_demo
+from isthmus.app.discovery import domain_names
 from isthmus.app.http.server import HttpServer
 from isthmus.app.program import Program, opened
 from isthmus.auth.keys import KeyWish, create_key
@@ -70,6 +71,7 @@ async def _keys(program: Program) -> list[str]:
         rule = LimitRule(name="workspace", scope="workspace", count=1_000_000_000, seconds=3600)
         await write_limits(tx, tier="enterprise", rules=[rule])
         for _ in range(_KEYS):
-            _, text = await create_key(tx, KeyWish(name="bench", roles=("owner",)), domains=names(), giver=None)
+            wish = KeyWish(name="bench", roles=("owner",))
+            _, text = await create_key(tx, wish, domains=domain_names(), giver=None)
             made.append(text.text)
     return made

@@ -14,15 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from isthmus.app.bench.gateway.peers import PeerKey, free_port
-from isthmus.app.discovery import domains
+from isthmus.app.discovery import domain_names
 from isthmus.app.engines import Engines, start_engines
 from isthmus.app.http.server import HttpServer
 from isthmus.app.program import Program, migrate_as_owner, opened
 from isthmus.app.settings import Settings
+from isthmus.app.signing_out import provider_of
 from isthmus.auth.keys import KEYS_MAX, KeyWish, create_key
 from isthmus.auth.keytext import KEY_PREFIX, new_key_text
 from isthmus.auth.oauth.clients import MACHINE, ClientWish, register_client
-from isthmus.auth.oauth.keyring import Keyring
 from isthmus.auth.oauth.machines import machine_token
 from isthmus.auth.oauth.provider import Provider
 from isthmus.gateway.limit_rules import LimitRule, write_limits
@@ -120,7 +120,7 @@ def make_certificate(home: Path) -> tuple[Path, Path]:
 
 async def _prepared(settings: Settings, engines: Engines) -> Callers:
     async with opened(settings, engines, connections_max=4) as program:
-        provider = _provider(program)
+        provider = provider_of(program)
         await provider.keyring.signing(now=datetime.now(UTC))
         keys: list[PeerKey] = []
         tokens: list[str] = []
@@ -156,7 +156,7 @@ async def _keys(tx: Transaction, *, last: bool) -> list[PeerKey]:
     for role, slow in kinds:
         permission = _PERMISSION if role == "viewer" else "sales:read"
         wish = KeyWish(name="bench", roles=(), permissions=(permission,))
-        key, text = await create_key(tx, wish, domains=names(), giver=None)
+        key, text = await create_key(tx, wish, domains=domain_names(), giver=None)
         made.append(PeerKey(text=text.text, id=text_of(KEY_PREFIX, key.id), role=role, slow=slow))
     return made
 
@@ -166,25 +166,10 @@ async def _tokens(provider: Provider, tx: Transaction) -> list[str]:
     wish = ClientWish(name="bench", grants=(MACHINE,), scopes=(_PERMISSION,))
     made: list[str] = []
     for _ in range(ALLOWED // _WORKSPACES):
-        client, _secret = await register_client(tx, wish, domains=names(), giver=None)
+        client, _secret = await register_client(tx, wish, domains=domain_names(), giver=None)
         answer = await machine_token(provider, tx, client, scopes=(_PERMISSION,), resources=(), bound_to=None)
         made.append(answer.access_token)
     return made
-
-
-def _provider(program: Program) -> Provider:
-    return Provider(
-        database=program.database,
-        vault=program.store.vault,
-        keyring=Keyring(program.database, program.store.vault),
-        issuer=program.settings.issuer,
-        domains=names(),
-    )
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all domains."""
-    return tuple(each.name for each in domains())
 
 
 async def _workspace(program: Program, slug: str) -> int:
