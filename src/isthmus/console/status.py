@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from isthmus.console import words
-from isthmus.sync.connections import Status
+from isthmus.kernel.status import Status
 
 _TONES = {
     Status.PENDING: ("idle", "pending"),

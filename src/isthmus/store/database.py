@@ -91,7 +91,7 @@ class Database:
     ) -> None:
         """`conninfo` is a libpq connection string; the password stays out of it."""
         kwargs = {"autocommit": True, "password": password, "options": "-c timezone=UTC"}
-        self._pool = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
             conninfo,
             min_size=1,
             max_size=connections_max,
@@ -100,7 +100,7 @@ class Database:
             kwargs=kwargs,
             configure=_configure,
         )
-        self._beside = AsyncConnectionPool(
+        self._beside: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
             conninfo, min_size=0, max_size=1, timeout=WAIT_S_MAX, open=False, kwargs=kwargs, configure=_configure
         )
 
@@ -126,11 +126,14 @@ class Database:
         return size - free, stats.get("requests_waiting", 0)
 
     @asynccontextmanager
-    async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction]:
-        """Open a transaction that commits at the end of the block, or rolls back when it raises."""
+    async def transaction(self, scope: Scope, *, beside: bool = False) -> AsyncGenerator[Transaction]:
+        """Open a transaction that commits at the end of the block, or rolls back when it raises.
+
+        With `beside` it is on a connection that waits behind none of the others, for what must not be late.
+        """
         try:
             async with AsyncExitStack() as stack:
-                connection = await self._begun(stack, scope)
+                connection = await self._begun(stack, scope, self._beside if beside else self._pool)
                 try:
                     yield Transaction(connection, scope)
                 except BaseException:
@@ -144,14 +147,14 @@ class Database:
                 raise
             raise DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.") from error
 
-    async def _begun(self, stack: AsyncExitStack, scope: Scope) -> AsyncConnection[TupleRow]:
+    async def _begun(self, stack: AsyncExitStack, scope: Scope, pool: AsyncConnectionPool) -> AsyncConnection[TupleRow]:
         """Return a connection with its transaction begun; connections that died while they rested are passed over."""
         # One round trip for all; several statements take no parameters, so the texts are quoted by the driver.
         begin = cast("LiteralString", f"begin; select set_config('isthmus.workspace', '{scope.workspace:d}', true)")
         if scope.circumstances is not None:
             begin = cast("LiteralString", begin + _told(scope.circumstances))
-        for _ in range(self._pool.max_size):
-            connection = await stack.enter_async_context(self._pool.connection())
+        for _ in range(pool.max_size):
+            connection = await stack.enter_async_context(pool.connection())
             try:
                 await connection.execute(begin)
             except (errors.OperationalError, psycopg.InterfaceError):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from typing import LiteralString
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from msgspec import Struct
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Conflicting, Fault, Invalid, NotFound
 from isthmus.kernel.ids import ENTROPY_BYTES, mint
+from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
 from isthmus.store.fold import HERE
 from isthmus.sync.connector import Connector
@@ -37,18 +37,6 @@ insert into audit (workspace, at, actor, action, resource, record_id, request_id
 values (current_workspace(), %s, %s, %s, %s, %s, %s, %s)
 """
 _Texts = dict[str, str]
-
-
-class Status(StrEnum):
-    """The one vocabulary of statuses, for connections, runs and streams."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    NEEDS_ATTENTION = "needs attention"
-    PAUSED = "paused"
 
 
 class ConnectionMissing(NotFound):

@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
-from isthmus.sync.connections import Status
 
 _STATES: LiteralString = """
 select feed, cursor, since, finished_at, swept_at from feed_state

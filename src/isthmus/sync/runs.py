@@ -16,10 +16,10 @@ from msgspec import Struct
 from isthmus.kernel.clock import Clock, milliseconds
 from isthmus.kernel.errors import Conflicting
 from isthmus.kernel.ids import ENTROPY_BYTES, mint
+from isthmus.kernel.status import Status
 from isthmus.store.database import DatabaseAway, Scope, Transaction
 from isthmus.store.put import PutResult
 from isthmus.stream.limits import Leases
-from isthmus.sync.connections import Status
 from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
 from isthmus.vault import entropy

@@ -8,7 +8,7 @@ import pytest
 from isthmus.console import words
 from isthmus.console.chart import bar
 from isthmus.console.status import badge
-from isthmus.sync.connections import Status
+from isthmus.kernel.status import Status
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from isthmus.kernel.status import Status
 from isthmus.store.rejected import Kept, open_rejects
-from isthmus.sync.connections import Status
 from isthmus.sync.files import dry_run, import_file, propose_mapping
 from isthmus.sync.mappings import FileMapping, MappingUnfit, Source, mapping_of, mappings, save_mapping
 from isthmus.sync.mending import retry_rejects

@@ -1,8 +1,8 @@
 """Deletions: found by comparing ids, stopped by a fuse, pushed when a person has settled them."""
 
+from isthmus.kernel.status import Status
 from isthmus.store.records import find
 from isthmus.sync.conflicts import Choice, cases, resolve
-from isthmus.sync.connections import Status
 from isthmus.sync.edit import edit
 from tests.rooms.sync.conftest import Bench
 from tests.rooms.sync.vendor import Vendor

@@ -23,9 +23,9 @@ from isthmus.gateway.monitoring.minutes import Sums, steps, sums
 from isthmus.gateway.monitoring.slo import LENGTHS, OBJECTIVES, Objective, burns
 from isthmus.gateway.tracing import NOBODY
 from isthmus.kernel.period import period
+from isthmus.kernel.status import Status
 from isthmus.store.database import Scope, Transaction
 from isthmus.stream.alerts.rules import Gauge, Reading
-from isthmus.sync.connections import Status
 from isthmus.sync.discrepancies import agreements
 from isthmus.sync.feeds import freshness
 

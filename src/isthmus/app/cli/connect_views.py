@@ -11,7 +11,7 @@ from msgspec import Struct
 from isthmus.app.cli.output import table
 from isthmus.app.cli.wording import MASK, ago, paragraph, short_length
 from isthmus.console.status import badge
-from isthmus.sync.connections import Status
+from isthmus.kernel.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

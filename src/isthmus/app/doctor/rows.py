@@ -8,8 +8,8 @@ from psycopg import Connection
 
 from isthmus.app.doctor.finding import Finding, fail, ok, warn
 from isthmus.console import words
+from isthmus.kernel.status import Status
 from isthmus.store.migrate import history
-from isthmus.sync.connections import Status
 
 SKEW_WARN, SKEW_FAIL = timedelta(seconds=2), timedelta(minutes=1)
 LAG_WARN, LAG_FAIL = timedelta(minutes=1), timedelta(minutes=10)

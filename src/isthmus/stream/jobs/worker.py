@@ -1,0 +1,311 @@
+"""A worker: it claims jobs of all workspaces, runs several at once, and keeps how they ended in batches.
+
+Every claim also keeps what has ended since the last one, in one transaction. Jobs that take no time are claimed many at
+a time, others only as places get free. A heartbeat on a connection of its own renews the leases, writes down how far
+jobs are, and hears of those that were cancelled or lost.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Generic, Literal, LiteralString, TypeVar
+
+import psycopg
+import structlog
+
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.errors import IsthmusError, Unavailable
+from isthmus.kernel.status import Status
+from isthmus.store.database import Database, Scope
+from isthmus.stream.jobs.job import Backoff, GaveUp, Kind, Outcome, Told
+from isthmus.stream.jobs.queue import Holder, claim, end, let_go, mend, renew
+from isthmus.stream.jobs.work import Claim, JobCancelled, LeaseLost, Work
+
+POLL_S, RETRY_S, BEAT_S = 0.05, 0.5, 1.0
+SLOTS, AHEAD_MAX, AHEAD_S = 6, 256, 0.05
+LINGER_S = 0.01
+_FINAL_FROM, _FINAL_TO = 400, 500
+_PASSING = frozenset({408, 409, 412, 423, 425, 429})
+_DUE: LiteralString = "select workspaces_with_jobs(%s, %s)"
+_RUNNING: LiteralString = "select workspaces_with_running_jobs()"
+_TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, Unavailable)
+Context = TypeVar("Context")
+Why = Literal["cancelled", "lost", "stopping"]
+_log = structlog.get_logger("isthmus.jobs")
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job at work here, and why it was told to stop, if it was."""
+
+    work: Work
+    task: asyncio.Task[None] | None = None
+    why: Why | None = None
+    by: str = ""
+    told: tuple[int, int | None, str] | None = None
+
+
+@dataclass(kw_only=True)
+class Worker(Generic[Context]):
+    """Runs jobs of the kinds that it knows, `slots` at once, until it is cancelled; several may do so anywhere.
+
+    `context` is given to every handler; `holder.id` must be new for each start of a worker.
+    """
+
+    database: Database
+    clock: Clock
+    kinds: Sequence[Kind[Context]]
+    context: Context
+    holder: Holder
+    backoff: Backoff
+    slots: int = SLOTS
+    poll_s: float = POLL_S
+    beat_s: float = BEAT_S
+    done: int = 0
+    _known: Mapping[str, Kind[Context]] = field(init=False)
+    _running: dict[tuple[int, object], _Running] = field(default_factory=dict[tuple[int, object], _Running], init=False)
+    _waiting: list[Claim] = field(default_factory=list[Claim], init=False)
+    _ended: dict[int, list[Outcome]] = field(default_factory=lambda: defaultdict(list), init=False)
+    _bell: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _pace_s: float = field(default=1.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Take the kinds by their names."""
+        self._known = {each.name: each for each in self.kinds}
+
+    def hint(self) -> None:
+        """Say that there may be jobs, so that they do not wait for the next look."""
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Work until cancelled; jobs that are at work then are given back untried."""
+        beating = asyncio.create_task(self._beat())
+        try:
+            while True:
+                self._bell.clear()
+                try:
+                    moved = await self.turn()
+                except _TRANSIENT:
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                if not moved:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self.poll_s):
+                            await self._bell.wait()
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+            await self._stop()
+
+    async def turn(self) -> int:
+        """Keep what has ended and claim what there is room for; returns how many jobs were claimed or ended."""
+        moved = 0
+        room = self._room()
+        due = await self._due() if room else []
+        for workspace in dict.fromkeys((*list(self._ended), *due)):
+            wanted = self._room() if workspace in due else 0
+            moved += await self._exchange(workspace, wanted=wanted)
+        self._start()
+        return moved
+
+    async def drain(self) -> None:
+        """Work until nothing is due and nothing runs here, without a heartbeat: for tests and short-lived programs."""
+        while await self.turn() or self._running or self._waiting:
+            if self._running:
+                await asyncio.wait([each.task for each in self._running.values() if each.task is not None])
+
+    def _room(self) -> int:
+        """Return how many jobs to claim: places that are free, and as many ahead as take no longer than a moment."""
+        ahead = min(AHEAD_MAX, int(self.slots * AHEAD_S / max(self._pace_s, 1e-6)))
+        return max(0, self.slots + ahead - len(self._running) - len(self._waiting))
+
+    async def _due(self) -> list[int]:
+        async with self.database.plain() as connection:
+            cursor = await connection.execute(_DUE, (self.clock.now(), list(self._known)), prepare=True)
+            return [int(row[0]) for row in await cursor.fetchall()]
+
+    async def _exchange(self, workspace: int, *, wanted: int) -> int:
+        """In one transaction, keep what has ended in a workspace and claim more there."""
+        ended = self._ended.pop(workspace, [])
+        claimed: list[Claim] = []
+        try:
+            async with self.database.transaction(self._scope(workspace)) as tx:
+                if ended:
+                    await end(tx, self.holder, ended)
+                if wanted:
+                    claimed = await claim(tx, self.holder, list(self._known), limit=wanted)
+        except BaseException:
+            self._ended[workspace] = ended + self._ended.pop(workspace, [])
+            raise
+        self.done += len(ended)
+        self._waiting += claimed
+        return len(ended) + len(claimed)
+
+    def _start(self) -> None:
+        """Begin claimed jobs in places that are free."""
+        while self._waiting and len(self._running) < self.slots:
+            own = self._waiting.pop(0)
+            running = _Running(Work(claim=own, database=self.database, clock=self.clock))
+            self._running[own.workspace, own.id] = running
+            running.task = asyncio.create_task(self._do(running))
+
+    async def _do(self, running: _Running) -> None:
+        """Do one job, and whatever was claimed and has no place yet after it."""
+        while True:
+            own = running.work.claim
+            began = self.clock.now()
+            outcome = await self._attempt(running)
+            if outcome is not None:
+                self._ended[own.workspace].append(outcome)
+            self._pace_s = 0.8 * self._pace_s + 0.2 * max(0.0, (self.clock.now() - began).total_seconds())
+            del self._running[own.workspace, own.id]
+            if not self._waiting or running.why == "stopping":
+                break
+            following = self._waiting.pop(0)
+            running = _Running(Work(claim=following, database=self.database, clock=self.clock), asyncio.current_task())
+            self._running[following.workspace, following.id] = running
+        if not self._running:
+            self._bell.set()
+
+    async def _attempt(self, running: _Running) -> Outcome | None:
+        """Try a job once and return how that ended; None when it is not ours any more."""
+        own, work = running.work.claim, running.work
+        kind = self._known[own.kind]
+        try:
+            async with asyncio.timeout(kind.run_s_max):
+                result = await kind.run(work, self.context)
+        except asyncio.CancelledError:
+            return self._stopped(running)
+        except LeaseLost:
+            return None
+        except JobCancelled as error:
+            return Outcome(id=own.id, attempt=own.attempt, status=Status.PAUSED, reason=error.detail)
+        except Exception as error:  # noqa: BLE001 - whatever failed is kept with the job, which is tried again.
+            return self._failed(own, error)
+        status = Status.DEGRADED if work.trouble else Status.HEALTHY
+        return Outcome(id=own.id, attempt=own.attempt, status=status, reason=work.trouble, result=result)
+
+    def _stopped(self, running: _Running) -> Outcome | None:
+        own = running.work.claim
+        match running.why:
+            case "lost":
+                return None
+            case "cancelled":
+                reason = f"Cancelled by {running.by}."
+                return Outcome(id=own.id, attempt=own.attempt, status=Status.PAUSED, reason=reason)
+            case _:
+                return self._given_back(own)
+
+    def _failed(self, own: Claim, error: Exception) -> Outcome:
+        reason = words_of(error)
+        hopeless = isinstance(error, GaveUp) or _is_final(error)
+        if hopeless or own.tries >= own.tries_max:
+            _log.warning("job.needs_attention", kind=own.kind, job=str(own.id), tries=own.tries, reason=reason)
+            return Outcome(id=own.id, attempt=own.attempt, status=Status.NEEDS_ATTENTION, reason=reason)
+        delay = self.backoff.delay(tries=own.tries, retry_after_s=retry_after_of(error))
+        due_at = self.clock.now() + delay
+        return Outcome(id=own.id, attempt=own.attempt, status=Status.RETRYING, reason=reason, due_at=due_at)
+
+    def _given_back(self, own: Claim) -> Outcome:
+        return Outcome(id=own.id, attempt=own.attempt, status=Status.PENDING, due_at=self.clock.now(), given_back=True)
+
+    async def _beat(self) -> None:
+        """Renew leases and hear of what was cancelled or lost; now and then take back what others lost."""
+        mend_every = max(1, int(self.holder.lease_s / 4 / self.beat_s))
+        turn = 0
+        while True:
+            with suppress(*_TRANSIENT):
+                for workspace in {each.work.claim.workspace for each in self._running.values()} | {
+                    each.workspace for each in self._waiting
+                }:
+                    await self.beat(workspace)
+                if turn % mend_every == 0:
+                    await self.mend()
+            turn += 1
+            await asyncio.sleep(self.beat_s)
+
+    async def beat(self, workspace: int) -> None:
+        """Renew the lease of a workspace, tell how far its jobs are, and stop those that shall not go on."""
+        here = [each for each in self._running.values() if each.work.claim.workspace == workspace]
+        known = {(each.work.claim.id, each.work.claim.attempt) for each in here}
+        told = [each for each in here if each.work.progress is not None and each.work.progress != each.told]
+        far = [(each.work.claim, _told(each)) for each in told]
+        async with self.database.transaction(self._scope(workspace), beside=True) as tx:
+            ours = await renew(tx, self.holder, far)
+        for each in here:
+            place = (each.work.claim.id, each.work.claim.attempt)
+            if place not in known or each.task is None or each.why is not None:
+                continue
+            if place not in ours:
+                self._tell(each, "lost")
+            elif (by := ours[place]) is not None:
+                each.by = by
+                self._tell(each, "cancelled")
+        waiting = [each for each in self._waiting if each.workspace == workspace]
+        lost = [each for each in waiting if (each.id, each.attempt) not in ours]
+        self._waiting = [each for each in self._waiting if each not in lost]
+
+    async def mend(self) -> int:
+        """Take back the jobs of workers that are gone, in all workspaces; returns how many those were."""
+        async with self.database.plain(beside=True) as connection:
+            rows = await (await connection.execute(_RUNNING)).fetchall()
+        lost = 0
+        for (workspace,) in rows:
+            async with self.database.transaction(self._scope(workspace), beside=True) as tx:
+                lost += await mend(tx, lease_s=self.holder.lease_s)
+        if lost:
+            self.hint()
+        return lost
+
+    def _tell(self, running: _Running, why: Why) -> None:
+        running.why = why
+        if running.task is not None:
+            running.task.cancel()
+
+    async def _stop(self) -> None:
+        """Give back what is at work and what was claimed, and give the leases up."""
+        tasks = [each.task for each in self._running.values() if each.task is not None]
+        for each in list(self._running.values()):
+            self._tell(each, "stopping")
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for own in self._waiting:
+            self._ended[own.workspace].append(self._given_back(own))
+        self._waiting.clear()
+        with suppress(*_TRANSIENT):
+            for workspace, ended in list(self._ended.items()):
+                async with self.database.transaction(self._scope(workspace)) as tx:
+                    await end(tx, self.holder, ended)
+                    await let_go(tx, self.holder)
+                del self._ended[workspace]
+
+    def _scope(self, workspace: int) -> Scope:
+        return Scope(workspace=workspace, actor=f"worker:{self.holder.worker}", cause="jobs", now=self.clock.now())
+
+
+def words_of(error: Exception) -> str:
+    """Return what went wrong in words; of an unforeseen error only its kind, because its text may hold values."""
+    if isinstance(error, IsthmusError):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return "It took longer than it may."
+    return f"It ended with an unforeseen {type(error).__name__}."
+
+
+def retry_after_of(error: Exception) -> float | None:
+    """Return after how many seconds the other side wants to be asked again, if it said so."""
+    said: object = getattr(error, "retry_after_s", None)
+    return float(said) if isinstance(said, int | float) and said >= 0 else None
+
+
+def _is_final(error: Exception) -> bool:
+    """Tell whether trying again cannot help: what is asked for is wrong, and not the moment."""
+    own = isinstance(error, IsthmusError)
+    return own and _FINAL_FROM <= error.status < _FINAL_TO and error.status not in _PASSING
+
+
+def _told(running: _Running) -> Told:
+    running.told = running.work.progress
+    done, total, text = running.told or (0, None, "")
+    return Told(done=done, total=total, text=text)
