@@ -17,9 +17,9 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 
 from isthmus.auth.custom_roles import list_roles
-from isthmus.auth.gathered import Gathered
 from isthmus.auth.keys import read_only
 from isthmus.auth.keytext import InvalidKey, read_key_text
+from isthmus.auth.lookups import Lookups
 from isthmus.auth.oauth.clients import CLIENT_PREFIX
 from isthmus.auth.oauth.errors import InvalidToken
 from isthmus.auth.oauth.scopes import allowed_by
@@ -123,7 +123,7 @@ class Credentials:
         self._used_again: dict[int, set[UUID]] = {}
         self._noting: asyncio.Task[None] | None = None
         self._unknown: dict[bytes, datetime] = {}
-        self._key_rows = Gathered(self._find_keys)
+        self._key_rows = Lookups(self._find_keys)
 
     async def key(self, text: str, *, now: datetime) -> Principal:
         """Return the principal of an API key; raises InvalidKey."""

@@ -13,21 +13,20 @@ import structlog
 from isthmus.audit.queue import AuditQueue
 from isthmus.auth.principal import Principal
 from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
+from isthmus.gateway.coalescing import Coalescing
 from isthmus.gateway.decide import UNSAFE, Asked, Chain, decide, granted, opens
 from isthmus.gateway.errors import StepUpNeeded
-from isthmus.gateway.familiar import Familiar, Familiars, Key
-from isthmus.gateway.holding import Holding
-from isthmus.gateway.holding import Key as Held
+from isthmus.gateway.holding import HeldKey, Holding
 from isthmus.gateway.idempotency import Asking, Repeats, read_key
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.problems import MEDIA as PROBLEM
 from isthmus.gateway.problems import Unexpected, problem_headers, problem_json, problem_page
 from isthmus.gateway.reading import read_parameters
 from isthmus.gateway.request import Message, Receive, Request, RequestIds, Send, read_body, read_request
+from isthmus.gateway.request_cache import Familiar, Familiars, Key
 from isthmus.gateway.router import Match, Router
 from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
 from isthmus.gateway.sending import Outgoing, send_answer, send_sealed
-from isthmus.gateway.together import Together
 from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, purpose_of, shown
 from isthmus.gateway.upstreams.doors import Doors, Verdict
 from isthmus.gateway.upstreams.inflow import Inflow, Passing
@@ -86,7 +85,7 @@ class Gateway:
         self._closing = asyncio.Event()
         self._familiars, self._ids = Familiars(), RequestIds()
         self._hearing = tuple(stage.ended for stage in parts.chain.stages)
-        self._together = Together[tuple[Outgoing, set[str]]]()
+        self._coalescing = Coalescing[tuple[Outgoing, set[str]]]()
         self._holding = Holding(ticks=parts.ticks, changes=parts.traffic.changes)
 
     @property
@@ -265,7 +264,7 @@ class Gateway:
         return found or await self._worked_out_for(key, request, asked, match, receive)
 
     async def _worked_out_for(
-        self, key: Held | None, request: Request, asked: Asked, match: Match, receive: Receive
+        self, key: HeldKey | None, request: Request, asked: Asked, match: Match, receive: Receive
     ) -> Outgoing:
         """Work out an answer, and hold or share it if it has a place among those of others."""
         if key is None:
@@ -279,14 +278,14 @@ class Gateway:
             holding.keep(key, answer, now=asked.now, version=state)
         return answer
 
-    async def _shared(self, key: Held, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
+    async def _shared(self, key: HeldKey, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
         """Return an answer that all get who asked for it meanwhile; each one's sight of personal fields is traced."""
 
         async def work() -> tuple[Outgoing, set[str]]:
             opened = set[str]()
             return await self._worked_out(request, asked, match, receive, opened=opened, traced=False), opened
 
-        made, opened = await self._together.ask(key, work)
+        made, opened = await self._coalescing.ask(key, work)
         answer = Outgoing(status=made.status, media=made.media, body=made.body, headers=[*made.headers])
         await self._trace(request, asked, match, opened=opened, status=answer.status)
         return answer

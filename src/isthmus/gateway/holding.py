@@ -22,7 +22,7 @@ HELD_MAX = 2_000
 BODY_BYTES_MAX = 64 << 10
 _ALONE = frozenset({"if-none-match", "prefer"})
 _OK = 200
-Key = tuple[int, int, str, bytes, frozenset[str], str]
+HeldKey = tuple[int, int, str, bytes, frozenset[str], str]
 
 
 @dataclass(slots=True)
@@ -43,9 +43,9 @@ class Holding:
     def __init__(self, *, ticks: Callable[[], int], changes: Callable[[int], int]) -> None:
         """`ticks` counts nanoseconds; `changes` is a number that another one follows when a workspace was changed."""
         self._ticks, self._changes = ticks, changes
-        self._held: OrderedDict[Key, _Held] = OrderedDict()
+        self._held: OrderedDict[HeldKey, _Held] = OrderedDict()
 
-    def key(self, request: Request, asked: Asked, route: Route) -> Key | None:
+    def key(self, request: Request, asked: Asked, route: Route) -> HeldKey | None:
         """Return the place of a call's answer, or None when it must be worked out for this caller alone."""
         principal, headers = asked.principal, request.headers
         if principal is None or not _sees_all(principal, asked) or not _ALONE.isdisjoint(headers):
@@ -53,7 +53,7 @@ class Holding:
         version = headers.get("isthmus-version", "")
         return principal.workspace, id(route), request.path, request.query, principal.permissions, version
 
-    def find(self, key: Key, *, route: Route, now: datetime) -> Outgoing | None:
+    def find(self, key: HeldKey, *, route: Route, now: datetime) -> Outgoing | None:
         """Return an answer that is recent enough."""
         held = self._standing(key, route, now)
         if held is None:
@@ -61,7 +61,7 @@ class Holding:
         answer = held.answer
         return Outgoing(status=answer.status, media=answer.media, body=answer.body, headers=[*answer.headers])
 
-    def find_sealed(self, key: Key, *, route: Route, now: datetime, secure: bool) -> Outgoing | None:
+    def find_sealed(self, key: HeldKey, *, route: Route, now: datetime, secure: bool) -> Outgoing | None:
         """Return an answer that is recent enough, with its headers sealed."""
         held = self._standing(key, route, now)
         if held is None:
@@ -71,7 +71,7 @@ class Holding:
             sealed = held.sealed[secure] = seal(answer, secure=secure)
         return Outgoing(status=answer.status, media=answer.media, body=answer.body, sealed=sealed)
 
-    def _standing(self, key: Key, route: Route, now: datetime) -> _Held | None:
+    def _standing(self, key: HeldKey, route: Route, now: datetime) -> _Held | None:
         """Return what is recent enough.
 
         For as long again as it is held, one caller works out the next one while the others still get this one.
@@ -87,11 +87,11 @@ class Holding:
             return None
         return held
 
-    def begin(self, key: Key) -> int:
+    def begin(self, key: HeldKey) -> int:
         """Return the state of the workspace before an answer is worked out, for `keep`."""
         return self._changes(key[0])
 
-    def keep(self, key: Key, answer: Outgoing, *, now: datetime, version: int) -> None:
+    def keep(self, key: HeldKey, answer: Outgoing, *, now: datetime, version: int) -> None:
         """Hold an answer that was worked out from the state `version`, if it is small and good."""
         body = answer.body
         if answer.status != _OK or not isinstance(body, bytes) or len(body) > BODY_BYTES_MAX:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Together(Generic[T]):
+class Coalescing(Generic[T]):
     """The questions of one worker that are being worked out."""
 
     def __init__(self) -> None:

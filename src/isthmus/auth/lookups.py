@@ -9,7 +9,7 @@ V = TypeVar("V")
 TOGETHER_MAX = 500
 
 
-class Gathered(Generic[K, V]):
+class Lookups(Generic[K, V]):
     """Looks things up by key: what is asked while a question is under way goes into the next one."""
 
     def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:

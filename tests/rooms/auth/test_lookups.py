@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from isthmus.auth.gathered import TOGETHER_MAX, Gathered
+from isthmus.auth.lookups import TOGETHER_MAX, Lookups
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Shelf:
 
 async def test_everybody_gets_what_is_there_of_what_they_asked_for() -> None:
     shelf = Shelf()
-    gathered = Gathered(shelf.read)
+    gathered = Lookups(shelf.read)
     found = await asyncio.gather(*(gathered.get(number % 10) for number in range(100)))
     assert found == [number % 10 // 2 if number % 2 == 0 else None for number in range(100)]
     assert shelf.asked == [10]
@@ -34,7 +34,7 @@ async def test_everybody_gets_what_is_there_of_what_they_asked_for() -> None:
 
 async def test_questions_are_bounded_and_an_error_is_told_to_all_who_asked() -> None:
     shelf = Shelf()
-    gathered = Gathered(shelf.read)
+    gathered = Lookups(shelf.read)
     await asyncio.gather(*(gathered.get(number) for number in range(TOGETHER_MAX + 1)))
     assert shelf.asked == [TOGETHER_MAX, 1]
     shelf.fails = True
@@ -45,7 +45,7 @@ async def test_questions_are_bounded_and_an_error_is_told_to_all_who_asked() -> 
 
 
 async def test_whoever_goes_away_takes_nothing_from_the_others() -> None:
-    gathered = Gathered(Shelf().read)
+    gathered = Lookups(Shelf().read)
     asked = [asyncio.create_task(gathered.get(4)) for _ in range(2)]
     await asyncio.sleep(0)
     asked[0].cancel()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from isthmus.gateway.together import Together
+from isthmus.gateway.coalescing import Coalescing
 
 
 @dataclass
@@ -32,7 +32,7 @@ async def settle() -> None:
 
 
 async def test_who_asks_while_it_is_worked_out_gets_the_next_answer_with_all_others() -> None:
-    together, work = Together[int](), Work()
+    together, work = Coalescing[int](), Work()
     first = [asyncio.create_task(together.ask("q", work.do)) for _ in range(5)]
     await settle()
     later = [asyncio.create_task(together.ask("q", work.do)) for _ in range(20)]
@@ -44,7 +44,7 @@ async def test_who_asks_while_it_is_worked_out_gets_the_next_answer_with_all_oth
 
 
 async def test_other_questions_wait_for_nobody() -> None:
-    together, work = Together[int](), Work()
+    together, work = Coalescing[int](), Work()
     asked = [asyncio.create_task(together.ask(name, work.do)) for name in "abc"]
     await settle()
     assert work.begun == 3
@@ -53,7 +53,7 @@ async def test_other_questions_wait_for_nobody() -> None:
 
 
 async def test_whoever_began_it_and_goes_away_takes_nothing_from_the_others() -> None:
-    together, work = Together[int](), Work()
+    together, work = Coalescing[int](), Work()
     asked = [asyncio.create_task(together.ask("q", work.do)) for _ in range(3)]
     await settle()
     asked[0].cancel()
@@ -63,7 +63,7 @@ async def test_whoever_began_it_and_goes_away_takes_nothing_from_the_others() ->
 
 
 async def test_an_error_is_told_to_all_and_not_kept() -> None:
-    together, work = Together[int](), Work(fails=True)
+    together, work = Coalescing[int](), Work(fails=True)
     asked = [asyncio.create_task(together.ask("q", work.do)) for _ in range(3)]
     work.gate.set()
     told = await asyncio.gather(*asked, return_exceptions=True)
