@@ -49,7 +49,7 @@ def envelope(event: Event, *, workspace: int, schema: Schema) -> CloudEvent:
     if event.account_id is not None and account is not None and account.to is not None:
         key = text_of(schema[account.to].prefix, event.account_id)
     return CloudEvent(
-        id=f"{workspace}-{event.id}",
+        id=message_id_of(event, workspace=workspace),
         source=f"/workspaces/{workspace}",
         type=event.type,
         subject=subject,
@@ -58,6 +58,11 @@ def envelope(event: Event, *, workspace: int, schema: Schema) -> CloudEvent:
         partitionkey=key,
         data=Told(event.record_type, event.changed, event.actor, event.cause),
     )
+
+
+def message_id_of(event: Event, *, workspace: int) -> str:
+    """Return what tells the event from all others, whichever way it is told and however often."""
+    return f"{workspace}-{event.id}"
 
 
 def envelope_json(event: Event, *, workspace: int, schema: Schema) -> bytes:

@@ -1,0 +1,172 @@
+"""Signatures of those who send to us: one verifier for each way in which vendors sign, chosen by a connector.
+
+A verifier is a value without secrets. It proves the exact bytes of a body, tells the vendor's id of the message, and
+refuses what is older than `TOLERANCE_S`, so that what somebody recorded cannot be sent again later.
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Literal, Protocol
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Struct
+
+from isthmus.kernel.errors import Unauthenticated
+from isthmus.stream.webhooks.signing import HMAC_PREFIX, PUBLIC_PREFIX, signed_content
+
+TOLERANCE_S = 300
+_Headers = Mapping[str, str]
+
+
+class SignatureRefused(Unauthenticated):
+    """The signature is missing, wrong, or too old; nothing of what was sent is kept."""
+
+    code, title = "signature-refused", "The signature does not prove the sender"
+
+
+class Verifier(Protocol):
+    """Proves who sent a body."""
+
+    def verify(self, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return the vendor's id of the message ("" where it has none); raises SignatureRefused.
+
+        Names of headers are in small letters. Any of `secrets` may have signed.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StandardWebhooks:
+    """Standard Webhooks, and Svix whose headers begin with `svix-`: `whsec_…` secrets and `whpk_…` public keys."""
+
+    prefix: str = "webhook"
+
+    def verify(self, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return the message's id; raises SignatureRefused."""
+        message_id = _header(headers, f"{self.prefix}-id")
+        at = _stamp(_header(headers, f"{self.prefix}-timestamp"), now=now)
+        signed = signed_content(message_id, at, body)
+        for given in _header(headers, f"{self.prefix}-signature").split(" "):
+            version, _, signature = given.partition(",")
+            if any(_proves(version, signature, signed, each) for each in secrets):
+                return message_id
+        raise _wrong()
+
+
+@dataclass(frozen=True)
+class Stripe:
+    """Stripe's header `Stripe-Signature: t=…,v1=…`; the id of the message is that of the event in the body."""
+
+    header: str = "stripe-signature"
+
+    def verify(self, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return the event's id; raises SignatureRefused."""
+        pairs = [each.strip().partition("=")[::2] for each in _header(headers, self.header).split(",")]
+        stamps = [value for name, value in pairs if name == "t"]
+        if len(stamps) != 1:
+            raise _wrong()
+        at = _stamp(stamps[0], now=now)
+        signed = b"%d.%s" % (at, body)
+        wanted = [hmac.digest(each.encode(), signed, "sha256").hex() for each in secrets]
+        if not any(_same(value, each) for name, value in pairs if name == "v1" for each in wanted):
+            raise _wrong()
+        return _id_in(body)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HmacHeader:
+    """A header that holds the HMAC of the body, as many vendors send it, such as `X-Hub-Signature-256: sha256=…`.
+
+    With `stamp_header` the time is signed too, as `<stamp><separator><body>` after `lead`; without it only the vendor's
+    id in `id_header`, or else the digest of the body, tells a repetition.
+    """
+
+    header: str
+    algorithm: Literal["sha256", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: str = ""
+    id_header: str = ""
+    stamp_header: str = ""
+    lead: str = ""
+    separator: str = "."
+
+    def verify(self, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return the vendor's id where a header tells it; raises SignatureRefused."""
+        given = _header(headers, self.header)
+        if not given.startswith(self.prefix):
+            raise _wrong()
+        signed = body
+        if self.stamp_header:
+            at = _stamp(_header(headers, self.stamp_header), now=now)
+            signed = f"{self.lead}{at}{self.separator}".encode() + body
+        if not any(_same(given.removeprefix(self.prefix), self._text(each, signed)) for each in secrets):
+            raise _wrong()
+        return headers.get(self.id_header, "") if self.id_header else ""
+
+    def _text(self, secret: str, signed: bytes) -> str:
+        digest = hmac.digest(secret.encode(), signed, self.algorithm)
+        return digest.hex() if self.encoding == "hex" else base64.b64encode(digest).decode()
+
+
+def message_id(told: str, body: bytes) -> str:
+    """Return what tells a message from others: the vendor's id, else the digest of its body."""
+    return told or f"sha256:{sha256(body).hexdigest()}"
+
+
+class _Identified(Struct, frozen=True):
+    id: str = ""
+
+
+def _id_in(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Identified).id
+    except msgspec.MsgspecError:
+        return ""
+
+
+def _proves(version: str, signature: str, signed: bytes, secret: str) -> bool:
+    try:
+        raw = base64.b64decode(signature, validate=True)
+        if version == "v1" and not secret.startswith(PUBLIC_PREFIX):
+            key = base64.b64decode(secret.removeprefix(HMAC_PREFIX), validate=True)
+            return hmac.compare_digest(hmac.digest(key, signed, "sha256"), raw)
+        if version == "v1a" and secret.startswith(PUBLIC_PREFIX):
+            key = base64.b64decode(secret.removeprefix(PUBLIC_PREFIX), validate=True)
+            Ed25519PublicKey.from_public_bytes(key).verify(raw, signed)
+            return True
+    except (binascii.Error, ValueError, InvalidSignature):
+        return False
+    return False
+
+
+def _header(headers: _Headers, name: str) -> str:
+    found = headers.get(name, "")
+    if not found:
+        raise SignatureRefused(f"The header {name} is missing.", fix="Sign what you send.")
+    return found
+
+
+def _stamp(text: str, *, now: datetime) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len("9999999999")):
+        raise _wrong()
+    at = int(text)
+    if abs(now.timestamp() - at) > TOLERANCE_S:
+        raise SignatureRefused(
+            f"It was signed over {TOLERANCE_S} seconds ago, or in the future.", fix="Send it now, and set your clock."
+        )
+    return at
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())
+
+
+def _wrong() -> SignatureRefused:
+    return SignatureRefused("The signature does not fit what was sent.", fix="Do both sides have the same secret?")
