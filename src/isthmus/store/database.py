@@ -1,10 +1,11 @@
 """Connections to PostgreSQL, and transactions in the name of a workspace."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import LiteralString, cast
 
 import msgspec
@@ -18,6 +19,9 @@ from isthmus.kernel.errors import Unavailable
 
 POOL_CONNECTIONS_MAX = 12
 WAIT_S_MAX = 10.0
+SCOPED: LiteralString = "scoped.workspace"
+"""How a query that is read by `Database.read` names its workspace."""
+_SET: LiteralString = "select set_config('isthmus.workspace', %s, true)::integer as workspace"
 
 
 class DatabaseAway(Unavailable):
@@ -67,6 +71,22 @@ def _unless_cancelled(error: Exception) -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError from error
+
+
+def _away(error: Exception) -> Exception:
+    """Return what is raised for an error of the driver; raises CancelledError, and what a statement itself met."""
+    _unless_cancelled(error)
+    if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.QueryCanceled):
+        raise error
+    return DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.")
+
+
+@lru_cache(maxsize=1024)
+def _scoped(query: LiteralString) -> LiteralString:
+    """Return a query behind the one that sets its scope; OFFSET keeps the planner from mixing the two."""
+    return (
+        f"with scoped as materialized ({_SET}) select found.* from scoped cross join lateral ({query} offset 0) found"  # noqa: S608 - both are texts of ours.
+    )
 
 
 async def _configure(connection: AsyncConnection[TupleRow]) -> None:
@@ -142,10 +162,34 @@ class Database:
                     raise
                 await connection.commit()
         except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
-            _unless_cancelled(error)
-            if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.QueryCanceled):
-                raise
-            raise DatabaseAway("The connection to PostgreSQL was lost.", fix="Try again in a moment.") from error
+            raise _away(error) from error
+
+    async def read(
+        self, scope: Scope, query: LiteralString, parameters: Sequence[object] = ()
+    ) -> list[tuple[object, ...]]:
+        """Return the rows of one query, in binary form and in one round trip; it sees what a transaction would see.
+
+        The query selects where the workspace is `SCOPED`. So it waits for the row that names the scope, and
+        row-level security sees that scope as well: in another order there would be no rows. Raises DatabaseAway, and
+        ValueError for a query that does not name it.
+        """
+        if SCOPED not in query:
+            message = f"the query does not select by {SCOPED}"
+            raise ValueError(message)
+        whole = _scoped(query)
+        given = (str(scope.workspace), *parameters)
+        try:
+            for _ in range(self._pool.max_size):
+                async with self._pool.connection() as connection:
+                    try:
+                        cursor = await connection.execute(whole, given, prepare=True, binary=True)
+                        return await cursor.fetchall()
+                    except (errors.OperationalError, psycopg.InterfaceError):
+                        if not connection.closed:
+                            raise
+        except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
+            raise _away(error) from error
+        raise DatabaseAway("PostgreSQL answers on no connection.", fix="Try again in a moment.")
 
     async def _begun(self, stack: AsyncExitStack, scope: Scope, pool: AsyncConnectionPool) -> AsyncConnection[TupleRow]:
         """Return a connection with its transaction begun; connections that died while they rested are passed over."""

@@ -1,9 +1,9 @@
 """Reading records back: by id, by page, by handle, and field by field through their history."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import LiteralString, cast
 from uuid import UUID
@@ -11,17 +11,17 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from isthmus.kernel.marks import Field, Json, RecordType
-from isthmus.store.database import Transaction
+from isthmus.kernel.marks import Json, RecordType
+from isthmus.store.database import SCOPED, Database, Scope, Transaction
 from isthmus.store.fold import Decision, fold
-from isthmus.store.prepare import canonical_amount
+from isthmus.store.layout import OWN, Layout, layout_of
 from isthmus.store.schema import index_column
 from isthmus.store.trail import claims_of
 from isthmus.vault import Vault
 
 PAGE_ROWS_MAX = 1_000
 _Map = dict[str, Json]
-_Form = Callable[[Json], Json]
+_read_part = msgspec.json.Decoder(_Map).decode
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,8 @@ async def find(
     tx: Transaction, vault: Vault, record_type: RecordType, ids: Sequence[UUID], *, seen: Condition | None = None
 ) -> dict[UUID, Stored]:
     """Return the records of these ids that exist, deleted ones included, and where `seen` holds."""
-    more = "" if seen is None else f" and ({seen.sql})"
-    bound = () if seen is None else seen.parameters
-    cursor = await tx.connection.execute(_select(record_type, f"and id = any(%s){more}"), (list(ids), *bound))
-    return {each.id: each for each in _stored(tx, vault, record_type, await cursor.fetchall())}
+    asked = _Asked(record_type, *_of_ids(ids, seen))
+    return {each.id: each for each in await asked.within(tx, vault)}
 
 
 async def page(
@@ -101,26 +99,90 @@ async def page(
     Only those where `seen` holds are there.
     Raises KeyError for a field that the type does not hold in clear.
     """
-    own = {name for each in record_type.open_fields for name in (each.name,)} | {
-        index_column(each) for each in record_type.handles
-    }
+    wanted = Wanted(limit=limit, after=after, where=where or {}, newest_first=newest_first, seen=seen)
+    return await _Asked(record_type, *_of_page(record_type, wanted)).within(tx, vault)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which living records a page holds, as `page` has it."""
+
+    limit: int
+    after: UUID | None = None
+    where: Mapping[str, object] = field(default_factory=dict[str, object])
+    newest_first: bool = False
+    seen: Condition | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Reads records of one type for callers, each time in one round trip.
+
+    `prefixes` names the fields whose ids are told in their outside form. Without `personal` sealed values are not
+    opened, and null.
+    """
+
+    database: Database
+    vault: Vault
+    type: RecordType
+    prefixes: tuple[tuple[str, str], ...] = ()
+
+    async def find(
+        self,
+        scope: Scope,
+        record_id: UUID,
+        *,
+        personal: bool,
+        seen: Condition | None = None,
+        within: Transaction | None = None,
+    ) -> Stored | None:
+        """Return one record, a deleted one too, or None where there is none or `seen` does not hold.
+
+        It is what a transaction sees where one is given.
+        """
+        asked = _Asked(self.type, *_of_ids([record_id], seen), self.prefixes, personal)
+        if within is not None:
+            return next(iter(await asked.within(within, self.vault)), None)
+        return next(iter(await asked.alone(self.database, self.vault, scope)), None)
+
+    async def page(self, scope: Scope, wanted: Wanted, *, personal: bool) -> list[Stored]:
+        """Return a page; raises KeyError as `page` does."""
+        asked = _Asked(self.type, *_of_page(self.type, wanted), self.prefixes, personal)
+        return await asked.alone(self.database, self.vault, scope)
+
+
+def _of_ids(ids: Sequence[UUID], seen: Condition | None) -> tuple[str, list[object]]:
+    if seen is None:
+        return "and id = any(%s)", [list(ids)]
+    return f"and id = any(%s) and ({seen.sql})", [list(ids), *seen.parameters]
+
+
+def _of_page(record_type: RecordType, wanted: Wanted) -> tuple[str, list[object]]:
     conditions = ["and deleted_at is null and merged_into is null"]
     parameters: list[object] = []
-    for name, value in (where or {}).items():
+    own = _compared(record_type)
+    for name, value in wanted.where.items():
         if name not in own:
             raise KeyError(name)
         conditions.append(f"and {name} = %s")
         parameters.append(value)
-    if seen is not None:
-        conditions.append(f"and ({seen.sql})")
-        parameters.extend(seen.parameters)
-    if after is not None:
-        conditions.append(f"and id {'<' if newest_first else '>'} %s")
-        parameters.append(after)
-    conditions.append(f"order by workspace, id {'desc' if newest_first else 'asc'} limit %s")
-    parameters.append(min(limit, PAGE_ROWS_MAX))
-    cursor = await tx.connection.execute(_select(record_type, " ".join(conditions)), parameters)
-    return _stored(tx, vault, record_type, await cursor.fetchall())
+    if wanted.seen is not None:
+        conditions.append(f"and ({wanted.seen.sql})")
+        parameters.extend(wanted.seen.parameters)
+    if wanted.after is not None:
+        conditions.append(f"and id {'<' if wanted.newest_first else '>'} %s")
+        parameters.append(wanted.after)
+    conditions.append(f"order by workspace, id {'desc' if wanted.newest_first else 'asc'} limit %s")
+    parameters.append(min(wanted.limit, PAGE_ROWS_MAX))
+    return " ".join(conditions), parameters
+
+
+@lru_cache(maxsize=1024)
+def _compared(record_type: RecordType) -> frozenset[str]:
+    """Return the columns that a page may be asked for by their values."""
+    return frozenset(
+        (*(each.name for each in record_type.open_fields), *(index_column(each) for each in record_type.handles))
+    )
 
 
 async def count(tx: Transaction, record_type: RecordType) -> int:
@@ -138,82 +200,87 @@ async def history(tx: Transaction, vault: Vault, record_type: RecordType, record
 
 
 @lru_cache(maxsize=1024)
-def _select(record_type: RecordType, condition: str) -> LiteralString:
+def _select(
+    layout: Layout, table: str, condition: str, *, sealed: LiteralString, place: LiteralString
+) -> LiteralString:
     """Return the query of a type; all names in it come from declarations and are checked against them."""
-    shown = ", ".join(f"'{each.name}', {_shown(each)}" for each in record_type.open_fields)
-    return cast(
-        "LiteralString",
-        f"""select id, jsonb_build_object({shown}), sealed, version, hlc, created_at, updated_at, deleted_at,
-        merged_into from {record_type.table} where workspace = current_workspace() {condition}""",  # noqa: S608 - see above.
-    )
+    columns = layout.columns.format(sealed=sealed)
+    return cast("LiteralString", f"select {columns} from {table} where workspace = {place} {condition}")  # noqa: S608 - see above.
 
 
-def _shown(field: Field) -> str:
-    if field.column == "money":
-        name = field.name
-        return f"case when {name} is null then null else jsonb_build_array({name}::text, {name}_currency) end"
-    return f"{field.name}::text" if field.column == "numeric" else field.name
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a type: the condition with its values, and whether sealed values are opened."""
 
+    type: RecordType
+    condition: str
+    parameters: Sequence[object]
+    prefixes: tuple[tuple[str, str], ...] = ()
+    personal: bool = True
 
-def _stored(tx: Transaction, vault: Vault, record_type: RecordType, rows: Sequence[tuple[object, ...]]) -> list[Stored]:
-    sealed = [(cast("UUID", row[0]), bytes(cast("bytes", row[2]))) for row in rows if row[2] is not None]
-    opened = iter(vault.open_many(workspace=tx.scope.workspace, values=sealed))
-    names, written = _forms(record_type)
-    found: list[Stored] = []
-    for row in rows:
-        record_id, shown, envelope, version, hlc, created_at, updated_at, deleted_at, merged_into = row
-        plain = next(opened) if envelope is not None else None
-        values = _readable(cast("_Map", shown), names, written)
-        personal = msgspec.json.decode(plain, type=_Map) if plain else {}
-        values |= {each.name: personal.get(each.name) for each in record_type.personal_fields}
-        found.append(
-            Stored(
-                id=cast("UUID", record_id),
-                type=record_type.name,
-                values=values,
-                version=cast("int", version),
-                hlc=cast("int", hlc),
-                created_at=cast("datetime", created_at),
-                updated_at=cast("datetime", updated_at),
-                deleted_at=cast("datetime | None", deleted_at),
-                merged_into=cast("UUID | None", merged_into),
-                erased=envelope is not None and plain is None,
+    def query(self, *, place: LiteralString) -> LiteralString:
+        """Return the query, for the workspace that stands at a place."""
+        sealed: LiteralString = "sealed" if self.personal else "sealed is not null"
+        return _select(self.layout, self.type.table, self.condition, sealed=sealed, place=place)
+
+    @property
+    def layout(self) -> Layout:
+        """How the rows are told."""
+        return layout_of(self.type, prefixes=self.prefixes)
+
+    async def within(self, tx: Transaction, vault: Vault) -> list[Stored]:
+        """Return what a transaction sees."""
+        query = self.query(place="current_workspace()")
+        cursor = await tx.connection.execute(query, self.parameters, binary=True)
+        return self.stored(vault, tx.scope.workspace, await cursor.fetchall())
+
+    async def alone(self, database: Database, vault: Vault, scope: Scope) -> list[Stored]:
+        """Return the same in one round trip, without a transaction around it."""
+        rows = await database.read(scope, self.query(place=SCOPED), self.parameters)
+        return self.stored(vault, scope.workspace, rows)
+
+    def stored(self, vault: Vault, workspace: int, rows: Sequence[Sequence[object]]) -> list[Stored]:
+        """Return records of rows."""
+        layout, name = self.layout, self.type.name
+        parts = self._parts(vault, workspace, rows)
+        found: list[Stored] = []
+        for row, (erased, personal) in zip(rows, parts, strict=True):
+            record_id, version, hlc, created_at, updated_at, deleted_at, merged_into, *_ = row
+            values = layout.values(row)
+            if personal:
+                values |= personal
+            found.append(
+                Stored(
+                    id=cast("UUID", record_id),
+                    type=name,
+                    values=values,
+                    version=cast("int", version),
+                    hlc=cast("int", hlc),
+                    created_at=cast("datetime", created_at),
+                    updated_at=cast("datetime", updated_at),
+                    deleted_at=cast("datetime | None", deleted_at),
+                    merged_into=cast("UUID | None", merged_into),
+                    erased=erased,
+                )
             )
-        )
-    return found
+        return found
+
+    def _parts(
+        self, vault: Vault, workspace: int, rows: Sequence[Sequence[object]]
+    ) -> Iterable[tuple[bool, _Map | None]]:
+        """Return of each row whether its sealed part is gone for ever, and that part; all are opened at once."""
+        place = len(OWN)
+        if not self.personal:
+            held = vault.holding(workspace=workspace, subjects=[cast("UUID", row[0]) for row in rows if row[place]])
+            return [(bool(row[place]) and row[0] not in held, None) for row in rows]
+        sealed = [(cast("UUID", row[0]), cast("bytes", row[place])) for row in rows if row[place] is not None]
+        opened = iter(vault.open_many(workspace=workspace, values=sealed))
+        names = {each.name for each in self.type.personal_fields}
+        return [_part(next(opened), names) if row[place] is not None else (False, None) for row in rows]
 
 
-def _readable(shown: _Map, names: Sequence[str], written: Sequence[tuple[str, _Form]]) -> _Map:
-    """Return open values in the form in which they are claimed."""
-    values = {name: shown.get(name) for name in names}
-    for name, write in written:
-        if (value := values[name]) is not None:
-            values[name] = write(value)
-    return values
-
-
-@lru_cache(maxsize=1024)
-def _forms(record_type: RecordType) -> tuple[tuple[str, ...], tuple[tuple[str, _Form], ...]]:
-    """Return the names of the open fields, and how those are written whose form in the table is another."""
-    written = ((each.name, _FORMS[each.column]) for each in record_type.open_fields if each.column in _FORMS)
-    return tuple(each.name for each in record_type.open_fields), tuple(written)
-
-
-def _money(value: Json) -> Json:
-    if not isinstance(value, list):
-        return value
-    amount, currency = str(value[0]), str(value[1])
-    return {"amount": canonical_amount(Decimal(amount), currency), "currency": currency}
-
-
-def _moment(value: Json) -> Json:
-    if not isinstance(value, str):
-        return value
-    return datetime.fromisoformat(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _number(value: Json) -> Json:
-    return format(Decimal(value).normalize(), "f") if isinstance(value, str) else value
-
-
-_FORMS: Mapping[str, _Form] = {"money": _money, "timestamptz": _moment, "numeric": _number}
+def _part(plain: bytes | None, names: AbstractSet[str]) -> tuple[bool, _Map | None]:
+    if not plain:
+        return plain is None, None
+    said = _read_part(plain)
+    return False, said if said.keys() <= names else {name: value for name, value in said.items() if name in names}

@@ -19,9 +19,10 @@ from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Field, Json, RecordType
 from isthmus.store.database import Transaction
 from isthmus.store.fold import Decision
+from isthmus.store.layout import told_moment
 from isthmus.store.prepare import Rejected
 from isthmus.store.put import Raced
-from isthmus.store.records import Stored, find, history, page
+from isthmus.store.records import Reader, Stored, Wanted, find, history
 from isthmus.store.schema import Schema
 from isthmus.sync.edit import RecordDeleted, edit_in
 from isthmus.sync.ingest import Store
@@ -148,10 +149,9 @@ class _Collection:
         return _struct(f"{self.of.struct.__name__}Patch", fields)
 
     @cached_property
-    def _names(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-        """The names of all fields, and the prefixes of ids for those that hold one."""
-        pointing = tuple((each.name, self.schema[each.to].prefix) for each in self.of.fields if each.to)
-        return tuple(each.name for each in self.of.fields), pointing
+    def _prefixes(self) -> tuple[tuple[str, str], ...]:
+        """The prefixes of ids, for the fields that hold one."""
+        return tuple((each.name, self.schema[each.to].prefix) for each in self.of.fields if each.to)
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -235,25 +235,21 @@ class _Collection:
             if wanted is not None:
                 where[each.name] = id_at(f"/query/{each.name}", wanted, self.schema[each.to or ""])
         after = call.after()
-        async with call.services.database.transaction(call.scope) as tx:
-            rows = await page(
-                tx,
-                call.services.vault,
-                self.of,
-                limit=paging.limit + 1,
-                after=None if after is None else UUID(after),
-                where=where,
-                seen=call.seen(self.of),
-            )
+        asked = Wanted(
+            limit=paging.limit + 1,
+            after=None if after is None else UUID(after),
+            where=where,
+            seen=call.seen(self.of),
+        )
+        rows = await self._reader(call).page(call.scope, asked, personal=self._may_see_all(call))
         found = call.page(rows, limit=paging.limit, after=lambda row: str(row.id))
-        shown = [self._shown(call, each) for each in found.data]
+        masked = self._masked(call) if rows else ()
+        shown = [self._shown(each, masked) for each in found.data]
         return Page(data=shown, next_cursor=found.next_cursor, has_more=found.has_more)
 
     async def read_one(self, call: Call) -> Response:
         """Answer one record; one that was deleted or merged says so."""
-        async with call.services.database.transaction(call.scope) as tx:
-            stored = await self._find(call, tx)
-        return self._answer(call, stored)
+        return self._answer(call, await self._find(call))
 
     async def read_history(self, call: Call) -> History:
         """Answer the trail of one record."""
@@ -284,43 +280,51 @@ class _Collection:
     def _id(self, call: Call) -> UUID:
         return call.record_id(f"{self.kind}_id", self.of)
 
-    async def _find(self, call: Call, tx: Transaction) -> Stored:
-        record_id = self._id(call)
-        found = await find(tx, call.services.vault, self.of, [record_id], seen=call.seen(self.of))
-        stored = found.get(record_id)
+    def _reader(self, call: Call) -> Reader:
+        return Reader(database=call.services.database, vault=call.services.vault, type=self.of, prefixes=self._prefixes)
+
+    async def _find(self, call: Call, tx: Transaction | None = None) -> Stored:
+        stored = await self._reader(call).find(
+            call.scope, self._id(call), personal=self._may_see_all(call), seen=call.seen(self.of), within=tx
+        )
         if stored is None:
             raise RecordUnseen(f"There is no {self.kind.replace('_', ' ')} with this id.", fix="Check the id.")
         return stored
 
     def _answer(self, call: Call, stored: Stored) -> Response:
-        return Response(body=msgspec.json.encode(self._shown(call, stored)), version=stored.version)
+        shown = self._shown(stored, self._masked(call))
+        return Response(body=msgspec.json.encode(shown), version=stored.version)
 
-    def _sees_all(self, call: Call) -> bool:
-        return call.may(f"{self.of.domain}:read_personal")
+    @cached_property
+    def _personal(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self.of.personal_fields)
 
-    def _shown(self, call: Call, stored: Stored) -> _Map:
-        masked = [] if self._sees_all(call) else [each.name for each in self.of.personal_fields]
-        names, prefixes = self._names
-        values = {name: stored.values.get(name) for name in names}
-        for name, prefix in prefixes:
-            if isinstance(value := values[name], str):
-                values[name] = text_of(prefix, UUID(value))
-        merged = text_of(self.of.prefix, stored.merged_into) if stored.merged_into else None
+    def _may_see_all(self, call: Call) -> bool:
+        """Tell whether sealed values are to be opened, before it is known whether there are any."""
+        return not self._personal or (call.caller is not None and call.caller.may(f"{self.of.domain}:read_personal"))
+
+    def _masked(self, call: Call) -> tuple[str, ...]:
+        """Return the fields that this caller does not see; that the others are shown is noted with the call."""
+        sees_all = not self._personal or call.may(f"{self.of.domain}:read_personal")
+        return () if sees_all else self._personal
+
+    def _shown(self, stored: Stored, masked: Sequence[str]) -> _Map:
+        prefix = self.of.prefix
         return {
-            "id": text_of(self.of.prefix, stored.id),
+            "id": text_of(prefix, stored.id),
             "version": stored.version,
-            "created_at": _text(stored.created_at),
-            "updated_at": _text(stored.updated_at),
-            "deleted_at": _text(stored.deleted_at),
-            "merged_into": merged,
-            **(values | dict.fromkeys(masked)),
+            "created_at": told_moment(stored.created_at),
+            "updated_at": told_moment(stored.updated_at),
+            "deleted_at": told_moment(stored.deleted_at) if stored.deleted_at else None,
+            "merged_into": text_of(prefix, stored.merged_into) if stored.merged_into else None,
+            **stored.values,
             "masked": [*masked],
             "erased": stored.erased,
         }
 
     def _change(self, call: Call, decision: Decision) -> Change:
         declared = self.of.field(decision.field)
-        masked = declared is not None and declared.personal is not None and not self._sees_all(call)
+        masked = declared is not None and declared.name in self._masked(call)
         value = self._outside(declared, decision.value) if declared else decision.value
         hlc, system, external_id = decision.place
         return Change(
@@ -377,7 +381,3 @@ def _struct(name: str, fields: Sequence[_FieldOf]) -> type[Struct]:
 def _page_of(view: type[Struct]) -> type[Struct]:
     fields = [("data", list[view]), ("next_cursor", str | None, None), ("has_more", bool, False)]
     return defstruct(f"{view.__name__}Page", fields, frozen=True, module=__name__)
-
-
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat().replace("+00:00", "Z")
