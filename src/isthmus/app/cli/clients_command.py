@@ -63,6 +63,7 @@ class ClientView(Struct, frozen=True, kw_only=True):
     scopes: list[str]
     redirects: list[str]
     audience: str | None
+    back_channel_logout: str | None
     created_at: datetime
     created_by: str
     rotated_at: datetime | None
@@ -99,8 +100,9 @@ def command() -> None:
     "--keys", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its public keys, a JWKS file."
 )
 @click.option("--audience", help="The resource it serves: others may ask for tokens to it.")
+@click.option("--back-channel-logout", help="Where it is told that a person's session ended, an https address.")
 @at_terminal
-def add(
+def add(  # noqa: PLR0913 - one parameter for each option.
     terminal: Terminal,
     name: str,
     grants: tuple[str, ...],
@@ -110,6 +112,7 @@ def add(
     public: bool,
     keys: Path | None,
     audience: str | None,
+    back_channel_logout: str | None,
 ) -> None:
     """Register a program; its secret is shown this once.
 
@@ -126,6 +129,7 @@ def add(
         redirects=redirects,
         audience=audience,
         keys=_read_keys(keys) if keys else None,
+        back_channel_logout=back_channel_logout,
     )
 
     client, secret = terminal.transact(
@@ -216,6 +220,7 @@ def _view(client: Client) -> ClientView:
         scopes=client.scopes,
         redirects=client.redirects,
         audience=client.audience,
+        back_channel_logout=client.back_channel_logout,
         created_at=client.created_at,
         created_by=client.created_by,
         rotated_at=client.rotated_at,

@@ -45,6 +45,17 @@ def test_public_programs_and_those_with_keys_have_no_secret(shell: Shell) -> Non
     assert (signing["method"], signing["client_secret"]) == ("private_key_jwt", None)
 
 
+def test_a_program_says_where_it_is_told_that_a_session_ended(shell: Shell) -> None:
+    portal = (
+        *("clients", "add", "--name", "Portal", "--grant", "code", "--scope", "openid"),
+        *("--redirect", "https://portal.example/back", "--back-channel-logout"),
+    )
+    shell(*portal, "https://portal.example/out")
+    (listed,) = shell("clients", "ls", "--json").rows
+    assert listed["back_channel_logout"] == "https://portal.example/out"
+    assert "begins with https://" in shell(*portal, "http://portal.example/out", code=1).err
+
+
 def test_wishes_that_make_no_program_are_refused(shell: Shell) -> None:
     assert "could ask for nothing" in shell("clients", "add", "--name", "x", code=1).err
     assert (
