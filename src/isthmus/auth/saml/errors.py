@@ -16,6 +16,12 @@ class SamlProvidersFull(Conflicting):
     code, title = "saml-providers-full", "There are too many identity providers"
 
 
+class SigningKeyUnfit(Conflicting):
+    """The key by which requests to the identity provider are signed is no RSA key. Set the provider up again."""
+
+    code, title = "saml-signing-key-unfit", "Our key for the identity provider cannot sign"
+
+
 class InvalidMetadata(Invalid):
     """The metadata does not describe an identity provider that can be used."""
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import CertificateBuilder, Name, NameAttribute, random_serial_number
 from cryptography.x509.oid import NameOID
 
+from isthmus.auth.saml.errors import SigningKeyUnfit
 from isthmus.vault import Vault
 
 RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
@@ -46,7 +47,7 @@ def signed(message: str, sealed: bytes | None, *, vault: Vault, provider: UUID, 
     """Return the query that carries a request (SAML 2.0 Bindings §3.4.4.1), signed where there is a key to sign with.
 
     `message` is the request, deflated and in base64. A provider without a key, or whose key is gone with its store, is
-    asked without a signature; whether that is enough is for the provider to say.
+    asked without a signature; whether that is enough is for the provider to say. Raises SigningKeyUnfit.
     """
     query = {"SAMLRequest": message}
     (plain,) = vault.open_many(workspace=workspace, values=[(provider, sealed)]) if sealed else (None,)
@@ -54,7 +55,10 @@ def signed(message: str, sealed: bytes | None, *, vault: Vault, provider: UUID, 
         return urlencode(query)
     key = load_der_private_key(plain, password=None)
     if not isinstance(key, RSAPrivateKey):
-        return urlencode(query)
+        raise SigningKeyUnfit(
+            "Our key for the identity provider is no RSA key, so the request cannot be signed.",
+            fix="Remove the provider and set it up again, which makes another key.",
+        )
     text = urlencode({**query, "SigAlg": RSA_SHA256})
     signature = b64encode(key.sign(text.encode("ascii"), PKCS1v15(), SHA256())).decode()
     return f"{text}&{urlencode({'Signature': signature})}"
