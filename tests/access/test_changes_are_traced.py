@@ -20,11 +20,15 @@ from isthmus.gateway import Route
 from isthmus.gateway.decide import UNSAFE
 from isthmus.gateway.threats.ladder import Finding, Threat
 from isthmus.gateway.threats.rows import THREAT_PREFIX, save_threat
-from isthmus.kernel.ids import text_of
+from isthmus.kernel.ids import text_of, uuid_of
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope
 from isthmus.stream.alerts.rules import Gauge, Reading
 from isthmus.stream.alerts.state import evaluate
+from isthmus.stream.event import events_after, within
+from isthmus.stream.parked import park, parked
+from isthmus.stream.relay import stamp
+from isthmus.stream.webhooks.deliveries import deliveries, replay_missing
 from isthmus.sync.ingest import Store
 from tests.access.table import name_of
 from tests.rooms.auth.saml.crafting import described
@@ -148,6 +152,43 @@ async def saml_provider(desk: Desk) -> str:
     return str(made.at("id"))
 
 
+async def webhook(desk: Desk) -> str:
+    """Have events told to where nobody is."""
+    made = await desk.post("/api/v1/webhooks", {"url": "https://hooks.invalid/", "events": ["lead-capture"]})
+    assert made.status == 201, made.body
+    return str(made.at("webhook.id"))
+
+
+async def delivery(desk: Desk) -> str:
+    """Have a delivery of a webhook wait."""
+    found = await webhook(desk)
+    await stamped(desk)
+    topics = frozenset({"isthmus.sales.lead.created.v1"})
+    async with desk.store.database.transaction(desk.now) as tx:
+        since = desk.clock.now() - timedelta(days=1)
+        endpoint = uuid_of("whep", found)
+        await tx.connection.execute("update consumer_offset set seq = 1000 where workspace = current_workspace()")
+        assert await replay_missing(tx, endpoint, topics, since=since) == (1, False)
+        (waiting,) = await deliveries(tx, endpoint, limit=5)
+    return f"{found}/deliveries/{text_of('whdl', waiting.id)}"
+
+
+async def dead_letter(desk: Desk) -> str:
+    """Have an event wait whose effect failed."""
+    await stamped(desk)
+    async with desk.store.database.transaction(desk.now) as tx:
+        event = (await events_after(tx.connection, after=0, limit=1))[0]
+        await park(tx, "reactions:sales", event, reason="It failed.")
+        return text_of("dead", (await parked(tx))[0].id)
+
+
+async def stamped(desk: Desk) -> None:
+    """Capture a lead, and give its events their numbers."""
+    await lead(desk)
+    async with desk.store.database.plain() as connection, within(connection, desk.now.workspace):
+        await stamp(connection)
+
+
 EXAMPLES: Mapping[str, Json] = {
     "POST /api/v1/saml-providers": {
         "title": "Northwind",
@@ -178,6 +219,15 @@ MAKING: Mapping[str, Made] = {
     "DELETE /api/v1/saml-providers/{provider_id}": saml_provider,
     "PUT /api/v1/threats/modes/{detector}": volume,
     "POST /api/v1/threats/{threat_id}:release": threat,
+    "PATCH /api/v1/webhooks/{webhook_id}": webhook,
+    "DELETE /api/v1/webhooks/{webhook_id}": webhook,
+    **{
+        f"POST /api/v1/webhooks/{{webhook_id}}:{verb}": webhook
+        for verb in ("pause", "resume", "rotate", "test", "recover", "replay")
+    },
+    "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}:resend": delivery,
+    "POST /api/v1/dead-letters/{dead_letter_id}:retry": dead_letter,
+    "POST /api/v1/dead-letters/{dead_letter_id}:discard": dead_letter,
     "DELETE /api/v1/upstreams/{name}": first("/api/v1/upstreams", "name"),
     "DELETE /api/v1/policies/{name}": first("/api/v1/policies", "name"),
     "DELETE /api/v1/roles/{name}": first("/api/v1/roles", "name"),
@@ -218,8 +268,7 @@ async def test_a_change_is_traced(desk: Desk, route: Route) -> None:
     path = route.path
     if "{" in path:
         assert name_of(route) in MAKING, "say in MAKING how to make what the path names"
-        before, _, rest = path.partition("{")
-        path = before + await MAKING[name_of(route)](desk) + rest.partition("}")[2]
+        path = path.partition("{")[0] + await MAKING[name_of(route)](desk) + path.rpartition("}")[2]
     example_body = EXAMPLES.get(name_of(route), route.request_example)
     if isinstance(example_body, dict) and "account_id" in example_body:
         account = (await desk.put(said("sales.account", "a1", name="Engines")))[0]

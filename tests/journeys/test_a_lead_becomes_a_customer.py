@@ -73,7 +73,7 @@ def work_on(site: Site, workspace: int) -> None:
         scope = scope_of(workspace)
         async with program.database.transaction(scope) as tx:
             await stamp(tx.connection)
-        for consumer in consumers(program):
+        for consumer in consumers(program.store):
             while await consume(program.database, consumer, scope):
                 pass
         await turn(program.store, scope)

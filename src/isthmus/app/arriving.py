@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 from isthmus.app.discovery import catalog, connectors
-from isthmus.app.program import Program
 from isthmus.domains.sales.arrivals import CREATED, Arrivals
 from isthmus.store.database import Transaction
 from isthmus.stream.consume import Consumer
 from isthmus.stream.event import Event
+from isthmus.sync.ingest import Store
 
 
-def arrivals(program: Program) -> Arrivals:
+def arrivals(store: Store) -> Arrivals:
     """Return what takes leads through the steps."""
-    return Arrivals(store=program.store, catalog=catalog(), connectors=connectors())
+    return Arrivals(store=store, catalog=catalog(), connectors=connectors())
 
 
 def arriving(taking: Arrivals) -> Sequence[Consumer]:

@@ -116,7 +116,7 @@ async def _connect_all(program: Program, companies: int) -> None:
 
 async def _through_the_steps(program: Program) -> int:
     """Take the leads that were pulled through the steps, and do at once what the follow-ups begin with."""
-    taken = await arrivals(program).take_waiting(program.scope(actor="system:demo", cause="demo"))
+    taken = await arrivals(program.store).take_waiting(program.scope(actor="system:demo", cause="demo"))
     while program.workspace in await workspaces_with_work(program.store, now=program.clock.now()):
         await turn(program.store, program.scope(actor="worker:sales", cause="demo"))
         await asyncio.sleep(TURN_S)

@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import cast
 
 import isthmus.domains
-from isthmus.app.program import Program
 from isthmus.store.database import Transaction
 from isthmus.stream.consume import Consumer
 from isthmus.stream.reactions import Reaction, reacting
@@ -36,10 +35,10 @@ def reactions() -> dict[str, tuple[Reaction[Reacting], ...]]:
     return found
 
 
-def consumers(program: Program) -> Sequence[Consumer]:
+def consumers(store: Store) -> Sequence[Consumer]:
     """Return a consumer for each domain that reacts."""
 
     def context(tx: Transaction) -> Reacting:
-        return Reacting(tx, program.store)
+        return Reacting(tx, store)
 
     return [reacting(f"reactions:{domain}", each, context=context) for domain, each in reactions().items()]

@@ -21,6 +21,7 @@ from isthmus.app.signing_out import keep_telling_sign_outs
 from isthmus.app.sweeping import keep_swept
 from isthmus.app.syncing import keep_in_step
 from isthmus.app.ticking import keep_ticking
+from isthmus.app.webhooks import keep_telling
 from isthmus.kernel.errors import Unavailable
 from isthmus.stream.broker import Broker
 from isthmus.stream.consume import run_consumers
@@ -100,11 +101,12 @@ async def _until_dead(program: Program, role: str) -> None:
             await keep_assigning(program)
         case "worker":
             await asyncio.gather(
-                run_consumers(program.database, consumers(program), clock=program.clock),
+                run_consumers(program.database, consumers(program.store), clock=program.clock),
                 run_consumers(
-                    program.database, arriving(arrivals(program)), clock=program.clock, poll_s=ARRIVALS_POLL_S
+                    program.database, arriving(arrivals(program.store)), clock=program.clock, poll_s=ARRIVALS_POLL_S
                 ),
                 keep_ticking(program),
+                keep_telling(program),
                 keep_alerting(program),
                 keep_probing(program),
             )

@@ -1,13 +1,18 @@
 """Live feeds for many clients of one program: one reader for each workspace, one bounded queue for each client.
 
-A frame is made once and given to everybody. A client that does not keep up is let go; it comes back with the number of
-the last event it saw (`Last-Event-ID`) and misses nothing, because the log is asked for what lies between.
+A frame is made once and given to everybody. A client that does not keep up is told so and let go; it comes back with
+the number of the last event it saw (`Last-Event-ID`) and misses nothing: the log is asked for what lies between.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import msgspec
+from msgspec import Struct
 
 from isthmus.kernel.errors import Unavailable
 from isthmus.stream.broker import Entry
@@ -16,24 +21,55 @@ from isthmus.stream.tail import Tail
 QUEUE_FRAMES_MAX = 1_000
 HEARTBEAT_S = 15.0
 RETRY_S = 0.5
+HELLO = b"retry: 1000\n\n"
 HEARTBEAT = b": still here\n\n"
+SLOW = b'event: dropped\ndata: {"reason": "too slow"}\n\n'
+"""Told last to a client that did not keep up."""
 HEADERS = (
     ("content-type", "text/event-stream; charset=utf-8"),
     ("cache-control", "no-store"),
     ("x-accel-buffering", "no"),
 )
 
-Wants = Callable[[str], bool]
+
+class _Keyed(Struct, frozen=True):
+    partitionkey: str
 
 
-def frame(entry: Entry) -> bytes:
-    """Return an entry in the form of server-sent events; its number is the id to resume from."""
-    return b"id: %d\ndata: %s\n\n" % (entry.seq, entry.body)
+@dataclass(frozen=True)
+class Frame:
+    """An event in the form of server-sent events, made once for all who get it; its number is what to resume from."""
+
+    seq: int
+    type: str
+    body: bytes = field(repr=False)
+
+    @cached_property
+    def wire(self) -> bytes:
+        """What is sent."""
+        return b"id: %d\ndata: %s\n\n" % (self.seq, self.body)
+
+    @cached_property
+    def key(self) -> str:
+        """The id of the account that it belongs to, or of its record."""
+        return msgspec.json.decode(self.body, type=_Keyed).partitionkey
+
+
+Wants = Callable[[Frame], bool]
+
+
+def frame(entry: Entry) -> Frame:
+    """Return the frame of an entry."""
+    return Frame(entry.seq, entry.type, entry.body)
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(slots=True)
 class _Client:
-    queue: asyncio.Queue[Entry | None]
+    queue: asyncio.Queue[Frame | None]
     lost: bool = False
 
 
@@ -54,41 +90,60 @@ class Live:
         self._tail, self._queue_frames_max, self._heartbeat_s = tail, queue_frames_max, heartbeat_s
         self._rooms: dict[int, _Room] = {}
         self._opening = asyncio.Lock()
+        self._holders: Counter[str] = Counter()
 
     @property
     def clients(self) -> int:
         """How many clients listen."""
         return sum(len(room.clients) for room in self._rooms.values())
 
-    async def frames(self, workspace: int, *, after: int | None, wants: Wants) -> AsyncGenerator[bytes]:
-        """Yield frames of events whose type `wants` accepts, from the one after `after` (None: from now on).
+    async def close(self) -> None:
+        """Close what reads the log; the feeds have ended before."""
+        await self._tail.close()
 
-        Yields a comment when nothing came for a while. Ends when the client does not keep up.
+    def held(self, holder: str) -> int:
+        """Return how many feeds somebody has open here."""
+        return self._holders[holder]
+
+    async def frames(
+        self, workspace: int, *, after: int | None, wants: Wants, ended: Callable[[], bool] = _never, holder: str = ""
+    ) -> AsyncGenerator[bytes]:
+        """Yield what is sent of events that `wants` accepts, from the one after `after` (None: from now on).
+
+        Yields a comment when nothing came for a while. Ends when the client does not keep up, and when `ended` says
+        so, which is asked before each event: its caller may no longer be who it was.
         """
-        async with self._seat(workspace) as (room, client):
+        async with self._seat(workspace, holder) as (room, client):
             meeting = room.position
             seen = meeting if after is None else min(after, meeting)
-            async for entry in self._between(workspace, seen, meeting):
-                seen = entry.seq
-                if wants(entry.type):
-                    yield frame(entry)
-            async for entry in self._following(client):
-                if entry is None:
+            yield HELLO
+            async for each in self._between(workspace, seen, meeting):
+                seen = each.seq
+                if ended():
+                    return
+                if wants(each):
+                    yield each.wire
+            async for each in self._following(client):
+                if ended():
+                    return
+                if each is None:
                     yield HEARTBEAT
-                elif entry.seq > seen:
-                    seen = entry.seq
-                    if wants(entry.type):
-                        yield frame(entry)
+                elif each.seq > seen:
+                    seen = each.seq
+                    if wants(each):
+                        yield each.wire
+            if client.lost:
+                yield SLOW
 
-    async def _between(self, workspace: int, after: int, upto: int) -> AsyncIterator[Entry]:
+    async def _between(self, workspace: int, after: int, upto: int) -> AsyncIterator[Frame]:
         while after < upto:
             kept = await self._tail.kept(workspace, after=after)
             for entry in kept:
                 if entry.seq <= upto:
-                    yield entry
+                    yield frame(entry)
             after = kept[-1].seq if kept else upto
 
-    async def _following(self, client: _Client) -> AsyncIterator[Entry | None]:
+    async def _following(self, client: _Client) -> AsyncIterator[Frame | None]:
         """Yield what comes; None stands for a while without anything."""
         while not (client.lost and client.queue.empty()):
             try:
@@ -102,8 +157,19 @@ class Live:
                 yield entry
 
     @asynccontextmanager
-    async def _seat(self, workspace: int) -> AsyncGenerator[tuple[_Room, _Client]]:
+    async def _seat(self, workspace: int, holder: str) -> AsyncGenerator[tuple[_Room, _Client]]:
         client = _Client(asyncio.Queue(self._queue_frames_max))
+        self._holders[holder] += 1
+        try:
+            async with self._listening(workspace, client) as room:
+                yield room, client
+        finally:
+            self._holders[holder] -= 1
+            if not self._holders[holder]:
+                del self._holders[holder]
+
+    @asynccontextmanager
+    async def _listening(self, workspace: int, client: _Client) -> AsyncGenerator[_Room]:
         async with self._opening:
             room = self._rooms.get(workspace)
             if room is None:
@@ -112,7 +178,7 @@ class Live:
             if room.reader is None:
                 room.reader = asyncio.create_task(self._read(workspace, room))
         try:
-            yield room, client
+            yield room
         finally:
             room.clients.remove(client)
             if not room.clients:
@@ -128,8 +194,9 @@ class Live:
                     continue
                 for entry in entries:
                     room.position = entry.seq
+                    shared = frame(entry)
                     for client in room.clients:
-                        _give(client, entry)
+                        _give(client, shared)
         finally:
             # Whatever ends the reader ends its clients too: they come back and find a new one.
             for client in room.clients:
@@ -138,7 +205,7 @@ class Live:
                 del self._rooms[workspace]
 
 
-def _give(client: _Client, entry: Entry | None) -> None:
+def _give(client: _Client, entry: Frame | None) -> None:
     if client.lost:
         return
     try:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from isthmus.kernel.errors import IsthmusError
+from isthmus.kernel.errors import IsthmusError, NotFound
 from isthmus.store.database import Transaction
 from isthmus.stream.event import Event, events_at
 
@@ -23,9 +23,16 @@ select distinct record_id from parked
 where workspace = current_workspace() and consumer = %s and record_id = any(%s)
 """
 _LIST: LiteralString = """
-select consumer, seq, record_id, reason, attempts, parked_at, tried_at from parked
+select consumer, seq, record_id, reason, attempts, parked_at, tried_at, id from parked
 where workspace = current_workspace() and (%(consumer)s::text is null or consumer = %(consumer)s)
+  and (%(after)s::uuid is null or (consumer, seq) > (
+      select last.consumer, last.seq from parked last
+      where last.workspace = current_workspace() and last.id = %(after)s))
 order by consumer, seq limit %(limit)s
+"""
+_ONE: LiteralString = """
+select consumer, seq, record_id, reason, attempts, parked_at, tried_at, id from parked
+where workspace = current_workspace() and id = %s
 """
 _OF_RECORD: LiteralString = """
 select seq from parked where workspace = current_workspace() and consumer = %s and record_id = %s
@@ -38,6 +45,12 @@ where workspace = current_workspace() and consumer = %s and seq = %s
 _DONE: LiteralString = "delete from parked where workspace = current_workspace() and consumer = %s and seq = %s"
 
 
+class NothingParked(NotFound):
+    """There is no such event that waits."""
+
+    code, title = "dead-letter-missing", "There is no such dead letter"
+
+
 class Parked(Struct, frozen=True):
     """An event that waits: why, how often it was tried, since when, and when last."""
 
@@ -48,6 +61,7 @@ class Parked(Struct, frozen=True):
     attempts: int
     parked_at: datetime
     tried_at: datetime
+    id: UUID
 
 
 def reason_of(error: Exception) -> str:
@@ -70,10 +84,25 @@ async def parked_records(tx: Transaction, consumer: str, records: Sequence[UUID]
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def parked(tx: Transaction, *, consumer: str | None = None, limit: int = RECORDS_MAX) -> list[Parked]:
-    """Return what waits, of one consumer or of all."""
-    cursor = await tx.connection.execute(_LIST, {"consumer": consumer, "limit": limit})
+async def parked(
+    tx: Transaction, *, consumer: str | None = None, after: UUID | None = None, limit: int = RECORDS_MAX
+) -> list[Parked]:
+    """Return what waits, of one consumer or of all, in the order of the log, from the one after `after`."""
+    cursor = await tx.connection.execute(_LIST, {"consumer": consumer, "after": after, "limit": limit})
     return [Parked(*row) for row in await cursor.fetchall()]
+
+
+async def parked_one(tx: Transaction, own: UUID) -> Parked:
+    """Return one that waits; raises NothingParked."""
+    row = await (await tx.connection.execute(_ONE, (own,))).fetchone()
+    if row is None:
+        raise NothingParked("There is no such dead letter.", fix="List them: isthmus events dlq")
+    return Parked(*row)
+
+
+async def discard(tx: Transaction, found: Parked) -> None:
+    """Give up an event for its consumer: its effect will never be. What waits behind it can be tried then."""
+    await tx.connection.execute(_DONE, (found.consumer, found.seq))
 
 
 async def retry_parked(

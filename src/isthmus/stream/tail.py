@@ -22,6 +22,11 @@ class Tail:
         self._database, self._schema, self._broker, self._poll_s = database, schema, broker, poll_s
         self._polls_left = 0
 
+    async def close(self) -> None:
+        """Close the connections to the broker."""
+        if self._broker is not None:
+            await self._broker.close()
+
     async def head(self, workspace: int) -> int:
         """Return the number of the last stamped event."""
         async with self._database.plain() as connection, within(connection, workspace):

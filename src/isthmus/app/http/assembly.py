@@ -4,18 +4,38 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from valkey.asyncio import Valkey
+
 from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
 from isthmus.app.alerting.keeping import outbound_of
 from isthmus.app.alerting.rules import RULES
-from isthmus.app.http import alerts, audit, keys, limits, oauth, people, policies, roles, saml, scim, signing
+from isthmus.app.engines import ValkeyAccess
+from isthmus.app.http import (
+    alerts,
+    audit,
+    dead_letters,
+    events,
+    keys,
+    limits,
+    oauth,
+    people,
+    policies,
+    roles,
+    saml,
+    scim,
+    signing,
+)
+from isthmus.app.http import topics as topic_routes
 from isthmus.app.http import upstreams as upstream_routes
+from isthmus.app.http import webhooks as webhook_routes
 from isthmus.app.http.authz import OtherDoors
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
 from isthmus.app.http.threats import ROUTES as THREATS
 from isthmus.app.program import Program
 from isthmus.app.syncing import sync_engine
+from isthmus.app.topics import topics
 from isthmus.app.upstreams.assembling import upstream_services
 from isthmus.app.upstreams.reach import Reach, reach_of
 from isthmus.app.upstreams.serving import Upstreams
@@ -37,8 +57,13 @@ from isthmus.gateway.policy.sample import Sample
 from isthmus.gateway.policy.vocabulary import Vocabulary
 from isthmus.gateway.router import parameters
 from isthmus.gateway.threats.watch import Threats
+from isthmus.store.database import Database
 from isthmus.store.schema import Schema
+from isthmus.stream.broker import Broker
+from isthmus.stream.live import Live
 from isthmus.stream.outbound import Outbound
+from isthmus.stream.tail import Tail
+from isthmus.stream.topics import Topics
 from isthmus.sync.ingest import Store
 from isthmus.sync.runs import Engine
 
@@ -60,6 +85,7 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *THREATS)
     own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *upstream_routes.ROUTES, *system.routes)
     own = (*saml.ROUTES, *scim.ROUTES, *own)
+    own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES, *dead_letters.ROUTES)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 
@@ -73,6 +99,7 @@ def services_of(program: Program, others: Mapping[type, object] | None = None) -
         Ledgers: discovery.ledgers(),
         Issuer: Issuer(program.settings.issuer),
         Outbound: outbound_of(program.settings),
+        Live: live_of(program.database, program.store.schema, program.valkey),
         Reach: reach_of(program.settings),
         **(others or {}),
     }
@@ -97,7 +124,8 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     labels = [_label(route, domains) for route in served]
     traffic = Traffic(labels, block[0], worker=block[1]) if block else Traffic(labels)
     signing_in = People.over(services.database, services.vault, domains=domains)
-    outbound = services.others.get(Outbound, Outbound())
+    given = services.others.get(Outbound)
+    outbound = given if isinstance(given, Outbound) else Outbound()
     trail, minutes = AuditQueue(services.database), Minutes(domains=domains)
     added: dict[type, object] = {
         Credentials: credentials,
@@ -112,6 +140,8 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     reach = services.others.get(Reach)
     reach = reach if isinstance(reach, Reach) else Reach()
     added |= upstream_services(provider, epoch, reach=reach, trail=trail)
+    added[Topics] = topics()
+    added |= {} if Live in services.others else {Live: live_of(services.database, services.schema, None)}
     threats = added[Threats] = Threats()
     with_own = replace(services, others={**services.others, **added})
     stages = (minutes, gate, *_counting(services), threats)
@@ -120,6 +150,12 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
     ticks = time.perf_counter_ns
     parts = Parts(services=with_own, chain=chain, traffic=traffic, ticks=ticks, trail=trail, doors=doors)
     return Gateway(served, parts)
+
+
+def live_of(database: Database, schema: Schema, valkey: ValkeyAccess | None) -> Live:
+    """Return the live feeds of a program; without Valkey they read the log itself."""
+    broker = Broker(Valkey(**valkey.arguments, socket_timeout=None)) if valkey is not None else None
+    return Live(Tail(database=database, schema=schema, broker=broker))
 
 
 def _epoch(services: Services) -> Epoch:

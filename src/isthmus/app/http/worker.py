@@ -26,6 +26,7 @@ from isthmus.gateway.request import Message, Receive, Send
 from isthmus.gateway.threats.keeping import Keeper
 from isthmus.gateway.threats.watch import Threats
 from isthmus.kernel.errors import Unavailable
+from isthmus.stream.live import Live
 
 TOKEN = "_ISTHMUS_HTTP_TOKEN"  # noqa: S105 - the name of a variable that tells one start from another.
 SERVER = "_ISTHMUS_HTTP_SERVER"
@@ -125,6 +126,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
             await gateway.services.of(PolicyGate).close()
             await keeper.close()
             await gateway.services.of(Upstreams).calling.close()
+            await gateway.services.of(Live).close()
             await gateway.close()
 
 

@@ -1,0 +1,120 @@
+"""The live feed: events as server-sent events, to those who may read what they tell of."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from isthmus.gateway import Call, Response, Route, id_at
+from isthmus.gateway.epoch import Epoch
+from isthmus.kernel.errors import Limited, Malformed
+from isthmus.kernel.ids import text_of
+from isthmus.store.schema import Schema
+from isthmus.stream.live import HEADERS, Frame, Live, Wants
+from isthmus.stream.topics import Topics, UnknownTopic
+
+ACCOUNT = "sales.account"
+LIFE = timedelta(minutes=2)
+FEEDS_MAX = 20
+_NAMES_MAX, _SEQ_DIGITS_MAX = 50, 18
+_Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=_NAMES_MAX)]
+
+
+class FeedsFull(Limited):
+    """The caller has as many live feeds open as it may have."""
+
+    code, title = "feeds-full", "Too many live feeds are open"
+
+
+class FeedQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events; each may be repeated. `after` is the number to go on after, unless Last-Event-ID says it."""
+
+    topic: _Names = []
+    type: _Names = []
+    account: _Names = []
+    after: Annotated[int, Meta(ge=0, lt=10**_SEQ_DIGITS_MAX)] | None = None
+
+
+async def follow(call: Call) -> Response:
+    """Answer events as they happen."""
+    wanted, services = call.query(FeedQuery), call.services
+    live, epoch, principal = services.of(Live), services.of(Epoch), call.principal
+    wants = _wants(call, wanted)
+    after = _last_seen(call) if "last-event-id" in call.headers else wanted.after
+    holder = principal.actor
+    if live.held(holder) >= FEEDS_MAX:
+        raise FeedsFull(f"There are {FEEDS_MAX} live feeds open.", fix="Close one, or share one.")
+    until, stands = call.scope.now + LIFE, epoch.of(principal.workspace)
+
+    def ended() -> bool:
+        # A client comes back and proves itself again: after a while, and at once when anybody's rights were changed.
+        return services.clock.now() >= until or epoch.of(principal.workspace) != stands
+
+    frames = live.frames(principal.workspace, after=after, wants=wants, ended=ended, holder=holder)
+    return Response(body=frames, headers=HEADERS[1:2])
+
+
+def readable_areas(call: Call, topics: Topics) -> frozenset[str]:
+    """Return what the caller may read of all records of; where policies or grants name records, nothing is."""
+    types = readable_types(call, topics)
+    areas = {each.area for each in topics.types.values()}
+    return frozenset(areas - {each.area for each in topics.types.values() if each.type not in types})
+
+
+def readable_types(call: Call, topics: Topics) -> frozenset[str]:
+    """Return the types of events of whose records the caller may read all."""
+    records = {each.record: each.area for each in topics.types.values()}
+    schema = call.services.schema
+    open_records = {
+        name for name, area in records.items() if call.may(f"{area}:read") and call.seen(schema[name]) is None
+    }
+    return frozenset(each.type for each in topics.types.values() if each.record in open_records)
+
+
+def _wants(call: Call, wanted: FeedQuery) -> Wants:
+    """Return what tells whether an event is sent; raises UnknownTopic and Invalid."""
+    topics = call.services.of(Topics)
+    readable = readable_types(call, topics)
+    types = readable
+    for names, pointer in ((wanted.topic, "/query/topic"), (wanted.type, "/query/type")):
+        if names:
+            areas = frozenset(topics.types[each].area for each in readable)
+            topics.check(names, areas=areas, pointer=pointer)
+            types &= topics.chosen(names, areas=areas)
+    accounts = _accounts(wanted, call.services.schema)
+    return _choosing(types, accounts)
+
+
+def _choosing(types: frozenset[str], accounts: frozenset[str]) -> Callable[[Frame], bool]:
+    if accounts:
+        return lambda frame: frame.type in types and frame.key in accounts
+    return lambda frame: frame.type in types
+
+
+def _accounts(wanted: FeedQuery, schema: Schema) -> frozenset[str]:
+    account = schema[ACCOUNT]
+    ids = [id_at(f"/query/account/{at}", text, account) for at, text in enumerate(wanted.account)]
+    return frozenset(text_of(account.prefix, each) for each in ids)
+
+
+def _last_seen(call: Call) -> int:
+    text = call.headers["last-event-id"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= _SEQ_DIGITS_MAX):
+        raise Malformed("Last-Event-ID is no number of an event.", fix="Send the id that stood before the last event.")
+    return int(text)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/events",
+        permission="stream:read",
+        handler=follow,
+        summary="Follow events as they happen (server-sent events); Last-Event-ID goes on after an event",
+        media="text/event-stream",
+        tags=("events",),
+        query=FeedQuery,
+        errors=(UnknownTopic, FeedsFull),
+    ),
+)
