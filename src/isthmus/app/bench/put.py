@@ -29,6 +29,7 @@ from isthmus.app.bench import Bar, Outcome
 from isthmus.app.discovery import schema
 from isthmus.app.engines import Engines, EngineSettings, PostgresAccess, start_engines
 from isthmus.app.program import migrate_as_owner
+from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.marks import Json
 from isthmus.store.columns import Columns
 from isthmus.store.database import Database, Scope
@@ -96,6 +97,20 @@ class _Unsealed(Vault):
         return [value for _, value in values]
 
 
+class MakingFailed(IsthmusError):
+    """The process that makes the file to load ended with an error."""
+
+    code, title = "bench-file-unmade", "The file to load could not be made"
+
+    def __init__(self, exitcode: int) -> None:
+        """Tell how it ended; a negative code is the signal that killed it."""
+        ended = f"was killed by signal {-exitcode}" if exitcode < 0 else f"failed with exit code {exitcode}"
+        super().__init__(
+            f"The process that makes the file to load {ended}.",
+            fix="Read what it printed above; it needs room in the directory for temporary files, and memory.",
+        )
+
+
 def run(*, quick: bool, say: Callable[[str], None]) -> Outcome:
     """Measure, with engines and a file of its own."""
     rows, rounds = (QUICK_ROWS, QUICK_ROUNDS) if quick else (ROWS, ROUNDS)
@@ -103,10 +118,7 @@ def run(*, quick: bool, say: Callable[[str], None]) -> Outcome:
         home = Path(directory)
         home.chmod(0o711)
         file = home / "leads.parquet"
-        # In a process of its own, so that the memory which that takes does not hide what a put takes.
-        making = get_context("spawn").Process(target=_make_file, args=(file, rows))
-        making.start()
-        making.join()
+        make_file(file, rows)
         settings = EngineSettings(data_dir=home / "data", want_valkey=False)
         with start_engines(settings=settings, entropy=entropy, now=lambda: datetime.now(UTC)) as engines:
             migrate_as_owner(engines.postgres)
@@ -131,7 +143,17 @@ def _batches(file: Path) -> Iterator[_Batch]:
     return cast("Iterator[_Batch]", reader.iter_batches(batch_size=BATCH_ROWS_MAX))  # pyright: ignore[reportUnknownMemberType] - Arrow ships no types.
 
 
-def _make_file(path: Path, rows: int) -> None:
+def make_file(path: Path, rows: int) -> None:
+    """Write a file of so many rows; raises MakingFailed."""
+    # In a process of its own, so that the memory which that takes does not hide what a put takes.
+    making = get_context("spawn").Process(target=_write_file, args=(path, rows))
+    making.start()
+    making.join()
+    if making.exitcode:
+        raise MakingFailed(making.exitcode)
+
+
+def _write_file(path: Path, rows: int) -> None:
     numbers = range(rows)
     columns: dict[str, list[str] | list[int]] = {
         "external_id": [f"L{n}" for n in numbers],
