@@ -232,6 +232,7 @@ ROUTES = (
         path=f"{BASE}/roi/{{campaign_id}}",
         permission="finance:read",
         handler=show_roi,
+        shared=True,
         summary="Return on a campaign",
         tags=_TAGS,
         query=CreditQuery,

@@ -233,6 +233,7 @@ ROUTES = (
         path="/api/v1/campaigns/{campaign_id}/performance",
         permission="marketing:read",
         handler=show_performance,
+        shared=True,
         summary="Touches, rates and spend of a campaign",
         tags=_TAGS,
         response=CampaignPerformance,

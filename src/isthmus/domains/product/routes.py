@@ -234,6 +234,7 @@ ROUTES = (
         path=f"{BASE}/analytics/{{tenant_id}}",
         permission="product:read",
         handler=show_analytics,
+        shared=True,
         summary="Which features an account has adopted",
         description="Adopted: at least 70 % of users, 5 uses a week and 80 % success within 28 days. Under-used: less "
         "than 30 % of the essential features are adopted.",
