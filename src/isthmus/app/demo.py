@@ -8,31 +8,25 @@ from typing import LiteralString, TypedDict
 
 from msgspec import structs
 
-from isthmus.analytics.questions import CreditQuery
 from isthmus.app.arriving import arrivals
 from isthmus.app.discovery import connectors
 from isthmus.app.engines import Engines
 from isthmus.app.http import services_of
 from isthmus.app.program import Program, opened
+from isthmus.app.scheduling.figures import MODEL, returns_of
 from isthmus.app.settings import Settings
 from isthmus.app.syncing import watched
-from isthmus.domains.finance.metrics import CurrencyReturn, Return, campaign_return
 from isthmus.domains.sales.follow_up import workspaces_with_work
 from isthmus.domains.sales.metrics import attribution_by
 from isthmus.domains.sales.worker import turn
-from isthmus.gateway import Services
-from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
-from isthmus.store.database import Transaction
-from isthmus.store.records import PAGE_ROWS_MAX, count, page
+from isthmus.store.records import count
 from isthmus.sync.connections import ConnectionMissing, Options, change_connection, connect, connection_of
-from isthmus.sync.intake import aliases
 from isthmus.sync.runs import Run
 
 SYSTEMS = ("crm", "marketing", "billing", "product", "desk")
 CONNECTOR = "demo"
 COMPANIES = 300
-CAMPAIGN, MODEL = "marketing.campaign", "position"
 SCHEDULED_EVERY_S = 60
 TURN_S = 0.05
 
@@ -155,7 +149,7 @@ async def _answers(program: Program) -> tuple[list[dict[str, Json]], list[dict[s
     scope = program.scope(actor="system:demo", cause="demo")
     async with program.database.transaction(scope) as tx:
         credit = await attribution_by(tx, services, by="channel", model=MODEL, as_of=scope.now)
-        returns = await _returns(tx, program, services)
+        returns = await returns_of(tx, program.store, services)
     return [
         {
             "channel": each.bucket,
@@ -165,36 +159,6 @@ async def _answers(program: Program) -> tuple[list[dict[str, Json]], list[dict[s
         }
         for each in credit.buckets
     ], returns
-
-
-async def _returns(tx: Transaction, program: Program, services: Services) -> list[dict[str, Json]]:
-    """Return what each campaign returned in each currency: the figures of `GET .../finance/roi/{campaign_id}`."""
-    campaign_type = program.store.schema[CAMPAIGN]
-    asked = CreditQuery(model=MODEL).asked(by="campaign_id", now=tx.scope.now)
-    rows: list[dict[str, Json]] = []
-    for campaign in await page(tx, program.vault, campaign_type, limit=PAGE_ROWS_MAX):
-        text = text_of(campaign_type.prefix, campaign.id)
-        ids = await aliases(tx, CAMPAIGN, campaign.id)
-        found = await campaign_return(tx, services, campaign=campaign.id, ids=ids, campaign_id=text, asked=asked)
-        rows += [_return_row(found, each, name=str(campaign.values["name"])) for each in found.returns]
-    return rows
-
-
-def _return_row(found: Return, each: CurrencyReturn, *, name: str) -> dict[str, Json]:
-    return {
-        "campaign": name,
-        "campaign_id": found.campaign_id,
-        "currency": each.currency,
-        "attributed_revenue": str(each.attributed_revenue.amount),
-        "total_investment": str(each.total_investment.amount),
-        "roi": None if each.roi.value is None else str(each.roi.value),
-        "at_least": None if each.roi.at_least is None else str(each.roi.at_least),
-        "low": None if each.interval is None else each.interval.low,
-        "high": None if each.interval is None else each.interval.high,
-        "undefined": each.roi.undefined,
-        "model": found.model,
-        "window_days": found.window_days,
-    }
 
 
 async def _counts(program: Program) -> dict[str, int]:

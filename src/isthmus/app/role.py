@@ -16,10 +16,10 @@ from isthmus.app.engines import RunningEngines, running_engines
 from isthmus.app.log import configure_log
 from isthmus.app.program import Program, opened
 from isthmus.app.reacting import consumers
+from isthmus.app.scheduling.keeping import keep_scheduling, keep_working
 from isthmus.app.settings import Settings, read_settings
+from isthmus.app.signing_keys import keep_keys
 from isthmus.app.signing_out import keep_telling_sign_outs
-from isthmus.app.sweeping import keep_swept
-from isthmus.app.syncing import keep_in_step
 from isthmus.app.ticking import keep_ticking
 from isthmus.app.webhooks import keep_telling
 from isthmus.kernel.errors import Unavailable
@@ -75,7 +75,7 @@ async def _background(settings: Settings, running: RunningEngines, roles: Sequen
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    async with opened(settings, running, connections_max=10) as program:
+    async with opened(settings, running, connections_max=16) as program:
         tasks = [asyncio.create_task(_until_dead(program, role)) for role in roles]
         ended = asyncio.create_task(stop.wait())
         await asyncio.wait([*tasks, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -106,12 +106,13 @@ async def _until_dead(program: Program, role: str) -> None:
                     program.database, arriving(arrivals(program.store)), clock=program.clock, poll_s=ARRIVALS_POLL_S
                 ),
                 keep_ticking(program),
+                keep_working(program),
                 keep_telling(program),
                 keep_alerting(program),
                 keep_probing(program),
             )
         case "scheduler":
-            await asyncio.gather(keep_in_step(program), keep_swept(program), keep_telling_sign_outs(program))
+            await asyncio.gather(keep_scheduling(program), keep_keys(program), keep_telling_sign_outs(program))
         case _:
             message = f"there is no role {role!r}"
             raise ValueError(message)

@@ -117,23 +117,31 @@ _MINE: LiteralString = """
 select id, attempt, cancelled_by from job where workspace = current_workspace() and status = 'running' and lease = %s
 """
 _TELL: LiteralString = """
-update job j set progress = p.progress::jsonb
-from unnest(%s::uuid[], %s::integer[], %s::text[]) as p(id, attempt, progress)
-where j.workspace = current_workspace() and j.id = p.id and j.lease = %s and j.attempt = p.attempt
-  and j.status = 'running'
+with told as (
+    select j.id, p.progress from unnest(%s::uuid[], %s::integer[], %s::text[]) as p(id, attempt, progress)
+    join job j on j.workspace = current_workspace() and j.id = p.id and j.lease = %s and j.attempt = p.attempt
+              and j.status = 'running'
+    for update of j skip locked
+)
+update job j set progress = told.progress::jsonb from told
+where j.workspace = current_workspace() and j.id = told.id
 """
 _EXPIRE: LiteralString = """
 delete from job_lease where workspace = current_workspace() and (until <= %(now)s or renewed_at > %(ahead)s)
 """
 _LOST: LiteralString = """
+with lost as (
+    select j.id from job j where j.workspace = current_workspace() and j.status = 'running'
+       and not exists (select from job_lease l where l.workspace = j.workspace and l.id = j.lease)
+    for update skip locked
+)
 update job j set lease = null, attempt = j.attempt + 1,
        status = case when j.cancelled_by is not null then 'paused'
                      when j.tries >= j.tries_max then 'needs attention' else 'pending' end,
        reason = case when j.cancelled_by is not null then 'Cancelled by ' || j.cancelled_by || '.' else %(reason)s end,
        ended_at = case when j.cancelled_by is not null or j.tries >= j.tries_max then %(now)s end,
        due_at = least(j.due_at, %(now)s), rank = least(j.due_at, %(now)s) - j.priority * interval '1 minute'
-where j.workspace = current_workspace() and j.status = 'running'
-  and not exists (select from job_lease l where l.workspace = j.workspace and l.id = j.lease)
+from lost where j.workspace = current_workspace() and j.id = lost.id
 """
 _AHEAD: LiteralString = """
 update job set due_at = %(now)s, rank = %(now)s - priority * interval '1 minute'

@@ -1,6 +1,6 @@
 """What the handler of a job works with: its arguments, steps that happen once, and a way to tell how far it is."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,10 @@ _MINE: LiteralString = """
 select j.cancelled_by, s.name is not null, s.result
 from job j left join job_step s on s.workspace = j.workspace and s.job_id = j.id and s.name = %s
 where j.workspace = current_workspace() and j.id = %s and j.lease = %s and j.attempt = %s and j.status = 'running'
-for update of j
+"""
+_STILL_MINE: LiteralString = """
+select cancelled_by from job
+where workspace = current_workspace() and id = %s and lease = %s and attempt = %s and status = 'running' for update
 """
 _DONE: LiteralString = """
 insert into job_step (workspace, job_id, name, result, at) values (current_workspace(), %s, %s, %s, %s)
@@ -87,30 +90,33 @@ class Work:
 
         Raises LeaseLost and JobCancelled, and then nothing of the step is kept.
         """
-        async with self.database.transaction(self.scope()) as tx:
-            done, result = await self._hold(tx, name)
+        async with self.fenced(name) as (tx, done, kept):
             if done:
-                return result
+                return kept
             result = await do(tx)
             row = (self.claim.id, name, None if result is None else Jsonb(result), tx.scope.now)
             await tx.connection.execute(_DONE, row, prepare=True)
             return result
 
     @asynccontextmanager
-    async def fenced(self) -> AsyncGenerator[Transaction]:
-        """Open a transaction that commits only while the job is ours; raises LeaseLost and JobCancelled."""
-        async with self.database.transaction(self.scope()) as tx:
-            await self._hold(tx, "")
-            yield tx
+    async def fenced(self, step: str = "") -> AsyncGenerator[tuple[Transaction, bool, Json]]:
+        """Open a transaction that commits only while the job is ours; raises LeaseLost and JobCancelled.
 
-    async def _hold(self, tx: Transaction, name: str) -> tuple[bool, Json]:
+        It comes with whether a step was done before, and with what result. The fence is looked at first, so that
+        nothing is done in vain, and locked last, so that nobody waits for a long transaction.
+        """
         own = self.claim
-        row = await (
-            await tx.connection.execute(_MINE, (name, own.id, own.lease, own.attempt), prepare=True)
-        ).fetchone()
-        if row is None:
-            raise LeaseLost("The job was given to another worker.", fix="Nothing is lost; it goes on there.")
-        cancelled_by, done, result = row
-        if cancelled_by is not None:
-            raise JobCancelled(f"{cancelled_by} cancelled the job.", fix="Start it again: isthmus jobs retry")
-        return bool(done), result
+        async with self.database.transaction(self.scope()) as tx:
+            place = (own.id, own.lease, own.attempt)
+            row = await (await tx.connection.execute(_MINE, (step, *place), prepare=True)).fetchone()
+            _check(row)
+            yield tx, bool(row and row[1]), row[2] if row else None
+            _check(await (await tx.connection.execute(_STILL_MINE, place, prepare=True)).fetchone())
+
+
+def _check(row: Sequence[object] | None) -> None:
+    """Raise LeaseLost or JobCancelled unless the job is ours and wanted."""
+    if row is None:
+        raise LeaseLost("The job was given to another worker.", fix="Nothing is lost; it goes on there.")
+    if row[0] is not None:
+        raise JobCancelled(f"Cancelled by {row[0]}.", fix="")

@@ -51,7 +51,8 @@ class _Running:
 class Worker(Generic[Context]):
     """Runs jobs of the kinds that it knows, `slots` at once, until it is cancelled; several may do so anywhere.
 
-    `context` is given to every handler; `holder.id` must be new for each start of a worker.
+    `context` is given to every handler; `holder.id` must be new for each start of a worker. With `only` it serves these
+    workspaces and no others.
     """
 
     database: Database
@@ -61,6 +62,7 @@ class Worker(Generic[Context]):
     holder: Holder
     backoff: Backoff
     slots: int = SLOTS
+    only: frozenset[int] | None = None
     poll_s: float = POLL_S
     beat_s: float = BEAT_S
     done: int = 0
@@ -124,7 +126,11 @@ class Worker(Generic[Context]):
     async def _due(self) -> list[int]:
         async with self.database.plain() as connection:
             cursor = await connection.execute(_DUE, (self.clock.now(), list(self._known)), prepare=True)
-            return [int(row[0]) for row in await cursor.fetchall()]
+            return self._served(await cursor.fetchall())
+
+    def _served(self, rows: Sequence[Sequence[object]]) -> list[int]:
+        found = [each for (each,) in rows if isinstance(each, int)]
+        return [each for each in found if self.only is None or each in self.only]
 
     async def _exchange(self, workspace: int, *, wanted: int) -> int:
         """In one transaction, keep what has ended in a workspace and claim more there."""
@@ -250,9 +256,9 @@ class Worker(Generic[Context]):
     async def mend(self) -> int:
         """Take back the jobs of workers that are gone, in all workspaces; returns how many those were."""
         async with self.database.plain(beside=True) as connection:
-            rows = await (await connection.execute(_RUNNING)).fetchall()
+            served = self._served(await (await connection.execute(_RUNNING)).fetchall())
         lost = 0
-        for (workspace,) in rows:
+        for workspace in served:
             async with self.database.transaction(self._scope(workspace), beside=True) as tx:
                 lost += await mend(tx, lease_s=self.holder.lease_s)
         if lost:

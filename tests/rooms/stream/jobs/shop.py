@@ -7,8 +7,6 @@ from datetime import timedelta
 from random import Random
 from uuid import UUID
 
-from msgspec import structs
-
 from isthmus.kernel.clock import FrozenClock
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Database, Scope, Transaction
@@ -44,15 +42,11 @@ class Shop:
         """The workspace at this moment."""
         return Scope(workspace=self.workspace, actor="user:tester", cause="test", now=self.clock.now())
 
-    def kind(self, name: str) -> str:
-        """Return the name of a kind that no other test has, because workers serve all workspaces."""
-        return f"{name}.{self.workspace}"
-
     def worker(self, kinds: Mapping[str, Run] | None = None, *, slots: int = 4, **given: int) -> "Worker[Shop]":
         """Return a new worker for some kinds of jobs."""
         self.made += 1
         declared: Sequence[Kind[Shop]] = [
-            Kind(name=self.kind(name), about="A test.", run=run, tries_max=given.get("tries_max", 8))
+            Kind(name=name, about="A test.", run=run, tries_max=given.get("tries_max", 8))
             for name, run in (kinds or {"nothing": nothing}).items()
         ]
         return Worker(
@@ -63,12 +57,13 @@ class Shop:
             holder=Holder(id=UUID(int=self.workspace << 64 | self.made), worker=f"w{self.made}", lease_s=LEASE_S),
             backoff=Backoff(chance=Random(7)),
             slots=slots,
+            only=frozenset({self.workspace}),
         )
 
     async def want(self, *wishes: Wish) -> list[UUID | None]:
         """Enqueue jobs."""
         async with self.database.transaction(self.scope) as tx:
-            return await enqueue(tx, [structs.replace(each, kind=self.kind(each.kind)) for each in wishes])
+            return await enqueue(tx, wishes)
 
     async def one(self, kind: str, **arguments: Json) -> UUID:
         """Enqueue one job."""

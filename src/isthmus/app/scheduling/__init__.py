@@ -1,0 +1,1 @@
+"""Which jobs there are, which of them are scheduled by themselves, and who runs them."""
