@@ -26,6 +26,7 @@ NPM = (
     {"oidc-provider": "9.13.3"},
     {"samlp": "8.0.0"},
     {"jsqr": "1.4.0"},
+    {"svix": "2.5.0"},
 )  # packages of Node that are installed together
 PYTHON = {
     "schemathesis": "4.32.5",

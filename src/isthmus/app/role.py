@@ -19,7 +19,7 @@ from isthmus.app.reacting import consumers
 from isthmus.app.scheduling.keeping import keep_scheduling, keep_working
 from isthmus.app.settings import Settings, read_settings
 from isthmus.app.signing_keys import keep_keys
-from isthmus.app.signing_out import keep_telling_sign_outs
+from isthmus.app.signing_out import keep_landing, keep_telling_sign_outs
 from isthmus.app.ticking import keep_ticking
 from isthmus.app.webhooks import keep_telling
 from isthmus.kernel.errors import Unavailable
@@ -108,6 +108,7 @@ async def _until_dead(program: Program, role: str) -> None:
                 keep_ticking(program),
                 keep_working(program),
                 keep_telling(program),
+                keep_landing(program),
                 keep_alerting(program),
                 keep_probing(program),
             )

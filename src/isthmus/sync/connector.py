@@ -18,6 +18,7 @@ from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
 from isthmus.stream.limits import Rate
+from isthmus.stream.webhooks.verifying import Verifier
 
 
 class Raw(Struct, frozen=True, kw_only=True):
@@ -129,6 +130,19 @@ class Setting:
     default: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inbound:
+    """How a vendor calls us: who proves that it did, with the secrets of which setting, and what its calls hold.
+
+    The setting may hold several secrets, one a line, while they are replaced. `read` is pure: it yields the feed and
+    the record for each that a body tells of, and raises what it likes for a body that it does not understand.
+    """
+
+    verifier: Verifier
+    secret: str
+    read: Callable[[bytes], Iterable[tuple[str, Raw]]]
+
+
 Leave: TypeAlias = Callable[[], Awaitable[object]]
 """Asked before every request to the vendor: waits until its quota, which all our workers share, has room."""
 
@@ -163,6 +177,7 @@ class Connector:
     feeds_for: Callable[[dict[str, str]], tuple[Feed, ...]] | None = None
     writable: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     together: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict[str, tuple[tuple[str, ...], ...]])
+    inbound: Inbound | None = None
 
     def open(self, settings: dict[str, str], *, leave: Leave = freely) -> AbstractAsyncContextManager[Session]:
         """Open a session, which asks leave before each request."""

@@ -16,6 +16,8 @@ from isthmus.app.http import (
     audit,
     dead_letters,
     events,
+    inbound,
+    jobs,
     keys,
     limits,
     oauth,
@@ -23,6 +25,7 @@ from isthmus.app.http import (
     policies,
     roles,
     saml,
+    schedules,
     scim,
     signing,
 )
@@ -84,8 +87,9 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     system = System(lambda: routes)
     own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *THREATS)
     own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *upstream_routes.ROUTES, *system.routes)
-    own = (*saml.ROUTES, *scim.ROUTES, *own)
-    own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES, *dead_letters.ROUTES)
+    own = (*saml.ROUTES, *scim.ROUTES, *jobs.ROUTES, *schedules.ROUTES, *own)
+    own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES)
+    own = (*own, *inbound.ROUTES, *dead_letters.ROUTES)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from isthmus.app.http.webhook_views import ACCOUNT
 from isthmus.gateway import Call, Response, Route, id_at
 from isthmus.gateway.epoch import Epoch
 from isthmus.kernel.errors import Limited, Malformed
@@ -14,7 +15,6 @@ from isthmus.store.schema import Schema
 from isthmus.stream.live import HEADERS, Frame, Live, Wants
 from isthmus.stream.topics import Topics, UnknownTopic
 
-ACCOUNT = "sales.account"
 LIFE = timedelta(minutes=2)
 FEEDS_MAX = 20
 _NAMES_MAX, _SEQ_DIGITS_MAX = 50, 18

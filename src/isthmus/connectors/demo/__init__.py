@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 
+import msgspec
+from msgspec import Struct
+
 from isthmus.connectors.demo.client import FEEDS, WRITABLE_FEEDS, feeds_for, open_session
 from isthmus.connectors.demo.mapping import in_our_words, in_their_words
 from isthmus.connectors.demo.names import BANNER
@@ -10,7 +13,8 @@ from isthmus.connectors.demo.shapes import SHAPES
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Link, Observation
 from isthmus.stream.limits import Rate
-from isthmus.sync.connector import Change, Connector, Leave, Raw, Session, Setting
+from isthmus.stream.webhooks.verifying import StandardWebhooks
+from isthmus.sync.connector import Change, Connector, Inbound, Leave, Raw, Session, Setting
 
 
 def begin(settings: dict[str, str], leave: Leave) -> AbstractAsyncContextManager[Session]:
@@ -38,6 +42,19 @@ def express(feed: str, change: Change) -> dict[str, Json]:
     return in_their_words(feed, change.fields, links=change.links)
 
 
+class Called(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the fake systems send when something changed: rows of one feed."""
+
+    feed: str
+    rows: tuple[Raw, ...]
+
+
+def read_call(body: bytes) -> Iterable[tuple[str, Raw]]:
+    """Yield the rows of a call; raises ValidationError for one that is none of ours."""
+    called = msgspec.json.decode(body, type=Called)
+    return ((called.feed, raw) for raw in called.rows)
+
+
 CONNECTOR = Connector(
     name="demo",
     title="Demo company (fake)",
@@ -50,6 +67,7 @@ CONNECTOR = Connector(
         Setting(name="now", about="The moment at which the fake company stands, such as 2026-11-22T09:00:00Z."),
         Setting(name="seed", about="Another number makes another company.", default="1"),
         Setting(name="companies", about="How many companies it knows, 12 to 600; all else follows.", default="300"),
+        Setting(name="webhook_secret", about="Signs what the systems send us (whsec_…).", secret=True, default=""),
         Setting(name="latency_ms", about="How long every answer takes, in milliseconds.", default="0"),
     ),
     begin=begin,
@@ -59,4 +77,5 @@ CONNECTOR = Connector(
     allowances=(Rate(count=1_000, seconds=1),),
     feeds_for=feeds_for,
     writable={SHAPES[feed].type: SHAPES[feed].writable for feed in WRITABLE_FEEDS},
+    inbound=Inbound(verifier=StandardWebhooks(), secret="webhook_secret", read=read_call),  # noqa: S106 - a name.
 )

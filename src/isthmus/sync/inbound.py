@@ -1,0 +1,244 @@
+"""What vendors send us: proven, kept sealed and acknowledged at once, then worked on through landing, once in effect.
+
+A message that is kept is not lost; one that comes again, by the vendor's id, is acknowledged and does nothing. What was
+worked on stays sealed for some days, so that a mapping that was mended can be tried on it again.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import LiteralString
+from uuid import UUID
+
+from isthmus.kernel.clock import milliseconds
+from isthmus.kernel.errors import IsthmusError, NotFound, Unavailable
+from isthmus.kernel.ids import ENTROPY_BYTES, mint
+from isthmus.store.database import Scope, Transaction
+from isthmus.stream.parked import reason_of
+from isthmus.stream.webhooks.verifying import SignatureRefused, message_id
+from isthmus.sync.connections import Connection, ConnectionMissing, Status, all_settings, connection_of
+from isthmus.sync.connector import Connector, Feed, Inbound, Raw
+from isthmus.sync.ingest import Interval
+from isthmus.sync.intake import committed
+from isthmus.sync.landing import land_observations, look_again, observe, tombstones
+from isthmus.sync.pull import SPOKEN
+from isthmus.sync.runs import Engine
+from isthmus.vault import entropy
+
+DELAYS_S = (1, 10, 60, 600, 3_600, 14_400, 43_200)
+BATCH = 20
+KEPT, REMEMBERED = timedelta(days=7), timedelta(days=90)
+_WORKSPACE: LiteralString = "select workspace_of_connection(%s)"
+_KNOWN: LiteralString = """
+select 1 from webhook_inbound where workspace = current_workspace() and connection_id = %s and external_id = %s
+"""
+_KEEP: LiteralString = """
+insert into webhook_inbound (workspace, id, connection_id, external_id, body, status, received_at, due_at)
+values (current_workspace(), %s, %s, %s, %s, 'pending', %s, %s)
+on conflict (workspace, connection_id, external_id) do nothing
+"""
+_DUE: LiteralString = """
+select id from webhook_inbound
+where workspace = current_workspace() and connection_id = %s and done_at is null and due_at <= %s order by id limit %s
+"""
+_TAKE: LiteralString = """
+select body, attempts from webhook_inbound
+where workspace = current_workspace() and id = %s and done_at is null for update skip locked
+"""
+_DONE: LiteralString = """
+update webhook_inbound set status = 'done', done_at = %s, attempts = attempts + 1, reason = ''
+where workspace = current_workspace() and id = %s
+"""
+_FAILED: LiteralString = """
+update webhook_inbound set status = %s, attempts = attempts + 1, due_at = %s, done_at = %s, reason = %s
+where workspace = current_workspace() and id = %s and done_at is null
+"""
+_AGAIN: LiteralString = """
+update webhook_inbound set status = 'pending', attempts = 0, due_at = %s, done_at = null, reason = ''
+where workspace = current_workspace() and id = %s and status = 'needs attention' and body <> ''
+"""
+_OLD: LiteralString = """
+update webhook_inbound set body = '' where workspace = current_workspace() and done_at < %s and body <> ''
+returning id
+"""
+_FORGET: LiteralString = "delete from webhook_inbound where workspace = current_workspace() and done_at < %s"
+
+
+class MessageMissing(NotFound):
+    """There is no such message, or it is not one that failed, or its body is kept no more."""
+
+    code, title = "message-missing", "There is no such message"
+
+
+class NotUnderstood(IsthmusError):
+    """The message names a feed that the connection does not have."""
+
+    code, title = "not-understood", "The message cannot be understood"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What came over the network; names of headers are in small letters."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+async def receive(engine: Engine, connection_id: UUID, message: Message, *, cause: str) -> bool:
+    """Prove and keep a message; tells whether it is new. Raises SignatureRefused, also where there is no connection.
+
+    Nothing is kept of what is not proven, and who sends it does not learn which connections there are.
+    """
+    workspace = await _workspace(engine, connection_id)
+    scope = engine.scope(workspace=workspace, actor=f"connection:{connection_id}", cause=cause)
+    store, vault = engine.store, engine.store.vault
+    async with store.database.transaction(scope) as tx:
+        connection, inbound = await _inbound(tx, engine, connection_id)
+        settings = await all_settings(tx, vault, connection)
+        secrets = settings.get(inbound.secret, "").split()
+        told = inbound.verifier.verify(message.body, message.headers, secrets=secrets, now=scope.now)
+        external_id = message_id(told, message.body)
+        if await (await tx.connection.execute(_KNOWN, (connection_id, external_id))).fetchone() is not None:
+            return False
+    own = mint(unix_ms=milliseconds(scope.now), entropy=entropy(ENTROPY_BYTES))
+    await asyncio.to_thread(vault.create, workspace=workspace, subjects=[own])
+    sealed = vault.seal_many(workspace=workspace, values=[(own, message.body)])[0]
+    async with store.database.transaction(scope) as tx:
+        row = (own, connection_id, external_id, sealed, scope.now, scope.now)
+        kept = (await tx.connection.execute(_KEEP, row)).rowcount == 1
+    if not kept:
+        vault.erase(workspace=workspace, subject=own)
+    return kept
+
+
+async def work_on(engine: Engine, workspace: int, connection_id: UUID) -> int:
+    """Work on messages of a connection that are due, in the order in which they came; returns how many were done."""
+    scope = engine.scope(workspace=workspace, actor="system:inbound", cause="inbound")
+    async with engine.store.database.transaction(scope) as tx:
+        try:
+            connection, inbound = await _inbound(tx, engine, connection_id)
+        except SignatureRefused:
+            return 0
+        if connection.status == Status.PAUSED:
+            return 0
+        settings = await all_settings(tx, engine.store.vault, connection)
+        rows = await (await tx.connection.execute(_DUE, (connection_id, scope.now, BATCH))).fetchall()
+    connector = engine.connectors[connection.connector]
+    landing = _Landing(engine, connection, connector, inbound, connector.feeds_of(settings))
+    return sum([await landing.land(scope, own) for (own,) in rows])
+
+
+async def try_again(tx: Transaction, own: UUID) -> None:
+    """Have a message worked on again that failed too often; raises MessageMissing."""
+    if (await tx.connection.execute(_AGAIN, (tx.scope.now, own))).rowcount != 1:
+        raise MessageMissing("There is no such message that failed.", fix="List them: isthmus events dlq")
+
+
+async def forget(engine: Engine, scope: Scope) -> int:
+    """Destroy bodies that were worked on some days ago, and rows whose repetition nobody fears; returns how many."""
+    async with engine.store.database.transaction(scope) as tx:
+        old = [row[0] for row in await (await tx.connection.execute(_OLD, (scope.now - KEPT,))).fetchall()]
+        for own in old:
+            engine.store.vault.erase(workspace=scope.workspace, subject=own)
+        await tx.connection.execute(_FORGET, (scope.now - REMEMBERED,))
+    return len(old)
+
+
+@dataclass(frozen=True)
+class _Landing:
+    """Landing messages of one connection."""
+
+    engine: Engine
+    connection: Connection
+    connector: Connector
+    inbound: Inbound
+    feeds: Iterable[Feed]
+
+    async def land(self, scope: Scope, own: UUID) -> bool:
+        """Land one message in one transaction with its being done; a failure is written down, and tried again later."""
+        try:
+            return await committed(self.engine.store, scope, lambda tx: self._land(tx, own))
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the reason is kept beside the message, which is tried again.
+            reason = reason_of(error)
+        async with self.engine.store.database.transaction(scope) as tx:
+            await self._failed(tx, own, reason)
+        return False
+
+    async def _land(self, tx: Transaction, own: UUID) -> bool:
+        row = await (await tx.connection.execute(_TAKE, (own,))).fetchone()
+        if row is None:
+            return False
+        sealed = bytes(row[0])
+        body = self.engine.store.vault.open_many(workspace=tx.scope.workspace, values=[(own, sealed)])[0]
+        if body is not None:
+            for feed, rows in self._by_feed(self.inbound.read(body)):
+                await self._put(tx, feed, rows)
+        await tx.connection.execute(_DONE, (tx.scope.now, own))
+        return True
+
+    def _by_feed(self, told: Iterable[tuple[str, Raw]]) -> Iterable[tuple[Feed, list[Raw]]]:
+        """Return what is told by feed, in the order of the manifest, so that records come after those they point to."""
+        found: dict[str, list[Raw]] = {}
+        for name, raw in told:
+            found.setdefault(name, []).append(raw)
+        known = [(feed, found.pop(feed.name)) for feed in self.feeds if feed.name in found]
+        if found:
+            raise NotUnderstood("The message tells of a feed that is not there.", fix="Which system sends it?")
+        return known
+
+    async def _put(self, tx: Transaction, feed: Feed, rows: list[Raw]) -> None:
+        store, system = self.engine.store, self.connection.name
+        observations, rejects = observe(store, self.connector, feed, system=system, rows=rows)
+        observations += await tombstones(tx, feed, system=system, rows=rows)
+        landed = await land_observations(
+            tx,
+            store,
+            connection_id=self.connection.id,
+            system=system,
+            observations=observations,
+            rejects=rejects,
+            interval=Interval(since=None, until=tx.scope.now),
+            together=self.connector.together,
+        )
+        if not self.connection.options.push:
+            return
+        writes = {name for each in self.feeds for name in each.writes}
+        for name, records in landed.spoken.items():
+            if name in writes:
+                await look_again(tx, connection_id=self.connection.id, type_name=name, records=records, reason=SPOKEN)
+
+    async def _failed(self, tx: Transaction, own: UUID, reason: str) -> None:
+        query: LiteralString = "select attempts from webhook_inbound where workspace = current_workspace() and id = %s"
+        row = await (await tx.connection.execute(query, (own,))).fetchone()
+        tried = row[0] if row is not None else 0
+        now = tx.scope.now
+        over = tried >= len(DELAYS_S)
+        status = "needs attention" if over else "retrying"
+        due = now if over else now + timedelta(seconds=DELAYS_S[tried])
+        await tx.connection.execute(_FAILED, (status, due, now if over else None, reason, own))
+
+
+async def _workspace(engine: Engine, connection_id: UUID) -> int:
+    async with engine.store.database.plain() as connection:
+        row = await (await connection.execute(_WORKSPACE, (connection_id,))).fetchone()
+    if row is None or row[0] is None:
+        raise _unproven()
+    return int(row[0])
+
+
+async def _inbound(tx: Transaction, engine: Engine, connection_id: UUID) -> tuple[Connection, Inbound]:
+    try:
+        connection = await connection_of(tx, connection_id)
+    except ConnectionMissing as error:
+        raise _unproven() from error
+    connector = engine.connectors.get(connection.connector)
+    if connector is None or connector.inbound is None:
+        raise _unproven()
+    return connection, connector.inbound
+
+
+def _unproven() -> SignatureRefused:
+    return SignatureRefused("The signature does not fit what was sent.", fix="Is it the right address and secret?")
