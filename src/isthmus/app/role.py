@@ -19,9 +19,9 @@ from isthmus.app.reacting import consumers
 from isthmus.app.scheduling.keeping import keep_scheduling, keep_working
 from isthmus.app.settings import Settings, read_settings
 from isthmus.app.signing_keys import keep_keys
-from isthmus.app.signing_out import keep_landing, keep_telling_sign_outs
+from isthmus.app.signing_out import keep_telling_sign_outs
 from isthmus.app.ticking import keep_ticking
-from isthmus.app.webhooks import keep_telling
+from isthmus.app.webhooks import keep_landing, keep_telling
 from isthmus.kernel.errors import Unavailable
 from isthmus.stream.broker import Broker
 from isthmus.stream.consume import run_consumers
