@@ -3,7 +3,6 @@
 import asyncio
 import traceback
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote
@@ -14,19 +13,20 @@ from isthmus.audit.queue import AuditQueue
 from isthmus.auth.principal import Principal
 from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
 from isthmus.gateway.coalescing import Coalescing
-from isthmus.gateway.decide import UNSAFE, Asked, Chain, decide, granted, opens
+from isthmus.gateway.decide import UNSAFE, Asked, Chain, decide
 from isthmus.gateway.errors import StepUpNeeded
 from isthmus.gateway.holding import HeldKey, Holding
 from isthmus.gateway.idempotency import Asking, Repeats, read_key
+from isthmus.gateway.instant import InstantAnswers
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.problems import MEDIA as PROBLEM
 from isthmus.gateway.problems import Unexpected, problem_headers, problem_json, problem_page
 from isthmus.gateway.reading import read_parameters
-from isthmus.gateway.request import Message, Receive, Request, RequestIds, Send, read_body, read_request
-from isthmus.gateway.request_cache import Familiar, Familiars, Key
+from isthmus.gateway.request import Message, Receive, Request, Send, new_request_id, read_body, read_request
+from isthmus.gateway.request_cache import Head
 from isthmus.gateway.router import Match, Router
 from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
-from isthmus.gateway.sending import Outgoing, send_answer, send_sealed
+from isthmus.gateway.sending import Outgoing, seal, send_answer
 from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, purpose_of, shown
 from isthmus.gateway.upstreams.doors import Doors, Verdict
 from isthmus.gateway.upstreams.inflow import Inflow, Passing
@@ -38,6 +38,8 @@ from isthmus.store.database import Scope
 from isthmus.vault import entropy
 
 SIGN_IN, STEP_UP = "/sign-in", "/step-up"
+HEAD = "isthmus.head"
+"""Under which name a server adds the `Head` of a request to its scope, if it came whole and alone."""
 CANCELLED = 499
 """How stages hear of a call that was given up before it was answered."""
 _log = structlog.get_logger("isthmus.gateway")
@@ -61,16 +63,6 @@ class Parts:
     error_page: ErrorPage = lambda error, request_id: problem_page(error, request_id=request_id)
 
 
-@dataclass(frozen=True)
-class _Met:
-    """A request that is not familiar: when it came, and under which bytes it may be kept."""
-
-    began: int
-    now: datetime
-    key: Key | None
-    doors: object
-
-
 class Gateway:
     """An ASGI application made from routes; one for each worker."""
 
@@ -83,10 +75,11 @@ class Gateway:
         self._repeats = Repeats(services.database, services.vault, services.clock)
         self._trail = parts.trail or AuditQueue(services.database)
         self._closing = asyncio.Event()
-        self._familiars, self._ids = Familiars(), RequestIds()
         self._hearing = tuple(stage.ended for stage in parts.chain.stages)
         self._coalescing = Coalescing[tuple[Outgoing, set[str]]]()
         self._holding = Holding(ticks=parts.ticks, changes=parts.traffic.changes)
+        clock, ticks = services.clock, parts.ticks
+        self._instant = InstantAnswers(parts.chain, self._holding, parts.traffic, clock=clock, ticks=ticks)
 
     @property
     def services(self) -> Services:
@@ -100,11 +93,33 @@ class Gateway:
 
     async def close(self) -> None:
         """Write what waits for the audit log."""
+        self.settle()
         await self._trail.close()
+
+    def settle(self) -> None:
+        """Count at once what would be counted within a second."""
+        self._instant.settle()
+
+    def answer_at_once(self, raw: bytes, peer: str, *, secure: bool, lines: bytes) -> bytes | None:
+        """Return the whole answer to the bytes of a whole request, or None when it must be read and called.
+
+        `lines` are headers that the server adds to every answer.
+        """
+        doors = None if self._parts.doors is None else self._parts.doors.state
+        return self._instant.answer(raw, peer, secure=secure, doors=doors, lines=lines)
 
     def close_streams(self) -> None:
         """End the streams that are open, because the program ends; their callers come again elsewhere."""
         self._closing.set()
+
+    def refuse(self, error: IsthmusError, *, secure: bool, lines: bytes) -> bytes:
+        """Return the whole answer to what could not be read as a request; the connection ends with it."""
+        request_id = new_request_id(self._parts.services.clock.now())
+        body = problem_json(error, request_id=request_id)
+        headers = [("connection", "close"), ("x-request-id", request_id)]
+        answer = Outgoing(status=error.status, media=PROBLEM, body=body, headers=headers)
+        self._parts.traffic.count(None, status=error.status, micros=0)
+        return seal(answer, secure=secure) + lines + b"\r\n" + body
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -130,21 +145,10 @@ class Gateway:
                 return
 
     async def _called(self, scope: Message, receive: Receive, send: Send) -> None:
-        began = self._parts.ticks()
-        now = self._parts.services.clock.now()
-        doors = None if self._parts.doors is None else self._parts.doors.state
-        key = self._familiars.key(scope)
-        found = None if key is None else self._familiars.find(key, doors=doors)
-        asked = None if found is None else found.lend(now=now, request_id=self._ids.new(now))
-        if found is None or asked is None:
-            await self._met(scope, receive, send, _Met(began, now, key, doors))
-        else:
-            await self._met_again(found, asked, receive, send, began)
-            found.asked = asked
-
-    async def _met(self, scope: Message, receive: Receive, send: Send, met: "_Met") -> None:
         """Answer a request that is read."""
-        request = read_request(scope, now=met.now)
+        began, now = self._parts.ticks(), self._parts.services.clock.now()
+        doors = None if self._parts.doors is None else self._parts.doors.state
+        request = read_request(scope, now=now)
         route: Route | None = None
         asked: Asked | None = None
         verdict: Verdict | None = None
@@ -156,14 +160,15 @@ class Gateway:
             else:
                 match = self.router.find(request.method, request.path)
                 route = match.route
-                asked = _asked(request, route, met.now)
+                asked = _asked(request, route, now)
                 if route.tail:
                     asked.upstream = match.path.get("upstream", "")
                 inflow = Inflow(receive, empty=_has_no_body(request)) if route.accepts == "stream" else None
                 answer = await self._answered(request, asked, match, verdict, inflow or receive)
                 receive = receive if inflow is None else inflow.wait
-                if met.key is not None and verdict is None:
-                    self._familiars.keep(met.key, request, match, copy(asked), doors=met.doors)
+                head = scope.get(HEAD)
+                if isinstance(head, Head) and verdict is None and answer.status == match.route.status:
+                    self._instant.keep(head, request, asked, place=self._places[id(route)], doors=doors)
         except asyncio.CancelledError:
             self._ended(asked, status=CANCELLED, micros=0)
             raise
@@ -179,52 +184,7 @@ class Gateway:
             await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
         except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
             self._unexpected(request, route, error)
-        self._count(route, asked, status=answer.status, began=met.began)
-
-    async def _met_again(self, found: Familiar, asked: Asked, receive: Receive, send: Send, began: int) -> None:
-        """Answer a request of GET that is known to the byte: nothing of it is read, and everything is decided."""
-        request, match = found.request, found.match
-        route = match.route
-        try:
-            await self._decided_again(found, asked)
-            held = self._holding.key(request, asked, route) if route.held_s or route.shared else None
-            answer = None
-            if held is not None and route.held_s:
-                answer = self._holding.find_sealed(held, route=route, now=asked.now, secure=request.secure)
-            if answer is None:
-                request = replace(request, id=asked.request_id)
-                answer = await self._worked_out_for(held, request, asked, match, receive)
-        except asyncio.CancelledError:
-            self._ended(asked, status=CANCELLED, micros=0)
-            raise
-        except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
-            request = replace(request, id=asked.request_id)
-            answer = self._refused(request, route, asked, error)
-        answer.headers.extend(asked.headers)
-        asked.sent = len(answer.body) if isinstance(answer.body, bytes) else 0
-        try:
-            if answer.sealed is not None:
-                await send_sealed(answer, request_id=asked.request_id, send=send)
-            else:
-                await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
-        except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
-            self._unexpected(request, route, error)
         self._count(route, asked, status=answer.status, began=began)
-
-    async def _decided_again(self, found: Familiar, asked: Asked) -> None:
-        """Decide about a familiar request; raises what refuses it."""
-        chain = self._parts.chain
-        if chain.door is not None:
-            chain.door(asked)
-        principal = asked.principal = chain.proof.recall(found.credential, now=asked.now)
-        if principal is None or principal is not found.granted:
-            principal = asked.principal = await granted(chain, asked)
-            if principal is not None and opens(principal, asked.route):
-                found.granted = principal
-        for stage in chain.stages:
-            waiting = stage.admit(asked)
-            if waiting is not None:
-                await waiting
 
     def _refused(self, request: Request, route: Route | None, asked: Asked | None, error: Exception) -> Outgoing:
         """Return the answer to a call that failed, and note it where it was denied."""
@@ -260,7 +220,7 @@ class Gateway:
         """Answer from what is held, or hold what is answered."""
         holding, route = self._holding, match.route
         key = holding.key(request, asked, route)
-        found = holding.find(key, route=route, now=asked.now) if key is not None and route.held_s else None
+        found = holding.find(key, now=asked.now) if key is not None and route.held_s else None
         return found or await self._worked_out_for(key, request, asked, match, receive)
 
     async def _worked_out_for(
@@ -269,21 +229,21 @@ class Gateway:
         """Work out an answer, and hold or share it if it has a place among those of others."""
         if key is None:
             return await self._worked_out(request, asked, match, receive)
-        if match.route.shared:
-            return await self._shared(key, request, asked, match, receive)
-        holding = self._holding
-        state, opened = holding.begin(key), set[str]()
-        answer = await self._worked_out(request, asked, match, receive, opened=opened)
-        if not opened:
-            holding.keep(key, answer, now=asked.now, version=state)
-        return answer
+        return await self._shared(key, request, asked, match, receive)
 
     async def _shared(self, key: HeldKey, request: Request, asked: Asked, match: Match, receive: Receive) -> Outgoing:
         """Return an answer that all get who asked for it meanwhile; each one's sight of personal fields is traced."""
+        holding, route = self._holding, match.route
 
         async def work() -> tuple[Outgoing, set[str]]:
-            opened = set[str]()
-            return await self._worked_out(request, asked, match, receive, opened=opened, traced=False), opened
+            # Whoever came while it was worked out finds it held now.
+            if route.held_s and (found := holding.find_fresh(key, now=asked.now)) is not None:
+                return found, set()
+            state, opened = holding.begin(key), set[str]()
+            answer = await self._worked_out(request, asked, match, receive, opened=opened, traced=False)
+            if route.held_s and not opened:
+                holding.keep(key, answer, route=route, now=asked.now, version=state)
+            return answer, opened
 
         made, opened = await self._coalescing.ask(key, work)
         answer = Outgoing(status=made.status, media=made.media, body=made.body, headers=[*made.headers])

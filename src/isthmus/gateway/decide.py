@@ -4,7 +4,7 @@ It knows nothing of the server, so that the same function can answer a proxy's e
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -111,6 +111,21 @@ class Asked:
     amount: Money | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a stage has worked out about a call that passed, for others that are the same to the byte.
+
+    `passes` tells, and changes nothing, whether one more of them passes at once: not if it would wait or be refused.
+    `count` counts one that passed and returns lines of headers for its answer. `hear` is told, later and together, how
+    many microseconds those took that were answered with 200, the first of them at a moment, and their places in a
+    histogram. What is None does nothing.
+    """
+
+    passes: Callable[[datetime], bool] | None = None
+    count: Callable[[datetime], bytes] | None = None
+    hear: Callable[[datetime, Sequence[int], Sequence[int]], None] | None = None
+
+
 class Stage(Protocol):
     """A part of the decision after the grant, which also hears how every call ended."""
 
@@ -120,6 +135,13 @@ class Stage(Protocol):
 
     def ended(self, asked: Asked, *, status: int, micros: int) -> None:
         """Hear how a call ended, refused ones and those without a principal too. It must not block."""
+        ...
+
+    def standing_for(self, asked: Asked) -> Standing | None:
+        """Return what holds for calls that are the same as one that passed; None where each is decided by itself.
+
+        `asked` is theirs from then on: it carries the moment and the id of the one that is being counted.
+        """
         ...
 
 

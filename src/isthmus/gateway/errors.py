@@ -78,6 +78,12 @@ class BodyLate(Malformed):
     status, code, title = 408, "body-late", "The body did not arrive in time"
 
 
+class HeadTooLarge(Malformed):
+    """The request line and the headers together are over what is read."""
+
+    status, code, title = 431, "head-too-large", "The headers are too large"
+
+
 class StepUpNeeded(Denied):
     """The person proved themselves too long ago for this, or without their second factor."""
 

@@ -27,14 +27,19 @@ HeldKey = tuple[int, int, str, bytes, frozenset[str], str]
 
 @dataclass(slots=True)
 class _Held:
-    """An answer with its moments, and whether somebody works out the next one."""
+    """An answer with its moments, and whether somebody works out the next one.
+
+    It is fresh until `fresh_until` ticks and stands until `ends` ticks, and for moments between `first` and `last`.
+    """
 
     answer: Outgoing
-    ticks: int
-    at: datetime
+    fresh_until: int
+    ends: int
+    first: datetime
+    last: datetime
     version: int
     renewing: bool = False
-    sealed: dict[bool, list[tuple[bytes, bytes]]] = field(default_factory=dict[bool, list[tuple[bytes, bytes]]])
+    sealed: dict[bool, bytes] = field(default_factory=dict[bool, bytes])
 
 
 class Holding:
@@ -53,54 +58,62 @@ class Holding:
         version = headers.get("isthmus-version", "")
         return principal.workspace, id(route), request.path, request.query, principal.permissions, version
 
-    def find(self, key: HeldKey, *, route: Route, now: datetime) -> Outgoing | None:
-        """Return an answer that is recent enough."""
-        held = self._standing(key, route, now)
-        if held is None:
-            return None
-        answer = held.answer
-        return Outgoing(status=answer.status, media=answer.media, body=answer.body, headers=[*answer.headers])
-
-    def find_sealed(self, key: HeldKey, *, route: Route, now: datetime, secure: bool) -> Outgoing | None:
-        """Return an answer that is recent enough, with its headers sealed."""
-        held = self._standing(key, route, now)
-        if held is None:
-            return None
-        answer, sealed = held.answer, held.sealed.get(secure)
-        if sealed is None:
-            sealed = held.sealed[secure] = seal(answer, secure=secure)
-        return Outgoing(status=answer.status, media=answer.media, body=answer.body, sealed=sealed)
-
-    def _standing(self, key: HeldKey, route: Route, now: datetime) -> _Held | None:
-        """Return what is recent enough.
+    def find(self, key: HeldKey, *, now: datetime) -> Outgoing | None:
+        """Return an answer that is recent enough.
 
         For as long again as it is held, one caller works out the next one while the others still get this one.
         """
-        held = self._held.get(key)
-        if held is None or held.version != self._changes(key[0]):
+        held, ticks = self._held.get(key), self._ticks()
+        if held is None or not self._stands(held, key, ticks, now):
             return None
-        age = (self._ticks() - held.ticks) / 1e9
-        if age >= 2 * route.held_s or abs(now - held.at) >= timedelta(seconds=2 * route.held_s):
-            return None
-        if age >= route.held_s and not held.renewing:
+        if ticks >= held.fresh_until and not held.renewing:
             held.renewing = True
             return None
-        return held
+        return _again(held.answer)
+
+    def find_fresh(self, key: HeldKey, *, now: datetime) -> Outgoing | None:
+        """Return an answer that need not be worked out anew."""
+        held, ticks = self._held.get(key), self._ticks()
+        if held is None or ticks >= held.fresh_until or not self._stands(held, key, ticks, now):
+            return None
+        return _again(held.answer)
+
+    def find_sealed(self, key: HeldKey, *, now: datetime, ticks: int, secure: bool) -> tuple[bytes, bytes] | None:
+        """Return the head, but for lines of one call and its end, and the body of an answer that need not be renewed.
+
+        `ticks` are those of the call. Nothing is changed: whoever renews the answer asks `find`.
+        """
+        held = self._held.get(key)
+        if held is None or (ticks >= held.fresh_until and not held.renewing) or not self._stands(held, key, ticks, now):
+            return None
+        head, body = held.sealed.get(secure), held.answer.body
+        assert isinstance(body, bytes)
+        if head is None:
+            head = held.sealed[secure] = seal(held.answer, secure=secure)
+        return head, body
+
+    def _stands(self, held: _Held, key: HeldKey, ticks: int, now: datetime) -> bool:
+        return held.version == self._changes(key[0]) and ticks < held.ends and held.first < now < held.last
 
     def begin(self, key: HeldKey) -> int:
         """Return the state of the workspace before an answer is worked out, for `keep`."""
         return self._changes(key[0])
 
-    def keep(self, key: HeldKey, answer: Outgoing, *, now: datetime, version: int) -> None:
+    def keep(self, key: HeldKey, answer: Outgoing, *, route: Route, now: datetime, version: int) -> None:
         """Hold an answer that was worked out from the state `version`, if it is small and good."""
         body = answer.body
         if answer.status != _OK or not isinstance(body, bytes) or len(body) > BODY_BYTES_MAX:
             return
-        kept = Outgoing(status=answer.status, media=answer.media, body=body, headers=[*answer.headers])
-        self._held[key] = _Held(kept, self._ticks(), now, version)
+        kept = _again(answer)
+        ticks, held_ns, span = self._ticks(), int(route.held_s * 1e9), timedelta(seconds=2 * route.held_s)
+        self._held[key] = _Held(kept, ticks + held_ns, ticks + 2 * held_ns, now - span, now + span, version)
         self._held.move_to_end(key)
         while len(self._held) > HELD_MAX:
             self._held.popitem(last=False)
+
+
+def _again(answer: Outgoing) -> Outgoing:
+    return Outgoing(status=answer.status, media=answer.media, body=answer.body, headers=[*answer.headers])
 
 
 def _sees_all(principal: Principal, asked: Asked) -> bool:

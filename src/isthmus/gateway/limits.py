@@ -14,7 +14,7 @@ from typing import TypeAlias
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.auth.principal import Principal
 from isthmus.auth.trace import trace
-from isthmus.gateway.decide import UNSAFE, Asked
+from isthmus.gateway.decide import UNSAFE, Asked, Standing
 from isthmus.gateway.errors import LimitReached, QuotaUsedUp, TooManyAtOnce
 from isthmus.gateway.limit_rules import Limitation, LimitRule, Scope, matching, read_limits
 from isthmus.gateway.routes import Route
@@ -109,6 +109,38 @@ class Limits:
         if self._flying:
             for place in self._flying.pop(id(asked), ()):
                 self.tally.land(place)
+
+    def standing_for(self, asked: Asked) -> Standing | None:
+        """Let calls pass that are the same while their leases and shares of quotas hold, and count each at once."""
+        principal, route = asked.principal, asked.route
+        book = None if principal is None or route.tail else self._books.get(principal.workspace)
+        plan = None if principal is None or book is None else book.plans.get((principal.id.int, id(route)))
+        if principal is None or book is None or plan is None or plan.caps or plan.dry:
+            return None
+        books, leases, workspace = self._books, self._leases, principal.workspace
+        taken, cost, words, counts = plan.leases, plan.cost, self._words, self._counts
+        policy = f"ratelimit-policy: {plan.policy}\r\n".encode("latin-1")
+
+        def passes(now: datetime) -> bool:
+            if books.get(workspace) is not book or plan.day != now.toordinal() or leases.away_since is not None:
+                return False
+            if self._ticks() - book.read_at > REMEMBERED_S and book.reading is None:
+                book.reading = asyncio.create_task(self._refresh(workspace))
+            for quota in plan.uses:
+                if words[quota.place] + cost > quota.granted:
+                    return False
+            return leases.holds(taken, cost=cost)
+
+        def count(now: datetime) -> bytes:
+            del now
+            leases.spend(taken, cost=cost)
+            for quota in plan.uses:
+                words[quota.place] += cost
+            words[plan.place] += cost
+            counts[_ADMITTED] += 1
+            return policy + _remaining_line(taken) if taken else b""
+
+        return Standing(passes=passes, count=count)
 
     async def run(self) -> None:
         """Keep everything going until cancelled."""
@@ -409,12 +441,25 @@ def _policy(leases: tuple[Lease, ...]) -> str:
 
 def _remaining(leases: tuple[Lease, ...]) -> str:
     """Return RateLimit of the limit that is nearest to its end; `t` is when it is whole again."""
-    nearest, left, least = leases[0], 0, 2.0
+    nearest, left = _nearest(leases)
+    return f'"{nearest.name}";r={left};t={int((nearest.room - left) * nearest.gain_s + 0.999)}'
+
+
+def _remaining_line(leases: tuple[Lease, ...]) -> bytes:
+    """Return the same as a line of headers."""
+    nearest, left = _nearest(leases)
+    named = nearest.name.encode("latin-1")
+    return b'ratelimit: "%b";r=%d;t=%d\r\n' % (named, left, (nearest.room - left) * nearest.gain_s + 0.999)
+
+
+def _nearest(leases: tuple[Lease, ...]) -> tuple[Lease, int]:
+    """Return the lease whose bucket is emptiest for its size, and how many permits there are."""
+    nearest, left, least = leases[0], 0.0, 2.0
     for each in leases:
         there = each.permits + each.free
         if there < least * each.room:
-            nearest, left, least = each, int(there), there / each.room
-    return f'"{nearest.name}";r={left};t={int((nearest.room - left) * nearest.gain_s + 0.999)}'
+            nearest, left, least = each, there, there / each.room
+    return nearest, int(left)
 
 
 def _left(now: datetime, period: str) -> int:

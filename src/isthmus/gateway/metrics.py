@@ -5,7 +5,7 @@ adds up all parts. A part begins with gauges and counts of changes, has a row fo
 route, and a row for each of the keys that call most, whose number is bounded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from uuid import UUID
@@ -94,6 +94,8 @@ class Traffic:
         self._slots: dict[int, int] = {}
         self._wanted: set[int] = set()
         self._calls: dict[int, int] = {}
+        self.settle: Callable[[], None] = _nothing
+        """Brings in what was counted elsewhere in this worker; called before anything is read."""
         for gauge in range(_GAUGED):
             self._words[self._own + gauge] = 0
         self._clear_keys()
@@ -123,22 +125,21 @@ class Traffic:
         """Count one answer of a route, by its place among the labels; `status` is 100 to 599."""
         self._add(self._rows + (self._last if route is None else route) * _ROW, status, micros)
 
+    def count_many(self, route: int, *, micros: Sequence[int], places: Sequence[int]) -> None:
+        """Count answers of a route with 200 by what they took and by their places in the histogram."""
+        self._add_many(self._rows + route * _ROW, micros, places)
+
+    def count_key_many(self, kind: str, key: UUID, *, micros: Sequence[int], places: Sequence[int]) -> None:
+        """Count answers with 200 for a key."""
+        start = self._row_of_key(kind, key.int, len(micros))
+        if start is not None:
+            self._add_many(start, micros, places)
+
     def count_key(self, kind: str, key: UUID, *, status: int, micros: int) -> None:
         """Count one answer for a key. Whoever comes while there is room gets a row; `rank` makes room."""
-        calls, number = self._calls, key.int
-        met = calls.get(number)
-        if met is not None:
-            calls[number] = met + 1
-        elif len(calls) < _RANKED_MAX:
-            calls[number] = 1
-        start = self._slots.get(number)
-        if start is None:
-            room = len(self._slots) + len(self._wanted) < KEYS
-            if kind not in _KINDS or not (room or number in self._wanted):
-                return
-            self._wanted.discard(number)
-            start = self._take(kind, number)
-        self._add(start + _KEY_HEAD, status, micros)
+        start = self._row_of_key(kind, key.int, 1)
+        if start is not None:
+            self._add(start, status, micros)
 
     def rank(self) -> None:
         """Give the rows of keys to those that called most since the last time; their counts begin anew."""
@@ -151,6 +152,7 @@ class Traffic:
 
     def snapshot(self) -> Snapshot:
         """Return the sums of all workers."""
+        self.settle()
         parts = len(self._words) // self._part
         starts = [part * self._part for part in range(parts)]
         routes = [(label, self._summed(starts, _HEAD + index * _ROW)) for index, label in enumerate(self.labels)]
@@ -168,6 +170,31 @@ class Traffic:
             keys=[(kind, key, row) for (kind, key), row in keys.items() if row.calls],
             gauges=gauges,
         )
+
+    def _row_of_key(self, kind: str, number: int, more: int) -> int | None:
+        """Add calls of a key to its rank, and return where its row begins if it has one."""
+        calls = self._calls
+        met = calls.get(number)
+        if met is not None:
+            calls[number] = met + more
+        elif len(calls) < _RANKED_MAX:
+            calls[number] = more
+        start = self._slots.get(number)
+        if start is None:
+            room = len(self._slots) + len(self._wanted) < KEYS
+            if kind not in _KINDS or not (room or number in self._wanted):
+                return None
+            self._wanted.discard(number)
+            start = self._take(kind, number)
+        return start + _KEY_HEAD
+
+    def _add_many(self, start: int, micros: Sequence[int], places: Sequence[int]) -> None:
+        words = self._words
+        words[start + 1] += len(micros)
+        words[start + _SUM] += sum(micros)
+        first = start + CLASSES
+        for place in places:
+            words[first + place] += 1
 
     def _add(self, start: int, status: int, micros: int) -> None:
         words = self._words
@@ -203,3 +230,7 @@ class Traffic:
     def _clear_keys(self) -> None:
         for slot in range(KEYS):
             self._words[self._keys + slot * _KEY_ROW] = 0
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import TypeAlias, cast
@@ -14,7 +14,7 @@ from isthmus.gateway.errors import BodyLate
 from isthmus.gateway.routes import Route
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Malformed, TooLarge, UnsupportedMedia
-from isthmus.kernel.ids import ENTROPY_BYTES, mint, minted_text, text_of
+from isthmus.kernel.ids import PAIRS, mint, text_of
 from isthmus.vault import entropy
 
 Message: TypeAlias = MutableMapping[str, object]
@@ -27,7 +27,8 @@ DRAINED_BYTES_MAX, DRAINED_S_MAX = 64 << 20, 5
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ONCE_ONLY = frozenset({"authorization", "content-length", "content-type", "host", "idempotency-key", "x-csrf-token"})
 _NONE = frozenset[str]()
-_POOL_BYTES = 256 * ENTROPY_BYTES
+_PER_TURN = len(PAIRS)
+_TURN, _LONG_AGO = timedelta(seconds=1), datetime.min.replace(tzinfo=UTC)
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 _MEDIA = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
@@ -116,19 +117,23 @@ def new_request_id(now: datetime) -> str:
 
 
 class RequestIds:
-    """Fresh ids of requests, made of randomness that was asked for in larger pieces. One for each worker."""
+    """Fresh ids of requests, each made by counting from one that is random. One for each worker.
+
+    Ids of one turn carry the moment at which it began, and sort in the order in which they were given.
+    """
 
     def __init__(self) -> None:
-        """Ask for nothing yet."""
-        self._pool, self._at = b"", 0
+        """Nothing is given yet."""
+        self._head, self._at, self._until = "", _PER_TURN, _LONG_AGO
 
     def new(self, now: datetime) -> str:
         """Return a fresh id."""
         at = self._at
-        if at == len(self._pool):
-            self._pool, at = entropy(_POOL_BYTES), 0
-        self._at = at + ENTROPY_BYTES
-        return minted_text("req", unix_ms=milliseconds(now), entropy=self._pool[at : self._at])
+        if at == _PER_TURN or now >= self._until:
+            self._head, at = new_request_id(now)[:-2], 0
+            self._until = now + _TURN
+        self._at = at + 1
+        return self._head + PAIRS[at]
 
 
 async def read_body(request: Request, route: Route, receive: Receive) -> bytes:

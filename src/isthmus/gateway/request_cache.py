@@ -1,89 +1,110 @@
 """Requests that came before, byte for byte: such a one is not read again, only decided again.
 
-Programs that call all the time send the same headers each time. What was read out of them (the request, its route, what
-the decision starts from) is kept with the bytes as key, for callers who proved themselves. Whether the credential still
-stands, and everything after it, is asked at every call.
+Programs that call all the time send the same head each time. What was read out of it (the request, its route, what the
+decision starts from) is kept with the bytes, the address they came from and whether they came encrypted as the key, for
+callers who proved themselves. Whether the credential still stands, and everything after it, is asked at every call.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import cast
 
 from isthmus.auth.principal import Principal
-from isthmus.gateway.decide import Asked, opens
+from isthmus.gateway.decide import Asked, Standing, opens
+from isthmus.gateway.holding import HeldKey
 from isthmus.gateway.request import Request
-from isthmus.gateway.router import Match
+from isthmus.gateway.routes import Route
 
-KEPT_MAX = 4_096
-HEADERS_MAX, BYTES_MAX = 24, 4_096
-_OF_ONE_CALL = frozenset({b"x-request-id", b"cookie", b"dpop", b"idempotency-key", b"if-none-match", b"range"})
+KEPT_MAX = 8_192
+HEAD_BYTES_MAX = 4_096
+_OF_ONE_CALL = frozenset({"x-request-id", "cookie", "dpop", "idempotency-key", "if-none-match", "range", "prefer"})
+_FRAMING = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "trailer", "te"})
+_UNFIT = _OF_ONE_CALL | _FRAMING
 _KINDS = frozenset({"key", "token"})
-_BEFORE_HEADERS = 5
-Key = tuple[object, ...]
 
 
-@dataclass(slots=True)
-class Familiar:
-    """What was read; `asked` is lent to one call at a time, and `granted` is the caller whom the route is open to."""
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The bytes of a whole request without a body, and where they came from."""
 
-    request: Request
-    match: Match
-    asked: Asked | None
+    raw: bytes
+    peer: str
+    secure: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class KnownRequest:
+    """What was read; `asked` is what the stages were told of, and `principal` the caller whom the route is open to.
+
+    `took` gathers microseconds of those that were answered since `since` and are not counted yet.
+    """
+
+    asked: Asked
+    place: int
+    principal: Principal
     credential: bytes
-    granted: Principal
+    held: HeldKey
+    secure: bool
     doors: object
-
-    def lend(self, *, now: datetime, request_id: str) -> Asked | None:
-        """Return what a decision starts from, or None while another call has it."""
-        asked = self.asked
-        if asked is None:
-            return None
-        self.asked = None
-        asked.now, asked.request_id = now, request_id
-        asked.principal = asked.sight = asked.weigh = asked.inspect = asked.amount = None
-        asked.headers, asked.sent, asked.shown = [], 0, 0
-        if asked.reasons:
-            asked.reasons = []
-        return asked
+    passes: Sequence[Callable[[datetime], bool]]
+    counts: Sequence[Callable[[datetime], bytes]]
+    hears: Sequence[Callable[[datetime, Sequence[int], Sequence[int]], None]]
+    took: list[int] = field(default_factory=list[int])
+    since: datetime | None = None
 
 
-class Familiars:
-    """The familiar requests of one worker."""
+class RequestCache:
+    """The known requests of one worker: those that came lately, in two halves of which the older one is let go."""
 
     def __init__(self) -> None:
-        """Nothing is familiar at first."""
-        self._kept: dict[Key, Familiar] = {}
+        """Nothing is known at first."""
+        self._young: dict[tuple[bytes, str, bool], KnownRequest] = {}
+        self._old: dict[tuple[bytes, str, bool], KnownRequest] = {}
 
-    def key(self, scope: Mapping[str, object]) -> Key | None:
-        """Return the bytes of a request that may come again, or None."""
-        if scope["method"] != "GET":
-            return None
-        headers = cast("Iterable[tuple[bytes, bytes]]", scope["headers"])
-        client = cast("tuple[object, ...] | None", scope.get("client"))
-        place = (scope["path"], scope.get("raw_path"), scope.get("query_string"))
-        return (*place, client and client[0], scope["scheme"], *headers)
-
-    def find(self, key: Key, *, doors: object) -> Familiar | None:
+    def find(self, raw: bytes, peer: str, *, secure: bool) -> KnownRequest | None:
         """Return what was read out of these bytes before."""
-        found = self._kept.get(key)
-        return found if found is None or found.doors is doors else None
+        key = (raw, peer, secure)
+        found = self._young.get(key)
+        if found is None and self._old and (found := self._old.pop(key, None)) is not None:
+            self._put(key, found)
+        return found
 
-    def keep(self, key: Key, request: Request, match: Match, asked: Asked, *, doors: object) -> None:
-        """Keep what was read of a call whose caller has proven itself and whom the route is open to.
+    def keep(self, head: Head, known: KnownRequest) -> None:
+        """Keep what was read of a call that was let in."""
+        self._put((head.raw, head.peer, head.secure), known)
 
-        `doors` is what the ways in depended on; with another one the request is read again.
-        """
-        principal, route = asked.principal, match.route
-        if principal is None or principal.kind not in _KINDS or not opens(principal, route):
-            return
-        headers = cast("tuple[tuple[bytes, bytes], ...]", key[_BEFORE_HEADERS:])
-        if len(headers) > HEADERS_MAX or sum(len(name) + len(value) for name, value in headers) > BYTES_MAX:
-            return
-        if route.tail or route.fresh_s is not None or not _OF_ONE_CALL.isdisjoint(name for name, _ in headers):
-            return
-        if len(self._kept) >= KEPT_MAX:
-            self._kept.clear()
-        credential = sha256((asked.authorization or "").partition(" ")[2].strip().encode()).digest()
-        self._kept[key] = Familiar(request, match, asked, credential, principal, doors)
+    def _put(self, key: tuple[bytes, str, bool], known: KnownRequest) -> None:
+        if len(self._young) >= KEPT_MAX // 2:
+            self._young, self._old = {}, self._young
+        self._young[key] = known
+
+
+def is_fit(head: Head, request: Request, route: Route, principal: Principal) -> bool:
+    """Tell whether a request may be known by its bytes: nothing in it belongs to one call or one connection."""
+    if len(head.raw) > HEAD_BYTES_MAX or request.method != "GET" or route.tail or route.fresh_s is not None:
+        return False
+    headers = request.headers
+    if not _UNFIT.isdisjoint(headers) or headers.get("connection", "keep-alive").lower() != "keep-alive":
+        return False
+    return principal.kind in _KINDS and opens(principal, route)
+
+
+def parts_of(
+    standings: Sequence[Standing],
+) -> tuple[
+    tuple[Callable[[datetime], bool], ...],
+    tuple[Callable[[datetime], bytes], ...],
+    tuple[Callable[[datetime, Sequence[int], Sequence[int]], None], ...],
+]:
+    """Return what stages answer, count and hear, each in the order of the stages and without those that do nothing."""
+    return (
+        tuple(each.passes for each in standings if each.passes is not None),
+        tuple(each.count for each in standings if each.count is not None),
+        tuple(each.hear for each in standings if each.hear is not None),
+    )
+
+
+def digest_of(authorization: str) -> bytes:
+    """Return the SHA-256 of the credential in the header Authorization."""
+    return sha256(authorization.partition(" ")[2].strip().encode()).digest()

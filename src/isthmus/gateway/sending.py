@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from http import HTTPStatus
 
 from isthmus.gateway.request import Receive, Request, Send
 
@@ -27,13 +28,12 @@ HSTS = ("strict-transport-security", "max-age=31536000")
 
 @dataclass(slots=True, kw_only=True)
 class Outgoing:
-    """An answer, ready to be sent. `sealed` are headers in their final form, `headers` then those of this call only."""
+    """An answer, ready to be sent."""
 
     status: int
     media: str = ""
     body: bytes | AsyncIterator[bytes] = b""
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    sealed: "list[tuple[bytes, bytes]] | None" = None
 
     @property
     def failed(self) -> bool:
@@ -41,21 +41,15 @@ class Outgoing:
         return self.status >= _FIRST_ERROR
 
 
-def seal(answer: Outgoing, *, secure: bool) -> list[tuple[bytes, bytes]]:
-    """Return the final headers of a whole answer with a body that many calls get, all but those of one call."""
+def seal(answer: Outgoing, *, secure: bool) -> bytes:
+    """Return the head of a whole answer with a body that many calls get: all of it but lines of one call and its end.
+
+    That is its status line and headers as HTTP/1.1 writes them, each line with its end.
+    """
     assert isinstance(answer.body, bytes)
-    headers = _final(answer, secure=secure)
-    headers.append((b"content-length", b"%d" % len(answer.body)))
-    return headers
-
-
-async def send_sealed(answer: Outgoing, *, request_id: str, send: Send) -> None:
-    """Send an answer whose headers are sealed, for a request that is not HEAD."""
-    headers = [(_encoded(name), value.encode("latin-1")) for name, value in answer.headers]
-    headers.append((b"x-request-id", request_id.encode("latin-1")))
-    headers += answer.sealed or ()
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    headers = [*_final(answer, secure=secure), (b"content-length", b"%d" % len(answer.body))]
+    phrase = HTTPStatus(answer.status).phrase.encode()
+    return b"HTTP/1.1 %d %b\r\n" % (answer.status, phrase) + b"".join(b"%b: %b\r\n" % each for each in headers)
 
 
 async def send_answer(

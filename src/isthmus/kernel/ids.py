@@ -10,12 +10,10 @@ from isthmus.kernel.errors import Invalid
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _SHIFTS = range(120, -1, -10)
 _LENGTH = 26
 ENTROPY_BYTES = 10
-_FIXED = 7 << 76 | 1 << 63
-"""Version and variant among the 80 bits after the time."""
 _TAIL, _RAW = Struct(">xxQ"), Struct(">QQ")
 
 
@@ -30,17 +28,6 @@ def mint(*, unix_ms: int, entropy: bytes) -> UUID:
     tail = int.from_bytes(entropy[:ENTROPY_BYTES], "big")
     head = (unix_ms << 16 | 0x7000 | tail >> 68) << 64
     return UUID(int=head | 0x8000000000000000 | tail & 0x3FFFFFFFFFFFFFFF)
-
-
-def minted_text(prefix: str, *, unix_ms: int, entropy: bytes) -> str:
-    """Return the outside form of what `mint` makes, without making it."""
-    tail, p, ms = int.from_bytes(entropy, "big"), _PAIRS, unix_ms
-    t = _FIXED | tail >> 68 << 64 | tail & 0x3FFFFFFFFFFFFFFF
-    return (
-        f"{prefix}_{p[ms >> 40]}{p[ms >> 30 & 1023]}{p[ms >> 20 & 1023]}{p[ms >> 10 & 1023]}{p[ms & 1023]}"
-        f"{p[t >> 70]}{p[t >> 60 & 1023]}{p[t >> 50 & 1023]}{p[t >> 40 & 1023]}"
-        f"{p[t >> 30 & 1023]}{p[t >> 20 & 1023]}{p[t >> 10 & 1023]}{p[t & 1023]}"
-    )
 
 
 def mint_many(*, unix_ms: int, count: int, entropy: bytes) -> list[UUID]:
@@ -68,7 +55,7 @@ def ids_ms(count: int) -> int:
 def text_of(prefix: str, uuid: UUID) -> str:
     """Return the outside form of an id."""
     number = uuid.int
-    return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
+    return f"{prefix}_{''.join([PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def uuid_of(prefix: str, text: str) -> UUID:

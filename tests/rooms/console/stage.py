@@ -12,14 +12,14 @@ from random import Random
 from typing import TypeVar
 from uuid import UUID
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from msgspec import Struct
 
 from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
 from isthmus.app.engines import Engines
 from isthmus.app.http import build
+from isthmus.app.http.listening import Listener
+from isthmus.app.http.supervising import listen
 from isthmus.auth.sessions import create_admin_link, end_session, session_digest
 from isthmus.gateway import Services
 from isthmus.store.database import Database, Scope
@@ -105,14 +105,17 @@ class Site:
                 Ledgers: discovery.ledgers(),
             },
         )
-        self.server = Server(build(services), "127.0.0.1", self.port, interface=Interfaces.ASGI, log_enabled=False)
+        self.gateway = build(services)
+        self.listener = Listener(self.gateway)
+        await self.listener.open(listen("127.0.0.1", self.port, count=1)[0])
         self.relay = asyncio.create_task(Relay(database=self.database, schema=self.store.schema, broker=None).run())
-        self.serving = asyncio.create_task(self.server.serve())
 
     async def _close(self) -> None:
-        self.server.stop()
+        self.gateway.close_streams()
+        await self.listener.close(grace_s=5)
         self.relay.cancel()
-        await asyncio.wait([self.serving, self.relay], timeout=15)
+        await asyncio.wait([self.relay], timeout=15)
+        await self.gateway.close()
         await self.database.close()
         self.keys.close()
 

@@ -155,6 +155,21 @@ async def test_one_caller_renews_while_the_others_still_get_the_old_answer(stage
     assert await number(stage) == 2
 
 
+async def test_who_comes_while_nothing_is_held_waits_for_the_one_who_works_it_out(
+    stage: Stage, counter: Counter
+) -> None:
+    assert await number(stage, "/count/b") == 1
+    counter.gate.clear()
+    counter.began.clear()
+    asked = [asyncio.create_task(number(stage)) for _ in range(6)]
+    await counter.began.wait()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    counter.gate.set()
+    assert [await each for each in asked] == [2] * 6
+    assert counter.asked == 2
+
+
 async def test_an_answer_is_never_twice_as_old_as_it_is_held(stage: Stage, counter: Counter) -> None:
     assert await number(stage) == 1
     pass_by(stage, counter, ms=2_000)

@@ -39,6 +39,9 @@ class Full:
     def ended(self, asked: Asked, *, status: int, micros: int) -> None:
         del asked, status, micros
 
+    def standing_for(self, asked: Asked) -> None:
+        del asked
+
 
 ROUTES = [
     Route(method="GET", path="/things/{thing_id}", handler=read, summary="", permission="making:read"),

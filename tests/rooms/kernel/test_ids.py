@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.kernel.ids import ENTROPY_BYTES, InvalidId, ids_ms, mint, mint_many, minted_text, text_of, uuid_of
+from isthmus.kernel.ids import ENTROPY_BYTES, InvalidId, ids_ms, mint, mint_many, text_of, uuid_of
 
 MS = st.integers(0, (1 << 47) - 1)
 CHANCE = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
@@ -16,12 +16,6 @@ CHANCE = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
 def test_an_id_is_a_version_7_uuid_of_its_millisecond(unix_ms: int, chance: bytes) -> None:
     made = mint(unix_ms=unix_ms, entropy=chance)
     assert (made.version, made.variant, made.int >> 80) == (7, "specified in RFC 4122", unix_ms)
-
-
-@given(MS, CHANCE)
-def test_the_text_of_an_id_can_be_made_without_the_id(unix_ms: int, chance: bytes) -> None:
-    made = mint(unix_ms=unix_ms, entropy=chance)
-    assert minted_text("x", unix_ms=unix_ms, entropy=chance) == text_of("x", made)
 
 
 @given(st.uuids(), st.sampled_from(["lead", "acc", "key"]))

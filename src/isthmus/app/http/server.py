@@ -1,9 +1,8 @@
-"""Granian serving the gateway: a process with workers below it, which ends when whoever started it ends.
+"""The server of the gateway: a process with workers below it, which ends when whoever started it ends.
 
 The settings travel as `ISTHMUS_*` in the environment of the process, so that no secret stands on a command line.
 """
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,13 +14,11 @@ from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from typing import Self
 
-from granian.constants import Interfaces, SSLProtocols
-from granian.http import HTTP1Settings
-from granian.server.mp import MPServer
-
 from isthmus.app.discovery import schema
 from isthmus.app.http.assembly import all_routes
-from isthmus.app.http.worker import ENDING, SERVER, TOKEN, counts_file, is_ready, load
+from isthmus.app.http.supervising import listen, supervise
+from isthmus.app.http.tls import with_groups
+from isthmus.app.http.worker import TOKEN, counts_file, is_ready, work
 from isthmus.app.log import configure_log
 from isthmus.app.settings import Settings, read_settings
 from isthmus.gateway.metrics import block_bytes
@@ -30,11 +27,7 @@ from isthmus.vault import entropy
 
 START_S_MAX = 60.0
 STOP_S_MAX = 15.0
-GRACE_S = 5
 _POLL_S = 0.05
-_BACKLOG = 1024
-_HEADER_READ_MS = 10_000
-_HEADER_BYTES_MAX = 64 << 10
 LEASHED = "_ISTHMUS_HTTP_LEASHED"
 _TOKEN_BYTES = 16
 
@@ -66,44 +59,17 @@ def check_address(settings: Settings) -> None:
         )
 
 
-class _Server(MPServer):
-    """Granian, whose workers end their streams before they are asked to end."""
-
-    def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
-        """Hear SIGTERM or SIGINT."""
-        for worker in multiprocessing.active_children():
-            if worker.pid is not None:
-                os.kill(worker.pid, ENDING)
-        super().signal_handler_interrupt(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType] - untyped there.
-
-
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raises AddressRefused. Workers that die are replaced."""
+    """Serve until SIGTERM or SIGINT, and replace dead workers; raises AddressRefused, and OSError for a port in use."""
     check_address(settings)
-    os.environ[SERVER] = str(os.getpid())
+    if settings.tls_certificate is not None:
+        with_groups()
     size = block_bytes(routes=len(all_routes(schema())), workers=settings.workers)
     counts = counts_file(settings)
     counts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sockets = listen(settings.host, settings.port, count=settings.workers)
     counts.write_bytes(bytes(size))
-    server = _Server(
-        "isthmus",
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        websockets=False,
-        workers=settings.workers,
-        backlog=_BACKLOG,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=_HEADER_READ_MS, max_buffer_size=_HEADER_BYTES_MAX, pipeline_flush=False
-        ),
-        log_enabled=False,
-        ssl_cert=settings.tls_certificate,
-        ssl_key=settings.tls_key,
-        ssl_protocol_min=SSLProtocols.tls12,
-        respawn_failed_workers=True,
-        workers_kill_timeout=GRACE_S,
-    )
-    server.serve(target_loader=load, wrap_loader=False)
+    supervise(sockets, work)
 
 
 @dataclass(frozen=True)
@@ -182,6 +148,6 @@ def main() -> None:
     """Serve with the settings of the environment."""
     settings = read_settings()
     configure_log(settings.log_level)
-    if os.environ.pop(LEASHED, None):
+    if LEASHED in os.environ:
         threading.Thread(target=_end_with_the_pipe, daemon=True).start()
     serve(settings)

@@ -1,18 +1,25 @@
-"""One worker: the application opened when the server starts it, closed when it stops, gone when the server is gone."""
+"""One worker: what it serves is opened when it starts, closed when it is told to stop, and gone with its server."""
 
 import asyncio
 import fcntl
 import gc
 import mmap
 import os
+import resource
 import signal
+import socket
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+
+import uvloop
 
 from isthmus.app.engines import running_engines
 from isthmus.app.http.assembly import Block, build, services_of
 from isthmus.app.http.exporting import keep_exporting
+from isthmus.app.http.listening import Listener
+from isthmus.app.http.supervising import GRACE_S, KILL_S
+from isthmus.app.http.tls import context_of
 from isthmus.app.http.watching import keep_watch
 from isthmus.app.limiting import opened_limits
 from isthmus.app.program import opened
@@ -22,17 +29,12 @@ from isthmus.gateway.asgi import Gateway
 from isthmus.gateway.epoch import Epoch
 from isthmus.gateway.limits import Limits
 from isthmus.gateway.policy.gate import PolicyGate
-from isthmus.gateway.request import Message, Receive, Send
 from isthmus.gateway.threats.keeping import Keeper
 from isthmus.gateway.threats.watch import Threats
 from isthmus.kernel.errors import Unavailable
 from isthmus.stream.live import Live
 
 TOKEN = "_ISTHMUS_HTTP_TOKEN"  # noqa: S105 - the name of a variable that tells one start from another.
-SERVER = "_ISTHMUS_HTTP_SERVER"
-"""Names the server's process to its workers."""
-ENDING = signal.SIGUSR1
-"""Tells a worker that it will be asked to end, and must end its streams."""
 _WATCH_S = 0.5
 _YOUNG_MAX = 20_000
 """How many new containers there may be before those that nobody reaches are looked for."""
@@ -44,42 +46,30 @@ class EnginesAway(Unavailable):
     code, title = "engines-away", "The database is not running"
 
 
-class Application:
-    """The ASGI application of a worker: it answers between startup and shutdown."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Nothing is opened before startup."""
-        self._settings = settings
-        self._gateway: Gateway | None = None
-        self._open = AsyncExitStack()
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Speak ASGI."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif self._gateway is not None:
-            await self._gateway(scope, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                try:
-                    self._gateway = await self._open.enter_async_context(_opened(self._settings))
-                except Exception as error:  # noqa: BLE001 - the server is told, and ends.
-                    await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
-                    return
-                _ready_file(self._settings).write_text(os.environ.get(TOKEN, ""), encoding="ascii")
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self._open.aclose()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+def work(listening: socket.socket, above: int) -> None:
+    """Serve on a socket until SIGTERM or SIGINT, or until the process above is gone."""
+    settings = read_settings()
+    with suppress(ValueError, OSError):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    uvloop.run(_served(settings, listening, above))
 
 
-def load() -> Application:
-    """Return the application of this worker, made from the environment's settings."""
-    return Application(read_settings())
+async def _served(settings: Settings, listening: socket.socket, above: int) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    certificate, key = settings.tls_certificate, settings.tls_key
+    tls = context_of(certificate, key) if certificate is not None and key is not None else None
+    following = asyncio.create_task(_end_with_the_server(above, stop))
+    async with _opened(settings) as gateway:
+        listener = Listener(gateway, tls=tls)
+        await listener.open(listening)
+        _ready_file(settings).write_text(os.environ.get(TOKEN, ""), encoding="ascii")
+        await stop.wait()
+        gateway.close_streams()
+        await listener.close(grace_s=GRACE_S)
+    following.cancel()
 
 
 def counts_file(settings: Settings) -> Path:
@@ -105,10 +95,8 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
     async with opened(settings, engines) as program, opened_limits(program) as limits:
         block = _block(settings)
         gateway = build(services_of(program, {Limits: limits}), block=block)
-        asyncio.get_running_loop().add_signal_handler(ENDING, gateway.close_streams)
         keeper = Keeper(program.database, gateway.services.of(Threats), now=program.clock.now)
         watching = [
-            asyncio.create_task(_end_with_the_server(int(os.environ[SERVER]), gateway)),
             asyncio.create_task(keep_watch(gateway.services)),
             # The counts are those of all workers, so one of them tells the collector.
             *([asyncio.create_task(keep_exporting(gateway.services, settings))] if block and block[1] == 0 else []),
@@ -120,6 +108,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
         try:
             yield gateway
         finally:
+            gateway.settle()
             for each in watching:
                 each.cancel()
             await asyncio.gather(*watching, return_exceptions=True)
@@ -137,12 +126,13 @@ def _settle() -> None:
     gc.set_threshold(_YOUNG_MAX, *gc.get_threshold()[1:])
 
 
-async def _end_with_the_server(server: int, gateway: Gateway) -> None:
+async def _end_with_the_server(server: int, stop: asyncio.Event) -> None:
     """A worker whose server was killed, even before the worker was ready, is adopted by another parent; it ends."""
     while os.getppid() == server:  # noqa: ASYNC110 - no event tells of the end of a parent.
         await asyncio.sleep(_WATCH_S)
-    gateway.close_streams()
-    os.kill(os.getpid(), signal.SIGTERM)
+    stop.set()
+    await asyncio.sleep(KILL_S)
+    os._exit(1)
 
 
 def _block(settings: Settings) -> Block | None:

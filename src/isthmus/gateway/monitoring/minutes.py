@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, LiteralString, TypeAlias
 
-from isthmus.gateway.decide import Asked
+from isthmus.auth.principal import Principal
+from isthmus.gateway.decide import Asked, Standing
 from isthmus.gateway.histogram import merged, place_of
 from isthmus.gateway.routes import Route
 from isthmus.kernel.ids import text_of
@@ -85,6 +86,16 @@ class Cell:
             counts = self.counts
             counts[place] = counts.get(place, 0) + 1
 
+    def count_many(self, micros: Sequence[int], places: Sequence[int]) -> None:
+        """Count good answers that were timed, by what they took and by their places in the histogram."""
+        self.calls += len(micros)
+        self.timed += len(micros)
+        self.micros += sum(micros)
+        self.slow += sum(each > OBJECTIVE_MICROS for each in micros)
+        counts = self.counts
+        for place in places:
+            counts[place] = counts.get(place, 0) + 1
+
     def add(self, other: "Cell") -> None:
         """Add the sums of another."""
         self.calls += other.calls
@@ -135,20 +146,34 @@ class Minutes:
         del asked
 
     def ended(self, asked: Asked, *, status: int, micros: int) -> None:
-        """Add an answer to the cells of its minute; when nobody takes them, the oldest make room."""
+        """Add an answer to the cells of its minute."""
+        at = place_of(micros) if asked.route.media != _STREAM else None
+        for cell in self._cells(asked.route, asked.principal, int(asked.now.timestamp()) // 60):
+            cell.count_at(status=status, micros=micros, place=at)
+
+    def standing_for(self, asked: Asked) -> Standing | None:
+        """Hear of calls that are the same together."""
         route, principal = asked.route, asked.principal
+        if route.media == _STREAM:
+            return None
+
+        def hear(at: datetime, micros: Sequence[int], places: Sequence[int]) -> None:
+            for cell in self._cells(route, principal, int(at.timestamp()) // 60):
+                cell.count_many(micros, places)
+
+        return Standing(hear=hear)
+
+    def _cells(self, route: Route, principal: Principal | None, minute: int) -> Sequence[Cell]:
+        """Return the cells of a route and of a caller; when nobody takes them, the oldest make room."""
         workspace = 0 if principal is None else principal.workspace
-        minute = int(asked.now.timestamp()) // 60
-        at = place_of(micros) if route.media != _STREAM else None
         place = (minute, workspace, id(route))
         found = self._routes.get(place)
         if found is None:
             if len(self._routes) >= CELLS_MAX:
                 del self._routes[next(iter(self._routes))]
             found = self._routes[place] = (route, Cell())
-        found[1].count_at(status=status, micros=micros, place=at)
         if principal is None:
-            return
+            return (found[1],)
         key = (minute, workspace, principal.id.int)
         cell = self._keys.get(key)
         if cell is None:
@@ -156,7 +181,7 @@ class Minutes:
                 del self._keys[next(iter(self._keys))]
             prefix = _PREFIXES[principal.kind]
             cell = self._keys[key] = (text_of(prefix, principal.id), Cell())
-        cell[1].count_at(status=status, micros=micros, place=at)
+        return found[1], cell[1]
 
     def take(self, *, before: datetime | None = None) -> dict[int, list[tuple[Kind, datetime, str, Cell]]]:
         """Take the cells of minutes that began before a moment, by workspace; without one, all there are."""

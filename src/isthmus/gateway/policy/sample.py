@@ -137,7 +137,7 @@ class Sample:
         self._cleared: dict[int, int] = {}
         self.dropped = 0
 
-    def note(self, asked: Asked, *, status: int) -> None:
+    def note(self, asked: Asked, *, status: int, times: int = 1) -> None:
         """Count a decision; policies' and grants' refusals are denied, what a handler answered is allowed."""
         principal = asked.principal
         if principal is None:
@@ -147,13 +147,13 @@ class Sample:
         key = (id(principal), id(asked.route), now.hour, asked.client, asked.purpose, asked.local, refused, reasons, to)
         found = self._counts.get(key)
         if found is not None and found.amount == asked.amount:
-            found.seen += 1
+            found.seen += times
         elif len(self._counts) >= CLASSES_MAX:
-            self.dropped += 1
+            self.dropped += times
         else:
             if found is not None:
                 key = (*key, asked.amount, now)
-            self._counts[key] = _Count(principal, _kept(asked, principal), refused, reasons, asked.amount)
+            self._counts[key] = _Count(principal, _kept(asked, principal), refused, reasons, asked.amount, times)
             if self._writer is None or self._writer.done():
                 self._writer = asyncio.create_task(self._write_soon())
             if len(self._counts) >= _MUCH:

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from isthmus.auth.principal import Principal
-from isthmus.gateway.decide import Asked, check_fresh
+from isthmus.gateway.decide import Asked, Standing, check_fresh
 from isthmus.gateway.threats.callers import WINDOW, Caller
 from isthmus.gateway.threats.ladder import (
     STEPS,
@@ -39,6 +39,7 @@ HELD_STRIKE = 50
 FRESH_S = 60
 _FAILED = 400
 _OK = 300
+_GOOD = 200
 _MISSED = frozenset({403, 404})
 _HELD = "threat:"
 _DIGITS = frozenset("0123456789")
@@ -142,6 +143,42 @@ class Threats:
                 self._found(caller.scraped(asked))
             if path[-1:] in _DIGITS and path[-27:-26] != "_" and route.path[-1] == "}":
                 self._numbered(caller, asked)
+
+    def standing_for(self, asked: Asked) -> Standing | None:
+        """Let calls pass that are the same while nothing stands against their caller, and hear of each."""
+        principal, client, agent, path = asked.principal, asked.client, asked.agent, asked.path
+        if principal is None or (asked.query and asked.query not in self._clean):
+            return None
+        callers, number, route = self._callers, id(principal), id(asked.route)
+        thing = (path, asked.query) if asked.query else path
+        counted = path[-1:] in _DIGITS and path.rpartition("/")[2].isdecimal()
+        workspace, network = principal.workspace, f"network:{named(client)}"
+        own, here, there = (workspace, f"{principal.kind}:{principal.id}"), (workspace, network), (NOBODY, network)
+        steps = frozenset(path.split("/"))
+
+        def passes(now: datetime) -> bool:
+            del now
+            held = self._held
+            if held and (own in held or here in held or there in held):
+                return False
+            honey = self._honey.get(workspace) if self._honey else None
+            return honey is None or (principal.id not in honey.keys and steps.isdisjoint(honey.records))
+
+        def count(now: datetime) -> bytes:
+            caller = callers.get(number)
+            if caller is not None and caller.principal is principal and now < caller.ends and not caller.newcomers:
+                left = caller.left
+                rest = left.get(route, 1)
+                if rest != 1 and thing in caller.things and caller.client == client and caller.agent == agent:
+                    # Nothing else happens to a call that is like the one before.
+                    left[route] = rest - 1
+                    caller.total += 1
+                    caller.seen_at = now
+                    return b""
+            self.ended(asked, status=_GOOD, micros=0)
+            return b""
+
+        return None if counted else Standing(passes=passes, count=count)
 
     def apply(self, verdicts: Iterable[Verdict]) -> None:
         """Let these verdicts stand and no others, besides those found here that are not written down yet."""

@@ -190,6 +190,22 @@ class Leases:
                 self._ask(lease)
         return None
 
+    def holds(self, leases: tuple[Lease, ...], *, cost: int) -> bool:
+        """Tell whether `spend` may follow at once: every lease holds so many permits."""
+        now = self._ticks()
+        for lease in leases:  # noqa: SIM110 - this is asked at each call, and a generator costs as much as all the rest.
+            if lease.permits < cost or now >= lease.until:
+                return False
+        return True
+
+    def spend(self, leases: tuple[Lease, ...], *, cost: int) -> None:
+        """Take permits that are there."""
+        for lease in leases:
+            lease.demand += cost
+            left = lease.permits = lease.permits - cost
+            if left <= lease.low and lease.asking is None and not lease.lots and self._ticks() >= lease.refused_until:
+                self._ask(lease)
+
     def give_back(self, leases: Iterable[Lease], *, cost: int) -> None:
         """Put back permits that were taken for a call that another limit refused."""
         for lease in leases:

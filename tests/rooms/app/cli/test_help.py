@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.app.cli import COMMANDS
 
-HEAVY = ("psycopg", "pyarrow", "numpy", "aiohttp", "granian", "msgspec", "rich", "valkey", "cryptography")
+HEAVY = ("psycopg", "pyarrow", "numpy", "aiohttp", "uvicorn", "httptools", "msgspec", "rich", "valkey", "cryptography")
 SCRIPT = """
 import sys
 sys.argv = ["isthmus", "--help"]

@@ -1,0 +1,118 @@
+"""Answers that need no waiting: a request that is known to the byte, decided anew, with an answer that is held.
+
+Everything is decided as for any other call: the door, the credential, policies, limits, quotas and threats; and it is
+counted in limits, quotas and threats at once, in metrics, minutes and samples within a second. Where anything would
+wait, refuse or be read from the database, the call goes the ordinary way, and nothing of it was counted here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from copy import copy
+from datetime import datetime
+
+from isthmus.gateway.decide import Asked, Chain
+from isthmus.gateway.histogram import LISTED, LISTED_MICROS, place_of
+from isthmus.gateway.holding import Holding
+from isthmus.gateway.metrics import Traffic
+from isthmus.gateway.request import Request, RequestIds
+from isthmus.gateway.request_cache import Head, KnownRequest, RequestCache, digest_of, is_fit, parts_of
+from isthmus.kernel.clock import Clock
+from isthmus.kernel.errors import IsthmusError
+
+SETTLE_S = 1.0
+
+
+class InstantAnswers:
+    """The known requests of one worker, and the way in which they are answered."""
+
+    def __init__(
+        self, chain: Chain, holding: Holding, traffic: Traffic, *, clock: Clock, ticks: Callable[[], int]
+    ) -> None:
+        """`ticks` counts nanoseconds."""
+        self._chain, self._holding, self._traffic = chain, holding, traffic
+        self._now, self._ticks = clock.now, ticks
+        self._recall, self._door = chain.proof.recall, chain.door
+        self._known, self._ids = RequestCache(), RequestIds()
+        self._counted: list[KnownRequest] = []
+        traffic.settle = self.settle
+
+    def answer(self, raw: bytes, peer: str, *, secure: bool, doors: object, lines: bytes) -> bytes | None:
+        """Return the whole answer to a request, or None when it goes the ordinary way.
+
+        `doors` is what other ways in than the path depend on, `lines` are headers of the server's own.
+        """
+        known = self._known.find(raw, peer, secure=secure)
+        if known is None or known.doors is not doors:
+            return None
+        began, now = self._ticks(), self._now()
+        held = self._holding.find_sealed(known.held, now=now, ticks=began, secure=secure)
+        if held is None:
+            return None
+        asked = known.asked
+        try:
+            if self._door is not None:
+                self._door(asked)
+            if self._recall(known.credential, now=now) is not known.principal:
+                return None
+        except IsthmusError:
+            del asked.reasons[:]
+            return None
+        for passes in known.passes:
+            if not passes(now):
+                return None
+        asked.now, request_id = now, self._ids.new(now)
+        asked.request_id = request_id
+        for count in known.counts:
+            lines += count(now)
+        if not known.took:
+            self._begin(known, now)
+        known.took.append((self._ticks() - began) // 1000)
+        head, body = held
+        return b"".join((head, lines, b"x-request-id: ", request_id.encode(), b"\r\n\r\n", body))
+
+    def keep(self, head: Head, request: Request, asked: Asked, *, place: int, doors: object) -> None:
+        """Remember a request that was answered with 200, if others like it can be answered without waiting."""
+        principal, route = asked.principal, asked.route
+        if principal is None or asked.reasons or not route.held_s or not is_fit(head, request, route, principal):
+            return
+        held = self._holding.key(request, asked, route)
+        own = copy(asked)
+        own.headers, own.reasons = [], []
+        standings = [stage.standing_for(own) for stage in self._chain.stages]
+        standing = [each for each in standings if each is not None]
+        if held is None or len(standing) < len(standings):
+            return
+        passes, counts, hears = parts_of(standing)
+        known = KnownRequest(
+            asked=own,
+            place=place,
+            principal=principal,
+            credential=digest_of(asked.authorization or ""),
+            held=held,
+            secure=head.secure,
+            doors=doors,
+            passes=passes,
+            counts=counts,
+            hears=hears,
+        )
+        self._known.keep(head, known)
+
+    def settle(self) -> None:
+        """Count in metrics, minutes and samples what was answered since the last time."""
+        counted, self._counted = self._counted, []
+        traffic = self._traffic
+        for known in counted:
+            micros, known.took = known.took, []
+            places = [LISTED[each] if 0 <= each < LISTED_MICROS else place_of(each) for each in micros]
+            principal = known.principal
+            traffic.count_many(known.place, micros=micros, places=places)
+            traffic.count_key_many(principal.kind, principal.id, micros=micros, places=places)
+            for hear in known.hears:
+                hear(known.since or known.asked.now, micros, places)
+
+    def _begin(self, known: KnownRequest, now: datetime) -> None:
+        """Have it counted within a second."""
+        known.since = now
+        if not self._counted:
+            asyncio.get_running_loop().call_later(SETTLE_S, self.settle)
+        self._counted.append(known)
