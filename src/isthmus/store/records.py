@@ -116,9 +116,10 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Reads records of one type for callers, each time in one round trip.
+    """Reads records of one type for answers, each time in one round trip.
 
-    `prefixes` names the fields whose ids are told in their outside form. Without `personal` sealed values are not
+    `prefixes` names the fields whose ids are told in their outside form; moments and days are left to the encoder of
+    the answer. Without `personal` sealed values are not
     opened, and null.
     """
 
@@ -215,7 +216,7 @@ class _Asked:
     type: RecordType
     condition: str
     parameters: Sequence[object]
-    prefixes: tuple[tuple[str, str], ...] = ()
+    prefixes: tuple[tuple[str, str], ...] | None = None
     personal: bool = True
 
     def query(self, *, place: LiteralString) -> LiteralString:

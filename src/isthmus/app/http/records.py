@@ -19,7 +19,6 @@ from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Field, Json, RecordType
 from isthmus.store.database import Transaction
 from isthmus.store.fold import Decision
-from isthmus.store.layout import told_moment
 from isthmus.store.prepare import Rejected
 from isthmus.store.put import Raced
 from isthmus.store.records import Reader, Stored, Wanted, find, history
@@ -39,6 +38,7 @@ _IRREGULAR = {
 _PERMISSIONS = {"marketing.consent": "privacy"}
 _OWN = ("id", "version", "created_at", "updated_at", "deleted_at", "merged_into", "masked", "erased")
 _Map: TypeAlias = dict[str, Json]
+_Document: TypeAlias = dict[str, object]
 _FieldOf: TypeAlias = tuple[str, object, object]
 _Id = Annotated[str, Meta(description="The id of a record.")]
 
@@ -225,7 +225,7 @@ class _Collection:
             ),
         )
 
-    async def read_page(self, call: Call) -> Page[_Map]:
+    async def read_page(self, call: Call) -> Page[_Document]:
         """Answer a page of living records in the order they were made."""
         paging = call.read_query
         assert isinstance(paging, Paging)
@@ -308,14 +308,14 @@ class _Collection:
         sees_all = not self._personal or call.may(f"{self.of.domain}:read_personal")
         return () if sees_all else self._personal
 
-    def _shown(self, stored: Stored, masked: Sequence[str]) -> _Map:
+    def _shown(self, stored: Stored, masked: Sequence[str]) -> _Document:
         prefix = self.of.prefix
         return {
             "id": text_of(prefix, stored.id),
             "version": stored.version,
-            "created_at": told_moment(stored.created_at),
-            "updated_at": told_moment(stored.updated_at),
-            "deleted_at": told_moment(stored.deleted_at) if stored.deleted_at else None,
+            "created_at": stored.created_at,
+            "updated_at": stored.updated_at,
+            "deleted_at": stored.deleted_at,
             "merged_into": text_of(prefix, stored.merged_into) if stored.merged_into else None,
             **stored.values,
             "masked": [*masked],
