@@ -145,6 +145,25 @@ async def threat(desk: Desk) -> str:
         return text_of(THREAT_PREFIX, await save_threat(tx, Threat.begun(finding, "observe"), hits=1))
 
 
+async def job(desk: Desk) -> str:
+    """Want a job that nobody does."""
+    return str((await example(desk, "/api/v1/jobs")).at("id"))
+
+
+async def cancelled_job(desk: Desk) -> str:
+    """Cancel a job."""
+    found = await job(desk)
+    assert (await desk.post(f"/api/v1/jobs/{found}:cancel")).status == 200
+    return found
+
+
+async def resting(desk: Desk) -> str:
+    """Let a schedule rest."""
+    found = await first("/api/v1/schedules", "name")(desk)
+    assert (await desk.post(f"/api/v1/schedules/{found}:pause", {})).status == 200
+    return found
+
+
 async def saml_provider(desk: Desk) -> str:
     """Set up an identity provider."""
     made = await desk.post("/api/v1/saml-providers", EXAMPLES["POST /api/v1/saml-providers"])
@@ -198,6 +217,14 @@ EXAMPLES: Mapping[str, Json] = {
 }
 """What is sent where the example of a route only hints at it."""
 MAKING: Mapping[str, Made] = {
+    "POST /api/v1/jobs/{job_id}:cancel": job,
+    "POST /api/v1/jobs/{job_id}:retry": cancelled_job,
+    "PATCH /api/v1/schedules/{name}": first("/api/v1/schedules", "name"),
+    "DELETE /api/v1/schedules/{name}": first("/api/v1/schedules", "name"),
+    "POST /api/v1/schedules/{name}:pause": first("/api/v1/schedules", "name"),
+    "POST /api/v1/schedules/{name}:resume": resting,
+    "POST /api/v1/schedules/{name}:run": first("/api/v1/schedules", "name"),
+    "POST /api/v1/schedules/{name}:backfill": first("/api/v1/schedules", "name"),
     "POST /api/v1/integrations/finance/periods/{period}:close": january,
     "POST /api/v1/integrations/finance/periods/{period}:reopen": closed,
     "POST /api/v1/integrations/sales/leads/{lead_id}/follow-up:pause": lead,

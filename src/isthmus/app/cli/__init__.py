@@ -21,6 +21,8 @@ COMMANDS = {
     "sync": "Pull, push and plan; watch runs; retry what was rejected.",
     "import": "Import a CSV, Parquet or NDJSON file.",
     "conflicts": "See and settle what waits for a person.",
+    "jobs": "See what waits, runs and has ended; start, cancel, try again.",
+    "schedule": "See when jobs come by themselves; move, pause, run, fill.",
     "keys": "Make, list, rotate and revoke API keys.",
     "roles": "Make roles of your own, and see what each role allows.",
     "policy": "Keep policies, try a change over last week, explain a decision.",

@@ -9,7 +9,8 @@ import msgspec
 from isthmus.audit.trace import trace
 from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
-from isthmus.stream.jobs.job import LIVING, Job, JobLiving, JobMissing, JobOver
+from isthmus.stream.jobs.job import LIVING, Job, JobLiving, JobMissing, JobOver, Wish
+from isthmus.stream.jobs.queue import enqueue
 
 KEPT, KEPT_FAILED = timedelta(days=7), timedelta(days=90)
 _SELECT: LiteralString = """
@@ -87,6 +88,15 @@ async def counts(tx: Transaction) -> dict[Status, int]:
     """Return how many jobs are in each status."""
     rows = await (await tx.connection.execute(_COUNTS)).fetchall()
     return {Status(status): int(count) for status, count in rows}
+
+
+async def start(tx: Transaction, wish: Wish) -> Job:
+    """Have a job done because somebody asks for it; raises JobLiving when one with its dedupe key waits or runs."""
+    (own,) = await enqueue(tx, [wish])
+    if own is None:
+        raise JobLiving("A job for the same waits or runs.", fix="Wait for it: isthmus jobs ls")
+    await trace(tx, action="job.started", resource="job", record_id=own, details={"kind": wish.kind})
+    return await job_of(tx, own)
 
 
 async def cancel(tx: Transaction, own: UUID) -> Job:

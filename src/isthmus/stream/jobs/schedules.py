@@ -258,7 +258,10 @@ async def install(tx: Transaction, standards: Iterable[Standard], *, edition: in
     if row is not None and row[0] >= edition:
         return 0
     await tx.connection.execute(_EDITION, (zone_name, edition))
-    return sum([await _insert(tx, each, standard=True) for each in standards])
+    added = [each.name for each in standards if await _insert(tx, each, standard=True)]
+    for name in added:
+        await _plan(tx, await schedule_of(tx, name))
+    return len(added)
 
 
 async def fire(tx: Transaction) -> list[UUID]:
