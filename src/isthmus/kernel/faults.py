@@ -13,9 +13,9 @@ from typing import Annotated, NamedTuple, Union, get_args, get_origin, get_type_
 import msgspec
 from msgspec import Struct, UnsetType
 
+from isthmus.kernel.advice import advice
 from isthmus.kernel.errors import Fault, IsthmusError
 from isthmus.kernel.marks import Json
-from isthmus.kernel.wanted import advice
 
 FAULTS_MAX = 50
 _PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 from msgspec import Meta, Struct
 
+from isthmus.kernel.advice import advice
 from isthmus.kernel.faults import find_faults
 from isthmus.kernel.marks import Json
 from isthmus.kernel.money import Money
-from isthmus.kernel.wanted import advice
 
 
 class Colour(StrEnum):
