@@ -22,6 +22,13 @@ _OF_TYPES: LiteralString = """
 select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
 from event where workspace = current_workspace() and seq > %s and seq <= %s and type = any(%s) order by seq limit %s
 """
+_LAST: LiteralString = """
+select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
+from event where workspace = current_workspace() and seq is not null and type = any(%s) order by seq desc limit %s
+"""
+_FIRST_AT: LiteralString = """
+select seq from event where workspace = current_workspace() and seq is not null and at >= %s order by seq limit 1
+"""
 _HEAD: LiteralString = "select seq from event_head where workspace = current_workspace()"
 _SCOPE: LiteralString = "select set_config('isthmus.workspace', %s, true)"
 
@@ -67,6 +74,18 @@ async def events_of(
     """Return stamped events of some types in order, from the one after `after` to `until`."""
     cursor = await connection.execute(_OF_TYPES, (after, until, list(types), limit), prepare=True)
     return [_event(row) for row in await cursor.fetchall()]
+
+
+async def last_events(connection: AsyncConnection[TupleRow], types: Sequence[str], *, limit: int) -> list[Event]:
+    """Return the last stamped events of some types, in order."""
+    cursor = await connection.execute(_LAST, (list(types), limit))
+    return [_event(row) for row in reversed(await cursor.fetchall())]
+
+
+async def before_moment(connection: AsyncConnection[TupleRow], at: datetime) -> int:
+    """Return the number after which reading meets everything that happened at a moment or later."""
+    row = await (await connection.execute(_FIRST_AT, (at,))).fetchone()
+    return row[0] - 1 if row else await head_of(connection)
 
 
 async def events_at(connection: AsyncConnection[TupleRow], seqs: Sequence[int]) -> list[Event]:

@@ -27,6 +27,12 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
+def print_line(value: object) -> None:
+    """Print one JSON document on one line of stdout, and let nobody wait for it."""
+    click.echo(msgspec.json.encode(value).decode())
+    sys.stdout.flush()
+
+
 def table(rows: Sequence[Mapping[str, object]], *, columns: Sequence[str], empty: str) -> None:
     """Print rows as an aligned table, numbers to the right; `empty` says the next step when there are none."""
     if not rows:
