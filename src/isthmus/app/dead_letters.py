@@ -1,5 +1,6 @@
 """Dead letters: events whose effect failed. Tried again by the consumer that they wait for, or given up."""
 
+from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
@@ -32,6 +33,31 @@ class Retried(Struct, frozen=True, kw_only=True):
 
     done: int
     reason: str | None = None
+
+
+class LetterView(Struct, frozen=True, kw_only=True):
+    """An event that waits for a consumer: why, how often it was tried, since when, and when last."""
+
+    id: str
+    consumer: str
+    sequence: int
+    reason: str
+    attempts: int
+    parked_at: datetime
+    tried_at: datetime
+
+
+def letter_view(found: Parked) -> LetterView:
+    """Return a dead letter as it is shown."""
+    return LetterView(
+        id=text_of(LETTER_PREFIX, found.id),
+        consumer=found.consumer,
+        sequence=found.seq,
+        reason=found.reason,
+        attempts=found.attempts,
+        parked_at=found.parked_at,
+        tried_at=found.tried_at,
+    )
 
 
 async def retry_letter(tx: Transaction, store: Store, own: UUID) -> Retried:

@@ -13,12 +13,12 @@ from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import Duration, ago, counted, id_of
 from isthmus.app.clock import SystemClock
 from isthmus.app.topics import topics as catalogue
+from isthmus.app.topics import topics_view
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from isthmus.app.dead_letters import Retried
-    from isthmus.app.http.dead_letters import LetterView
+    from isthmus.app.dead_letters import LetterView, Retried
     from isthmus.app.program import Program
     from isthmus.store.database import Transaction
 
@@ -118,8 +118,6 @@ def list_topics(terminal: Terminal) -> None:
 
     Example: isthmus events topics --json
     """
-    from isthmus.app.http.topics import topics_view
-
     view = topics_view(catalogue())
     rows = [
         {"topic": each.name, "types": len(each.types), "about": each.about, "read by": ", ".join(each.read_by)}
@@ -156,7 +154,7 @@ def list_letters(terminal: Terminal, *, consumer: str | None) -> None:
 
     Example: isthmus events dlq ls --json
     """
-    from isthmus.app.http.dead_letters import letter_view
+    from isthmus.app.dead_letters import letter_view
     from isthmus.stream.parked import parked
 
     async def ask(tx: Transaction, _: Program) -> list[LetterView]:

@@ -15,8 +15,8 @@ from isthmus.app.cli.webhooks_sent import belong_to
 from isthmus.app.cli.wording import ago, id_of
 from isthmus.app.clock import SystemClock
 from isthmus.app.discovery import schema
-from isthmus.app.http.webhook_views import WebhookSecret, WebhookView, account_ids, webhook_view
 from isthmus.app.topics import topics
+from isthmus.app.webhook_views import WebhookSecret, WebhookView, account_ids, webhook_view
 from isthmus.kernel.errors import Invalid
 from isthmus.stream.webhooks.endpoints import (
     ENDPOINT_PREFIX,

@@ -15,7 +15,8 @@ from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import Duration, ago, counted, id_of
 from isthmus.app.clock import SystemClock
 from isthmus.app.discovery import schema
-from isthmus.app.http.webhook_views import (
+from isthmus.app.topics import topics
+from isthmus.app.webhook_views import (
     DeliveryDetail,
     DeliveryView,
     Requeued,
@@ -26,7 +27,6 @@ from isthmus.app.http.webhook_views import (
     test_view,
     webhook_view,
 )
-from isthmus.app.topics import topics
 from isthmus.kernel.errors import Unavailable
 from isthmus.stream.webhooks.deliveries import (
     DELIVERY_PREFIX,

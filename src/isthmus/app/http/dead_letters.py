@@ -1,16 +1,23 @@
 """Routes of dead letters: events whose effect failed, with the reason; tried again, or given up."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from isthmus.app.dead_letters import LETTER_PREFIX, ConsumerGone, Retried, discard_letter, retry_letter
+from isthmus.app.dead_letters import (
+    LETTER_PREFIX,
+    ConsumerGone,
+    LetterView,
+    Retried,
+    discard_letter,
+    letter_view,
+    retry_letter,
+)
 from isthmus.gateway import Call, Page, Paging, Route
 from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, text_of, uuid_of
-from isthmus.stream.parked import NothingParked, Parked, parked
+from isthmus.kernel.ids import InvalidId, uuid_of
+from isthmus.stream.parked import NothingParked, parked
 from isthmus.sync.ingest import Store
 
 _TAGS = ("events",)
@@ -21,18 +28,6 @@ class LetterQuery(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Which dead letters."""
 
     consumer: Annotated[str, Meta(max_length=200)] | None = None
-
-
-class LetterView(Struct, frozen=True, kw_only=True):
-    """An event that waits for a consumer: why, how often it was tried, since when, and when last."""
-
-    id: str
-    consumer: str
-    sequence: int
-    reason: str
-    attempts: int
-    parked_at: datetime
-    tried_at: datetime
 
 
 async def list_letters(call: Call) -> Page[LetterView]:
@@ -54,19 +49,6 @@ async def discard_one(call: Call) -> None:
     """Give a dead letter up."""
     async with call.services.database.transaction(call.scope) as tx:
         await discard_letter(tx, _id(call))
-
-
-def letter_view(found: Parked) -> LetterView:
-    """Return a dead letter as it is shown."""
-    return LetterView(
-        id=text_of(LETTER_PREFIX, found.id),
-        consumer=found.consumer,
-        sequence=found.seq,
-        reason=found.reason,
-        attempts=found.attempts,
-        parked_at=found.parked_at,
-        tried_at=found.tried_at,
-    )
 
 
 def _id(call: Call) -> UUID:

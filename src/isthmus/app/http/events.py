@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from isthmus.app.http.webhook_views import ACCOUNT
+from isthmus.app.webhook_views import ACCOUNT
 from isthmus.gateway import Call, Response, Route, id_at
 from isthmus.gateway.epoch import Epoch
 from isthmus.kernel.errors import Limited, Malformed

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 from psycopg import errors
 
+from isthmus.app.areas import AREAS
 from isthmus.gateway import Call, Page, Paging, Response, Route, id_at
 from isthmus.gateway.errors import StaleVersion
 from isthmus.kernel.errors import Conflicting, Fault, Invalid, NotFound
@@ -35,7 +36,6 @@ _IRREGULAR = {
     "product.feedback": "feedback",
     "finance.spend": "spend",
 }
-_PERMISSIONS = {"marketing.consent": "privacy"}
 _OWN = ("id", "version", "created_at", "updated_at", "deleted_at", "merged_into", "masked", "erased")
 _Map: TypeAlias = dict[str, Json]
 _Document: TypeAlias = dict[str, object]
@@ -100,7 +100,7 @@ class _Collection:
     @cached_property
     def area(self) -> str:
         """What its permissions begin with."""
-        return _PERMISSIONS.get(self.of.name, self.of.domain)
+        return AREAS.get(self.of.name, self.of.domain)
 
     @cached_property
     def kind(self) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Meta, Struct, UnsetType
 
 from isthmus.app.http.events import readable_areas
-from isthmus.app.http.webhook_views import (
+from isthmus.app.webhook_views import (
     DeliveryDetail,
     DeliveryView,
     Requeued,
