@@ -21,12 +21,12 @@ from isthmus.connectors.demo.world import (
     CAMPAIGNS,
     COMPANIES_DEFAULT,
     HORIZON_DAYS,
-    WAYS,
     Campaign,
     Company,
     Human,
     Interest,
     World,
+    day_cost,
     stream,
 )
 
@@ -42,7 +42,7 @@ def make_world(*, seed: int, now: datetime, companies: int = COMPANIES_DEFAULT) 
     rng = stream(seed, "companies")
     firms = _companies(rng, count=companies)
     humans = _humans(stream(seed, "humans"), firms=firms)
-    campaigns = _campaigns(stream(seed, "campaigns"), now=now)
+    campaigns = _campaigns(stream(seed, "campaigns"), now=now, companies=companies)
     start = now - timedelta(days=HORIZON_DAYS)
     contacts = make_contacts(stream(seed, "contacts"), humans=humans, campaigns=campaigns, start=start)
     sales = make_sales(stream(seed, "sales"), firms=firms, contacts=contacts, start=start, now=now)
@@ -82,11 +82,11 @@ def _humans(rng: Random, *, firms: tuple[Company, ...]) -> tuple[Human, ...]:
     return tuple(humans)
 
 
-def _campaigns(rng: Random, *, now: datetime) -> tuple[Campaign, ...]:
+def _campaigns(rng: Random, *, now: datetime, companies: int) -> tuple[Campaign, ...]:
     made: list[Campaign] = []
     for number, (name, channel) in enumerate(CAMPAIGNS, start=1):
         starts_at = now - timedelta(days=HORIZON_DAYS - rng.randrange(20))
-        budget = Decimal(round(WAYS[channel].day_cost * HORIZON_DAYS / 100) * 100)
+        budget = Decimal(round(day_cost(channel, companies=companies) * HORIZON_DAYS / 100) * 100)
         made.append(Campaign(number, name, channel, f"{slug(name)}-{starts_at:%Y}", starts_at, budget))
     return tuple(made)
 

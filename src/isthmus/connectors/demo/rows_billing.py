@@ -12,7 +12,7 @@ from typing import NamedTuple
 from isthmus.connectors.demo.names import VENDORS, slug
 from isthmus.connectors.demo.plants import Plants, Row, Rows, external_id
 from isthmus.connectors.demo.rows_crm import deal_name
-from isthmus.connectors.demo.world import WAYS, Company, Sale, World, stream
+from isthmus.connectors.demo.world import Company, Sale, World, day_cost, stream
 from isthmus.kernel.marks import Json
 
 DAYS_PER_MONTH, TERM_DAYS, MONTHS_MAX = 30, 14, 12
@@ -206,7 +206,7 @@ def _budgets(world: World) -> Iterator[Row]:
                 "department": "Marketing",
                 "channel": channel,
                 "category": "media_spend",
-                "amount": round(WAYS[channel].day_cost * DAYS_PER_MONTH * 100),
+                "amount": round(day_cost(channel, companies=len(world.companies)) * DAYS_PER_MONTH * 100),
                 "currency": "eur",
             }
             yield Row(external_id("billing", "budget", number), body, world.now - timedelta(days=190))

@@ -6,7 +6,7 @@ from decimal import Decimal
 from random import Random
 
 from isthmus.connectors.demo.plants import Plants, Row, Rows, external_id, in_marketing
-from isthmus.connectors.demo.world import WAYS, Campaign, Contact, Human, Interest, World, stream
+from isthmus.connectors.demo.world import Campaign, Contact, Human, Interest, World, day_cost, stream
 from isthmus.kernel.marks import Json
 
 SPEND_DAYS = 180
@@ -182,11 +182,12 @@ def _spend(rng: Random, *, world: World) -> Iterator[Row]:
     """Return what every campaign cost on every day; weekends cost less, and partners are paid by referral instead."""
     midnight = world.now.replace(hour=0, minute=0, second=0, microsecond=0)
     for campaign in (each for each in world.campaigns if each.channel != "partner"):
+        cost = day_cost(campaign.channel, companies=len(world.companies))
         shared = sum(each.channel == campaign.channel for each in world.campaigns)
         for age in range(SPEND_DAYS, 0, -1):
             day = midnight - timedelta(days=age)
             quiet = 0.5 if day.weekday() >= WEEKEND_DAY else 1.0
-            cents = round(WAYS[campaign.channel].day_cost * 100 / shared * quiet * rng.uniform(0.7, 1.3))
+            cents = round(cost * 100 / shared * quiet * rng.uniform(0.7, 1.3))
             body: dict[str, Json] = {
                 "campaign": external_id("marketing", "campaign", campaign.number),
                 "channel": campaign.channel,

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,7 +13,8 @@ import pytest
 
 from isthmus.connectors.demo import CONNECTOR
 from isthmus.connectors.demo.making import make_world
-from isthmus.connectors.demo.plants import SYSTEMS
+from isthmus.connectors.demo.plants import SYSTEMS, make_plants
+from isthmus.connectors.demo.rows_marketing import marketing_rows
 from isthmus.connectors.demo.truth import Truth, truth
 from isthmus.domains import finance, marketing, product, sales, success
 from isthmus.kernel.errors import Invalid
@@ -214,3 +216,18 @@ def test_everybody_is_plainly_invented(found: Found) -> None:
         assert email.endswith(".example") or email.startswith(broken), feed
     assert CONNECTOR.fake
     assert "Fake" in CONNECTOR.about
+
+
+@pytest.mark.parametrize(("seed", "companies"), [(1, 300), (1, 60), (2, 300)])
+def test_what_channels_cost_is_of_the_size_of_what_they_truly_earn(seed: int, companies: int) -> None:
+    world = make_world(seed=seed, now=NOW, companies=companies)
+    spent: dict[str, Decimal] = defaultdict(Decimal)
+    for row in marketing_rows(world, make_plants(world))["marketing.spend"]:
+        spent[str(row.body["channel"])] += Decimal(str(row.body["amount"]))
+    earned: dict[str, float] = defaultdict(float)
+    for sale in world.won:
+        for cause, share in sale.causes:
+            earned[cause] += share * float(sale.amount)
+    returned = {channel: earned[channel] / float(cost) - 1 for channel, cost in spent.items()}
+    assert len(returned) == 7
+    assert all(-0.8 < each < 9 for each in returned.values()), returned

@@ -18,7 +18,10 @@ BASELINE = "baseline"
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A channel as it truly works: effect of a touch, touches per account and year, what they are, cost per day."""
+    """A channel as it truly works: effect of a touch, touches per account and year, what they are.
+
+    `day_cost` is what it costs a day in a market of the usual number of companies.
+    """
 
     weight: float
     touches: float
@@ -27,14 +30,14 @@ class Way:
 
 
 WAYS = {
-    "paid_search": Way(0.90, 4.0, ("clicked", "visited"), 55),
-    "paid_social": Way(0.35, 6.0, ("impression", "clicked"), 38),
-    "display": Way(0.04, 8.0, ("impression", "clicked"), 30),
-    "email": Way(0.22, 9.5, ("delivered", "opened", "clicked"), 6),
-    "webinar": Way(1.60, 1.6, ("registered", "attended"), 18),
-    "event": Way(2.20, 0.8, ("attended",), 70),
-    "content": Way(0.40, 5.0, ("visited", "submitted"), 16),
-    "partner": Way(1.30, 0.9, ("submitted",), 9),
+    "paid_search": Way(0.90, 4.0, ("clicked", "visited"), 1_800),
+    "paid_social": Way(0.35, 6.0, ("impression", "clicked"), 1_400),
+    "display": Way(0.04, 8.0, ("impression", "clicked"), 800),
+    "email": Way(0.22, 9.5, ("delivered", "opened", "clicked"), 450),
+    "webinar": Way(1.60, 1.6, ("registered", "attended"), 640),
+    "event": Way(2.20, 0.8, ("attended",), 1_000),
+    "content": Way(0.40, 5.0, ("visited", "submitted"), 620),
+    "partner": Way(1.30, 0.9, ("submitted",), 60),
     "direct": Way(0.0, 4.5, ("visited",), 0),
 }
 CAMPAIGNS = (
@@ -183,6 +186,11 @@ class World:
         """The companies that are customers, in order of their numbers."""
         numbers = {sale.company.number for sale in self.won}
         return tuple(each for each in self.companies if each.installed or each.number in numbers)
+
+
+def day_cost(channel: str, *, companies: int) -> float:
+    """Return what a channel costs a day; it grows with the market, as what it earns does."""
+    return WAYS[channel].day_cost * companies / COMPANIES_DEFAULT
 
 
 def stream(world_seed: int, name: str) -> Random:
