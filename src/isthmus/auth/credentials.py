@@ -122,7 +122,7 @@ class Credentials:
         self._used_last: asyncio.Task[None] | None = None
         self._used_again: dict[int, set[UUID]] = {}
         self._noting: asyncio.Task[None] | None = None
-        self._unknown: dict[bytes, datetime] = {}
+        self._unknown: dict[bytes, tuple[datetime, InvalidKey]] = {}
         self._key_rows = Lookups(self._find_keys)
 
     async def key(self, text: str, *, now: datetime) -> Principal:
@@ -131,10 +131,14 @@ class Credentials:
         found = self._found.get(digest)
         if found is not None and self._stands(found, now):
             return _in_time(found, now)
-        met = self._unknown.get(digest)
-        if met is not None and met <= now < met + UNKNOWN:
-            raise _unknown_key()
-        key = read_key_text(text)
+        if self.refuses(digest, now=now):
+            known = self._unknown[digest][1]
+            raise InvalidKey(known.detail, fix=known.fix)
+        try:
+            key = read_key_text(text)
+        except InvalidKey as error:
+            self._refused(digest, error, now)
+            raise
         return await self._remembered(key.digest, lambda: self._ask_key(key.id, key.digest, now), now)
 
     async def session(self, token: str, *, now: datetime) -> Principal:
@@ -163,6 +167,11 @@ class Credentials:
         if found.principal.kind == "token" and (self._tokens is None or not self._tokens.recalls(digest, now=now)):
             return None
         return _in_time(found, now)
+
+    def refuses(self, digest: bytes, *, now: datetime) -> bool:
+        """Tell whether a key was found to be none of this server's a moment ago, by the SHA-256 of its text."""
+        met = self._unknown.get(digest)
+        return met is not None and met[0] <= now < met[0] + UNKNOWN
 
     def forget(self) -> None:
         """Ask again for everything, because something was revoked here."""
@@ -235,6 +244,11 @@ class Credentials:
             self._found.popitem(last=False)
         return found
 
+    def _refused(self, digest: bytes, refusal: InvalidKey, now: datetime) -> None:
+        if len(self._unknown) >= UNKNOWN_MAX:
+            self._unknown.clear()
+        self._unknown[digest] = now, InvalidKey(refusal.detail, fix=refusal.fix)
+
     async def _find_keys(self, ids: Sequence[UUID]) -> Mapping[UUID, TupleRow]:
         """Return the rows of keys by their ids."""
         async with self._database.plain() as connection:
@@ -248,10 +262,9 @@ class Credentials:
         known = bytes(row[2]) if row else bytes(len(digest))
         if not hmac.compare_digest(known, digest) or row is None:
             # Secrets are made at random, so that what is not known now will not be known in a moment.
-            if len(self._unknown) >= UNKNOWN_MAX:
-                self._unknown.clear()
-            self._unknown[digest] = now
-            raise _unknown_key()
+            refusal = InvalidKey("The API key is not known here.", fix="Use a key of this server.")
+            self._refused(digest, refusal, now)
+            raise refusal
         workspace, name, _, roles, permissions, expires_at, revoked_at, last_used_at, only, *owning = row
         if revoked_at is not None:
             raise InvalidKey("The API key was revoked.", fix="Use another key.")
@@ -370,10 +383,6 @@ class Credentials:
         scope = Scope(workspace=principal.workspace, actor=principal.actor, cause="use", now=now)
         async with self._database.transaction(scope) as tx:
             await tx.connection.execute(statement, (now, principal.id))
-
-
-def _unknown_key() -> InvalidKey:
-    return InvalidKey("The API key is not known here.", fix="Use a key of this server.")
 
 
 def _in_time(found: _Found, now: datetime) -> Principal:

@@ -18,6 +18,7 @@ from isthmus.gateway.errors import StepUpNeeded
 from isthmus.gateway.holding import HeldKey, Holding
 from isthmus.gateway.idempotency import Asking, Repeats, read_key
 from isthmus.gateway.instant import InstantAnswers
+from isthmus.gateway.instant_refusals import InstantRefusals
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.problems import MEDIA as PROBLEM
 from isthmus.gateway.problems import Unexpected, problem_headers, problem_json, problem_page
@@ -80,6 +81,7 @@ class Gateway:
         self._holding = Holding(ticks=parts.ticks, changes=parts.traffic.changes)
         clock, ticks = services.clock, parts.ticks
         self._instant = InstantAnswers(parts.chain, self._holding, parts.traffic, clock=clock, ticks=ticks)
+        self._refusals = InstantRefusals(parts.chain, self._refused_again, self._count_again, clock=clock, ticks=ticks)
 
     @property
     def services(self) -> Services:
@@ -106,7 +108,8 @@ class Gateway:
         `lines` are headers that the server adds to every answer.
         """
         doors = None if self._parts.doors is None else self._parts.doors.state
-        return self._instant.answer(raw, peer, secure=secure, doors=doors, lines=lines)
+        answer = self._instant.answer(raw, peer, secure=secure, doors=doors, lines=lines)
+        return answer or self._refusals.answer(raw, peer, secure=secure, doors=doors, lines=lines)
 
     def close_streams(self) -> None:
         """End the streams that are open, because the program ends; their callers come again elsewhere."""
@@ -174,6 +177,9 @@ class Gateway:
             raise
         except Exception as error:  # noqa: BLE001 - the last place where an error is turned into an answer.
             answer = self._refused(request, route, asked, error)
+            head = scope.get(HEAD)
+            if isinstance(head, Head) and asked is not None and verdict is None:
+                self._refusals.keep(head, request, asked, error, doors=doors)
         if asked is not None and asked.principal is not None and asked.route.method in UNSAFE:
             self._parts.traffic.changed(asked.principal.workspace)
         if asked is not None:
@@ -185,6 +191,12 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
             self._unexpected(request, route, error)
         self._count(route, asked, status=answer.status, began=began)
+
+    def _refused_again(self, request: Request, asked: Asked, error: IsthmusError) -> Outgoing:
+        return self._refused(request, asked.route, asked, error)
+
+    def _count_again(self, asked: Asked, status: int, began: int) -> None:
+        self._count(asked.route, asked, status=status, began=began)
 
     def _refused(self, request: Request, route: Route | None, asked: Asked | None, error: Exception) -> Outgoing:
         """Return the answer to a call that failed, and note it where it was denied."""

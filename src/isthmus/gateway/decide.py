@@ -70,6 +70,10 @@ class Proof(Protocol):
         """Return the principal of a key or token by its SHA-256, or None where that must be asked for again."""
         ...
 
+    def refuses(self, digest: bytes, *, now: datetime) -> bool:
+        """Tell whether it is known without asking that nothing is opened by a key, by its SHA-256."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
@@ -144,12 +148,20 @@ class Stage(Protocol):
         """
         ...
 
+    def refuses(self, asked: Asked) -> bool:
+        """Tell, and change nothing, whether `admit` would refuse the call at once."""
+        ...
+
 
 class Widening(Protocol):
     """Grants in circumstances what roles do not."""
 
     async def permits(self, asked: Asked) -> bool:
         """Tell whether a policy permits the route to the proven caller who lacks its permission."""
+        ...
+
+    def silent(self, asked: Asked) -> bool:
+        """Tell whether it is known without asking that no policy could permit the route to the proven caller."""
         ...
 
 

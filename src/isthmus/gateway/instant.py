@@ -10,16 +10,17 @@ from collections.abc import Callable
 from copy import copy
 from datetime import datetime
 
-from isthmus.gateway.decide import Asked, Chain
+from isthmus.gateway.decide import Asked, Chain, opens
 from isthmus.gateway.histogram import LISTED, LISTED_MICROS, place_of
 from isthmus.gateway.holding import Holding
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.request import Request, RequestIds
-from isthmus.gateway.request_cache import Head, KnownRequest, RequestCache, digest_of, is_fit, parts_of
+from isthmus.gateway.request_cache import KEPT_MAX, Cache, Head, KnownRequest, digest_of, is_fit, parts_of
 from isthmus.kernel.clock import Clock
 from isthmus.kernel.errors import IsthmusError
 
 SETTLE_S = 1.0
+_KINDS = frozenset({"key", "token"})
 
 
 class InstantAnswers:
@@ -32,7 +33,7 @@ class InstantAnswers:
         self._chain, self._holding, self._traffic = chain, holding, traffic
         self._now, self._ticks = clock.now, ticks
         self._recall, self._door = chain.proof.recall, chain.door
-        self._known, self._ids = RequestCache(), RequestIds()
+        self._known, self._ids = Cache[KnownRequest](KEPT_MAX), RequestIds()
         self._counted: list[KnownRequest] = []
         traffic.settle = self.settle
 
@@ -73,7 +74,9 @@ class InstantAnswers:
     def keep(self, head: Head, request: Request, asked: Asked, *, place: int, doors: object) -> None:
         """Remember a request that was answered with 200, if others like it can be answered without waiting."""
         principal, route = asked.principal, asked.route
-        if principal is None or asked.reasons or not route.held_s or not is_fit(head, request, route, principal):
+        if principal is None or asked.reasons or not route.held_s or not is_fit(head, request, route):
+            return
+        if principal.kind not in _KINDS or not opens(principal, route):
             return
         held = self._holding.key(request, asked, route)
         own = copy(asked)

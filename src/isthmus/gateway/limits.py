@@ -110,6 +110,13 @@ class Limits:
             for place in self._flying.pop(id(asked), ()):
                 self.tally.land(place)
 
+    def refuses(self, asked: Asked) -> bool:
+        """Tell whether a limit is known to have no permit left, so that `admit` refuses the call at once."""
+        principal, route = asked.principal, asked.route
+        book = None if principal is None or route.tail else self._books.get(principal.workspace)
+        plan = None if principal is None or book is None else book.plans.get((principal.id.int, id(route)))
+        return plan is not None and not plan.caps and self._leases.refuses(plan.leases, cost=plan.cost)
+
     def standing_for(self, asked: Asked) -> Standing | None:
         """Let calls pass that are the same while their leases and shares of quotas hold, and count each at once."""
         principal, route = asked.principal, asked.route

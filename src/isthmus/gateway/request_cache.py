@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from typing import Generic, TypeVar
 
 from isthmus.auth.principal import Principal
-from isthmus.gateway.decide import Asked, Standing, opens
+from isthmus.gateway.decide import Asked, Standing
 from isthmus.gateway.holding import HeldKey
 from isthmus.gateway.request import Request
 from isthmus.gateway.routes import Route
@@ -21,7 +22,7 @@ HEAD_BYTES_MAX = 4_096
 _OF_ONE_CALL = frozenset({"x-request-id", "cookie", "dpop", "idempotency-key", "if-none-match", "range", "prefer"})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "trailer", "te"})
 _UNFIT = _OF_ONE_CALL | _FRAMING
-_KINDS = frozenset({"key", "token"})
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +55,16 @@ class KnownRequest:
     since: datetime | None = None
 
 
-class RequestCache:
-    """The known requests of one worker: those that came lately, in two halves of which the older one is let go."""
+class Cache(Generic[T]):
+    """What is known of requests: of those that came lately, in two halves of which the older one is let go."""
 
-    def __init__(self) -> None:
-        """Nothing is known at first."""
-        self._young: dict[tuple[bytes, str, bool], KnownRequest] = {}
-        self._old: dict[tuple[bytes, str, bool], KnownRequest] = {}
+    def __init__(self, most: int) -> None:
+        """Keep at most so many."""
+        self._half = most // 2
+        self._young: dict[tuple[bytes, str, bool], T] = {}
+        self._old: dict[tuple[bytes, str, bool], T] = {}
 
-    def find(self, raw: bytes, peer: str, *, secure: bool) -> KnownRequest | None:
+    def find(self, raw: bytes, peer: str, *, secure: bool) -> T | None:
         """Return what was read out of these bytes before."""
         key = (raw, peer, secure)
         found = self._young.get(key)
@@ -70,24 +72,22 @@ class RequestCache:
             self._put(key, found)
         return found
 
-    def keep(self, head: Head, known: KnownRequest) -> None:
-        """Keep what was read of a call that was let in."""
+    def keep(self, head: Head, known: T) -> None:
+        """Keep what was read of a call."""
         self._put((head.raw, head.peer, head.secure), known)
 
-    def _put(self, key: tuple[bytes, str, bool], known: KnownRequest) -> None:
-        if len(self._young) >= KEPT_MAX // 2:
+    def _put(self, key: tuple[bytes, str, bool], known: T) -> None:
+        if len(self._young) >= self._half:
             self._young, self._old = {}, self._young
         self._young[key] = known
 
 
-def is_fit(head: Head, request: Request, route: Route, principal: Principal) -> bool:
+def is_fit(head: Head, request: Request, route: Route) -> bool:
     """Tell whether a request may be known by its bytes: nothing in it belongs to one call or one connection."""
     if len(head.raw) > HEAD_BYTES_MAX or request.method != "GET" or route.tail or route.fresh_s is not None:
         return False
     headers = request.headers
-    if not _UNFIT.isdisjoint(headers) or headers.get("connection", "keep-alive").lower() != "keep-alive":
-        return False
-    return principal.kind in _KINDS and opens(principal, route)
+    return _UNFIT.isdisjoint(headers) and headers.get("connection", "keep-alive").lower() == "keep-alive"
 
 
 def parts_of(

@@ -39,6 +39,10 @@ class Full:
     def ended(self, asked: Asked, *, status: int, micros: int) -> None:
         del asked, status, micros
 
+    def refuses(self, asked: Asked) -> bool:
+        del asked
+        return False
+
     def standing_for(self, asked: Asked) -> None:
         del asked
 

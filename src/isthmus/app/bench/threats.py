@@ -59,6 +59,11 @@ class _Known:
         del digest, now
         return None
 
+    def refuses(self, digest: bytes, *, now: datetime) -> bool:
+        """Know of nobody that is refused."""
+        del digest, now
+        return False
+
 
 async def _nothing(call: Call) -> None:
     del call

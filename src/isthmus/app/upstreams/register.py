@@ -200,7 +200,9 @@ class Register:
         async with self._database.plain() as connection:
             rows = await (await connection.execute(_ALL)).fetchall()
         self._known = dict(_named(rows))
-        self._hosts = {host: name for (_, name), each in self._known.items() for host in each.hosts}
+        hosts = {host: name for (_, name), each in self._known.items() for host in each.hosts}
+        # What depends on the names stands for as long as they are the same ones.
+        self._hosts = self._hosts if hosts == self._hosts else hosts
         self._read_at, self._numbers = now, numbers
 
 

@@ -163,6 +163,11 @@ class Minutes:
 
         return Standing(hear=hear)
 
+    def refuses(self, asked: Asked) -> bool:
+        """Refuse nobody."""
+        del asked
+        return False
+
     def _cells(self, route: Route, principal: Principal | None, minute: int) -> Sequence[Cell]:
         """Return the cells of a route and of a caller; when nobody takes them, the oldest make room."""
         workspace = 0 if principal is None else principal.workspace

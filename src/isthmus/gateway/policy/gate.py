@@ -102,6 +102,17 @@ class PolicyGate:
         if self._sample is not None and asked.principal is not None:
             self._sample.note(asked, status=status)
 
+    def refuses(self, asked: Asked) -> bool:
+        """Say nothing before a call: policies look at its circumstances."""
+        del asked
+        return False
+
+    def silent(self, asked: Asked) -> bool:
+        """Tell whether it is known without asking that no policy could permit the route to the proven caller."""
+        principal = asked.principal
+        book = None if principal is None else self._standing(principal.workspace, asked.now)
+        return book is not None and not book.on(asked.route).permits
+
     def standing_for(self, asked: Asked) -> Standing | None:
         """Let calls pass that are the same for as long as the workspace has these policies, and none has a say."""
         principal = asked.principal

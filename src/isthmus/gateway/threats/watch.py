@@ -180,6 +180,11 @@ class Threats:
 
         return None if counted else Standing(passes=passes, count=count)
 
+    def refuses(self, asked: Asked) -> bool:
+        """Say nothing before a call: verdicts have steps of their own."""
+        del asked
+        return False
+
     def apply(self, verdicts: Iterable[Verdict]) -> None:
         """Let these verdicts stand and no others, besides those found here that are not written down yet."""
         before, self._held = self._held, {}

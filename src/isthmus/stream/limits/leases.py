@@ -198,6 +198,12 @@ class Leases:
                 return False
         return True
 
+    def refuses(self, leases: tuple[Lease, ...], *, cost: int) -> bool:
+        """Tell whether `take` would refuse at once."""
+        now = self._ticks()
+        short = (each for each in leases if (each.permits < cost or now >= each.until) and not each.lots)
+        return any(_refuses(each, cost, now) for each in short)
+
     def spend(self, leases: tuple[Lease, ...], *, cost: int) -> None:
         """Take permits that are there."""
         for lease in leases:
