@@ -28,7 +28,7 @@ from isthmus.vault import Vault
 
 POLL_S = 0.05
 RETRY_S = 0.5
-WAITING_MAX = 1_000
+WAITING_MAX = 200
 FORGOTTEN = "The log has forgotten the event."
 _BEHIND: LiteralString = "select workspace, endpoint_id from webhooks_behind(%s)"
 _DUE: LiteralString = "select workspace, endpoint_id from webhooks_due(%s)"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 
@@ -47,19 +47,31 @@ class Sender:
     async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answered:
         """POST a body; what goes wrong is told in the answer, nothing is raised."""
         began = self._ticks()
-        status, answer, retry_after, failure = None, b"", None, ""
         try:
             self._outbound.check(url)
-            async with self._session().post(url, data=body, headers=headers, allow_redirects=False) as got:
-                status, retry_after = got.status, got.headers.get("retry-after")
-                failure = _failure(status)
-                answer = await _first_bytes(got)
         except OutboundRefused as error:
-            failure = f"{error.code}: {error.detail}"
+            return Answered(status=None, took_ms=0, failure=f"{error.code}: {error.detail}")
+        try:
+            try:
+                answered = await self._once(url, body, headers)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+                # A connection that was kept may have been closed by the other side just now; a new one tells.
+                answered = await self._once(url, body, headers)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            failure = failure if status is not None else _said(error)
-        took_ms = (self._ticks() - began) // 1_000_000
-        return Answered(status=status, took_ms=took_ms, answer=answer, retry_after=retry_after, failure=failure)
+            answered = Answered(status=None, took_ms=0, failure=_said(error))
+        return replace(answered, took_ms=(self._ticks() - began) // 1_000_000)
+
+    async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answered:
+        async with self._session().post(url, data=body, headers=headers, allow_redirects=False) as got:
+            return Answered(
+                status=got.status,
+                took_ms=0,
+                answer=await _first_bytes(got),
+                retry_after=got.headers.get("retry-after"),
+                failure=_failure(got.status),
+            )
 
     async def close(self) -> None:
         """Close the connections."""

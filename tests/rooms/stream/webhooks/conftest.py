@@ -79,7 +79,7 @@ class Post:
     async def deliveries(self, endpoint: Endpoint) -> list[Delivery]:
         """Return its deliveries in the order of their events."""
         async with self.store.database.transaction(self.now) as tx:
-            found = await deliveries(tx, endpoint.id, limit=1_000)
+            found = await deliveries(tx, endpoint.id, limit=2_000)
         return sorted(found, key=lambda each: each.seq)
 
 
