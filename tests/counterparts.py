@@ -34,6 +34,8 @@ PYTHON = {
     "sslyze": "6.3.1",
     "wapiti3": "3.2.3",
 }  # packages of Python, each in an environment of its own, so that none holds back a version of another
+OLDER = {"wapiti3": ">=3.11,<3.13"}  # which Python packages need that do not run with the newest
+NEWEST = (3, 13)
 LOCK_WAIT_S_MAX = 300
 
 
@@ -95,7 +97,7 @@ def require_npm(packages: Mapping[str, str], *, environment: Mapping[str, str] =
 def require_python(package: str, *, version: str, environment: Mapping[str, str] = os.environ) -> Path:
     """Return the directory of the programs of a package of Python, in an environment made once on this machine.
 
-    Raises CounterpartMissing with what was said where it cannot be installed.
+    It is made of our own Python, or by uv of another on this machine where the package does not run with ours. Raises CounterpartMissing with what was said where it cannot be installed.
     """
     home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "isthmus", "counterparts")
     root = home / f"python-{package}-{version}-{sys.version_info[0]}.{sys.version_info[1]}"
@@ -106,9 +108,8 @@ def require_python(package: str, *, version: str, environment: Mapping[str, str]
             wanted = f"{package}=={version}"
             uv = shutil.which("uv", path=environment.get("PATH", os.defpath))
             env, python = str(root / "env"), str(root / "env/bin/python")
-            make = (
-                [uv, "venv", "--clear", "--python", sys.executable, env] if uv else [sys.executable, "-m", "venv", env]
-            )
+            wish = OLDER.get(package, sys.executable) if sys.version_info >= NEWEST else sys.executable
+            make = [uv, "venv", "--clear", "--python", wish, env] if uv else [sys.executable, "-m", "venv", env]
             install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
             for step in (make, [*install, wanted]):
                 # Its own directory has no settings of a project that would choose versions.

@@ -139,6 +139,8 @@ async def _connection(program: Program) -> Connection | None:
 def _free(port: int | None) -> int:
     """Return the port when nobody has it, so that addresses last from one start to the next; else 0, for any."""
     with socket.socket() as one:
+        # Connections of the last start that wait for their end do not keep servers from the port.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind(("127.0.0.1", port or 0))
         except OSError:
