@@ -10,7 +10,8 @@ from isthmus.app.scheduling.connections import CONNECTION, STREAMS
 from isthmus.app.scheduling.context import JobContext
 from isthmus.app.scheduling.figures import month_before
 from isthmus.app.scheduling.keeping import tick
-from isthmus.app.scheduling.kinds import STANDARD, BadArguments, checked, kind_of, kinds
+from isthmus.app.scheduling.kinds import BadArguments, checked, kind_of, kinds
+from isthmus.app.scheduling.standard import STANDARD
 from isthmus.kernel.clock import FrozenClock
 from isthmus.kernel.ids import mint
 from isthmus.kernel.marks import Json

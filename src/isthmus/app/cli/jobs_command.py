@@ -16,8 +16,8 @@ from isthmus.app.clock import SystemClock
 from isthmus.kernel.status import Status
 
 if TYPE_CHECKING:
-    from isthmus.app.http.jobs import JobView, KindView
     from isthmus.app.program import Program
+    from isthmus.app.scheduling.views import JobView
     from isthmus.kernel.marks import Json
     from isthmus.store.database import Transaction
 
@@ -51,7 +51,7 @@ def list_all(terminal: Terminal, *, status: str | None, kind: str | None, schedu
 
     Example: isthmus jobs ls --kind sync.connection --json
     """
-    from isthmus.app.http.jobs import job_view
+    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import jobs
 
     wanted = None if status is None else Status(status)
@@ -86,7 +86,7 @@ def show(terminal: Terminal, job_id: str) -> None:
 
     Example: isthmus jobs show job_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
-    from isthmus.app.http.jobs import job_view
+    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import job_of
 
     own = id_of(_JOB, job_id, fix=_HINT)
@@ -106,9 +106,9 @@ def list_kinds(terminal: Terminal) -> None:
 
     Example: isthmus jobs kinds
     """
-    from isthmus.app.http.jobs import kind_views
+    from isthmus.app.scheduling.kinds import kind_views
 
-    found: list[KindView] = kind_views()
+    found = kind_views()
     rows = [{"kind": each.name, "arguments": " ".join(each.arguments), "does": each.about} for each in found]
     terminal.answer(found, lambda: table(rows, columns=("kind", "arguments", "does"), empty=""))
 
@@ -123,8 +123,8 @@ def run_one(terminal: Terminal, kind: str, given: tuple[str, ...], priority: int
 
     Example: isthmus jobs run sync.connection --argument connection=crm
     """
-    from isthmus.app.http.jobs import job_view
     from isthmus.app.scheduling.kinds import checked, kind_of
+    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import start
     from isthmus.stream.jobs.job import Wish
 
@@ -147,7 +147,7 @@ def cancel_one(terminal: Terminal, job_id: str) -> None:
 
     Example: isthmus jobs cancel job_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
-    from isthmus.app.http.jobs import job_view
+    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import cancel
 
     own = id_of(_JOB, job_id, fix=_HINT)
@@ -169,7 +169,7 @@ def retry_one(terminal: Terminal, job_id: str) -> None:
 
     Example: isthmus jobs retry job_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
-    from isthmus.app.http.jobs import job_view
+    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import again
 
     own = id_of(_JOB, job_id, fix=_HINT)

@@ -11,14 +11,14 @@ from isthmus.app.cli.jobs_command import read_arguments
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import moment
+from isthmus.app.scheduling.standard import installed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from isthmus.app.http.jobs import JobView
-    from isthmus.app.http.schedules import ScheduleView
     from isthmus.app.program import Program
+    from isthmus.app.scheduling.views import JobView, ScheduleView
     from isthmus.store.database import Transaction
     from isthmus.stream.jobs.schedules import Schedule
 
@@ -48,11 +48,11 @@ def list_all(terminal: Terminal) -> None:
 
     Example: isthmus schedule ls --json
     """
-    from isthmus.app.http.schedules import schedule_view
+    from isthmus.app.scheduling.views import schedule_view
     from isthmus.stream.jobs.schedules import schedules
 
     async def work(tx: Transaction, _: Program) -> list[ScheduleView]:
-        await _standing(tx)
+        await installed(tx)
         return [schedule_view(each) for each in await schedules(tx)]
 
     found = terminal.transact("schedule", work)
@@ -134,7 +134,7 @@ def remove_one(terminal: Terminal, name: str) -> None:
     from isthmus.stream.jobs.schedules import remove
 
     async def work(tx: Transaction, _: Program) -> None:
-        await _standing(tx)
+        await installed(tx)
         await remove(tx, name)
 
     terminal.transact("schedule-rm", work)
@@ -176,12 +176,12 @@ def run_one(terminal: Terminal, name: str) -> None:
 
     Example: isthmus schedule run daily-health
     """
-    from isthmus.app.http.jobs import job_view
+    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import job_of
     from isthmus.stream.jobs.schedules import run_now
 
     async def work(tx: Transaction, _: Program) -> JobView:
-        await _standing(tx)
+        await installed(tx)
         return job_view(await job_of(tx, await run_now(tx, name)))
 
     made = terminal.transact("schedule-run", work)
@@ -205,7 +205,7 @@ def backfill_one(terminal: Terminal, name: str, *, since: datetime, until: datet
     from isthmus.stream.jobs.schedules import backfill
 
     async def work(tx: Transaction, _: Program) -> list[str]:
-        await _standing(tx)
+        await installed(tx)
         made = await backfill(tx, name, since=since.replace(tzinfo=UTC), until=until.replace(tzinfo=UTC))
         return [text_of(JOB_PREFIX, each) for each in made]
 
@@ -224,7 +224,7 @@ def set_one(terminal: Terminal, zone: str | None) -> None:
     from isthmus.stream.jobs import schedules
 
     async def work(tx: Transaction, _: Program) -> str:
-        await _standing(tx)
+        await installed(tx)
         if zone is not None:
             await schedules.set_zone(tx, zone)
         return await schedules.zone(tx)
@@ -235,20 +235,12 @@ def set_one(terminal: Terminal, zone: str | None) -> None:
 
 def _change(terminal: Terminal, cause: str, work: Callable[[Transaction], Awaitable[Schedule]]) -> None:
     """Change a schedule, and say how it stands."""
-    from isthmus.app.http.schedules import schedule_view
+    from isthmus.app.scheduling.views import schedule_view
 
     async def inside(tx: Transaction, _: Program) -> ScheduleView:
-        await _standing(tx)
+        await installed(tx)
         return schedule_view(await work(tx))
 
     found = terminal.transact(cause, inside)
     comes = "rests" if found.status == "paused" else f"comes next at {moment(found.next_at)} UTC"
     terminal.answer(found, lambda: say(f"{found.name} {comes} ({found.cron}, {found.zone})"))
-
-
-async def _standing(tx: Transaction) -> None:
-    """See that the standard schedules are there, also where no scheduler has run yet."""
-    from isthmus.app.scheduling.kinds import EDITION, STANDARD
-    from isthmus.stream.jobs.schedules import install
-
-    await install(tx, STANDARD, edition=EDITION)

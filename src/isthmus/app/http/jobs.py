@@ -6,15 +6,16 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, structs
 
-from isthmus.app.scheduling.kinds import BadArguments, checked, kind_of, kinds
+from isthmus.app.scheduling.kinds import BadArguments, KindView, checked, kind_of, kind_views, kinds
+from isthmus.app.scheduling.views import JobView, job_view
 from isthmus.gateway import Call, Page, Paging, Route
 from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, text_of, uuid_of
+from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.kernel.marks import Json
 from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
 from isthmus.stream.jobs.board import again, cancel, job_of, jobs, start
-from isthmus.stream.jobs.job import JOB_PREFIX, ORDINARY, Job, JobLiving, JobMissing, JobOver, Told, UnknownKind, Wish
+from isthmus.stream.jobs.job import JOB_PREFIX, ORDINARY, Job, JobLiving, JobMissing, JobOver, UnknownKind, Wish
 
 _TAGS = ("jobs",)
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -35,42 +36,6 @@ class NewJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arguments: dict[str, Json] = {}
     priority: Annotated[int, Meta(ge=0, le=100)] = ORDINARY
     due_at: Annotated[datetime, Meta(tz=True)] | None = None
-
-
-class JobView(Struct, frozen=True, kw_only=True):
-    """A job as it stands. A cancelled one is paused: it rests until somebody tries it again.
-
-    The result is shown to those who have the permission of its kind.
-    """
-
-    id: str
-    kind: str
-    status: str
-    reason: str
-    arguments: dict[str, Json]
-    priority: int
-    due_at: datetime
-    attempt: int
-    tries: int
-    tries_max: int
-    created_at: datetime
-    created_by: str
-    schedule: str | None = None
-    occurrence: datetime | None = None
-    progress: Told | None = None
-    result: Json = None
-    cancelled_by: str | None = None
-    tried_at: datetime | None = None
-    ended_at: datetime | None = None
-
-
-class KindView(Struct, frozen=True, kw_only=True):
-    """A kind of job that people may start, with the permission that takes."""
-
-    name: str
-    about: str
-    permission: str
-    arguments: list[str]
 
 
 async def list_jobs(call: Call) -> Page[JobView]:
@@ -126,31 +91,11 @@ async def list_kinds(call: Call) -> Page[KindView]:
     return call.page(found, limit=paging.limit, after=lambda each: each.name)
 
 
-def kind_views() -> list[KindView]:
-    """Return the kinds of jobs that people may start, by name."""
-    return [
-        KindView(
-            name=each.name,
-            about=each.about,
-            permission=each.permission,
-            arguments=list(each.arguments.__struct_fields__),
-        )
-        for each in sorted(kinds().values(), key=lambda each: each.name)
-        if each.by_hand
-    ]
-
-
 def shown(call: Call, job: Job) -> JobView:
     """Return a job as a caller may see it: the result is for those who may start such jobs."""
     kind = kinds().get(job.kind)
     view = job_view(job)
     return view if kind is None or call.may(kind.permission) else structs.replace(view, result=None)
-
-
-def job_view(job: Job) -> JobView:
-    """Return a job as it is shown."""
-    same = {name: getattr(job, name) for name in JobView.__struct_fields__ if name not in {"id", "status"}}
-    return JobView(id=text_of(JOB_PREFIX, job.id), status=str(job.status), **same)
 
 
 async def _permitted(call: Call, tx: Transaction) -> UUID:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from isthmus.app.http.jobs import JobView, job_view
 from isthmus.app.scheduling.kinds import BadArguments, checked, kind_of, kinds
+from isthmus.app.scheduling.views import JobView, ScheduleView, job_view, schedule_view
 from isthmus.gateway import Call, Page, Paging, Route
 from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
@@ -79,25 +79,6 @@ class ZoneView(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The zone in which schedules without one of their own are read."""
 
     zone: Annotated[str, Meta(min_length=1, max_length=60)]
-
-
-class ScheduleView(Struct, frozen=True, kw_only=True):
-    """A schedule as it stands; `zone` is the one it is read in. `missed` and `skipped` moments made no job."""
-
-    name: str
-    about: str
-    kind: str
-    arguments: dict[str, Json]
-    cron: str
-    zone: str
-    status: str
-    reason: str
-    standard: bool
-    missed: int
-    skipped: int
-    next_at: datetime | None = None
-    last_at: datetime | None = None
-    last_job: str | None = None
 
 
 async def list_schedules(call: Call) -> Page[ScheduleView]:
@@ -192,14 +173,6 @@ async def set_zone(call: Call) -> ZoneView:
     async with call.services.database.transaction(call.scope) as tx:
         await schedules.set_zone(tx, wanted.zone)
     return wanted
-
-
-def schedule_view(found: Schedule) -> ScheduleView:
-    """Return a schedule as it is shown."""
-    other = {"status", "last_job"}
-    same = {name: getattr(found, name) for name in ScheduleView.__struct_fields__ if name not in other}
-    last = None if found.last_job is None else text_of(JOB_PREFIX, found.last_job)
-    return ScheduleView(status="paused" if found.paused else "healthy", last_job=last, **same)
 
 
 async def _permitted(call: Call, tx: Transaction) -> Schedule:

@@ -1,13 +1,13 @@
 """Jobs that answer the business's questions at their time and keep the answers as results, to be read and compared."""
 
+from __future__ import annotations
+
 from datetime import datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from isthmus.analytics.questions import CreditQuery
 from isthmus.app.scheduling.context import JobContext
-from isthmus.domains.finance.metrics import CurrencyReturn, Return, campaign_return
 from isthmus.gateway import Services
 from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
@@ -19,12 +19,18 @@ from isthmus.stream.jobs.work import Work
 from isthmus.sync.ingest import Store
 from isthmus.sync.intake import aliases
 
+if TYPE_CHECKING:
+    from isthmus.domains.finance.metrics import CurrencyReturn, Return
+
 FULL, ATTRIBUTION, EXECUTIVE = "analytics.full", "analytics.attribution", "report.executive"
 CAMPAIGN, MODEL = "marketing.campaign", "position"
 
 
 async def returns_of(tx: Transaction, store: Store, services: Services) -> list[dict[str, Json]]:
     """Return what each campaign returned in each currency: the figures of `GET .../finance/roi/{campaign_id}`."""
+    from isthmus.analytics.questions import CreditQuery
+    from isthmus.domains.finance.metrics import campaign_return
+
     campaign_type = store.schema[CAMPAIGN]
     asked = CreditQuery(model=MODEL).asked(by="campaign_id", now=tx.scope.now)
     rows: list[dict[str, Json]] = []

@@ -12,7 +12,8 @@ import structlog
 from isthmus.app.program import Program
 from isthmus.app.scheduling.connections import want_due
 from isthmus.app.scheduling.context import JobContext
-from isthmus.app.scheduling.kinds import EDITION, STANDARD, kinds
+from isthmus.app.scheduling.kinds import kinds
+from isthmus.app.scheduling.standard import EDITION, installed
 from isthmus.app.syncing import opened_engine
 from isthmus.gateway import Services
 from isthmus.kernel.clock import milliseconds
@@ -21,7 +22,7 @@ from isthmus.kernel.ids import ENTROPY_BYTES, mint
 from isthmus.store.database import Database, DatabaseAway, Scope
 from isthmus.stream.jobs.job import Backoff
 from isthmus.stream.jobs.queue import Holder
-from isthmus.stream.jobs.schedules import fire, install
+from isthmus.stream.jobs.schedules import fire
 from isthmus.stream.jobs.worker import Worker
 from isthmus.vault import entropy
 
@@ -78,7 +79,7 @@ async def tick(database: Database, *, now: datetime, only: frozenset[int] | None
         scope = Scope(workspace=workspace, actor="system:scheduler", cause="schedule", now=now)
         async with database.transaction(scope) as tx:
             if workspace in due:
-                await install(tx, STANDARD, edition=EDITION)
+                await installed(tx)
                 made += len(await fire(tx))
             made += len(await want_due(tx))
     return made

@@ -1,4 +1,4 @@
-"""Every kind of job there is, and what is scheduled in each workspace unless somebody changes it."""
+"""Every kind of job there is."""
 
 import pkgutil
 from functools import cache
@@ -12,55 +12,23 @@ from msgspec import Struct
 import isthmus.domains
 from isthmus.app.scheduling import connections, figures
 from isthmus.app.scheduling.context import JobContext
+from isthmus.app.scheduling.standard import HOUSEKEEPING
 from isthmus.auth.oauth.sweeping import sweep
-from isthmus.domains.success.jobs import DAILY_HEALTH
 from isthmus.kernel.errors import Fault, Invalid
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
 from isthmus.stream.jobs.board import forget
 from isthmus.stream.jobs.job import Kind, UnknownKind
-from isthmus.stream.jobs.schedules import Standard
 from isthmus.stream.jobs.work import Work
 
-HOUSEKEEPING = "housekeeping"
-EDITION = 1
-"""Raised when a standard schedule is added, so that workspaces which are there get it too."""
-STANDARD: tuple[Standard, ...] = (
-    Standard(
-        name="daily-crm",
-        about="CRM contacts and campaign performance",
-        kind=connections.STREAMS,
-        cron="0 2 * * *",
-        arguments={"domains": ["sales", "marketing"]},
-    ),
-    Standard(
-        name="daily-finance",
-        about="Financial figures",
-        kind=connections.STREAMS,
-        cron="0 6 * * *",
-        arguments={"domains": ["finance"]},
-    ),
-    Standard(name="daily-health", about="Health scores", kind=DAILY_HEALTH, cron="0 6 * * *"),
-    Standard(name="weekly-analytics", about="Full analytics and returns", kind=figures.FULL, cron="0 3 * * 0"),
-    Standard(
-        name="weekly-attribution",
-        about="Attribution under every rule",
-        kind=figures.ATTRIBUTION,
-        cron="0 4 * * 3",
-    ),
-    Standard(
-        name="monthly-report",
-        about="The executive figures of the month before",
-        kind=figures.EXECUTIVE,
-        cron="0 5 * * 1#1",
-    ),
-    Standard(
-        name="housekeeping",
-        about="Delete what has expired",
-        kind=HOUSEKEEPING,
-        cron="17 * * * *",
-    ),
-)
+
+class KindView(Struct, frozen=True, kw_only=True):
+    """A kind of job that people may start, with the permission that takes."""
+
+    name: str
+    about: str
+    permission: str
+    arguments: list[str]
 
 
 class BadArguments(Invalid):
@@ -118,3 +86,17 @@ def checked(kind: Kind[JobContext], arguments: dict[str, Json], *, pointer: str 
         fault = Fault(pointer=pointer, code=BadArguments.code, detail=str(error))
         raise BadArguments(f"{kind.name}: {error}.", fix="Mend the arguments.", faults=(fault,)) from error
     return cast("dict[str, Json]", msgspec.to_builtins(given))
+
+
+def kind_views() -> list[KindView]:
+    """Return the kinds of jobs that people may start, by name."""
+    return [
+        KindView(
+            name=each.name,
+            about=each.about,
+            permission=each.permission,
+            arguments=list(each.arguments.__struct_fields__),
+        )
+        for each in sorted(kinds().values(), key=lambda each: each.name)
+        if each.by_hand
+    ]
