@@ -17,6 +17,7 @@ from isthmus.app.topics import topics
 from isthmus.kernel.errors import Unavailable
 from isthmus.store.database import Database
 from isthmus.stream.outbound import Outbound
+from isthmus.stream.webhooks.deliveries import forget as forget_deliveries
 from isthmus.stream.webhooks.running import Serving, Webhooks
 from isthmus.stream.webhooks.sending import Sender
 from isthmus.sync.inbound import forget, work_on
@@ -86,4 +87,9 @@ async def _forget(database: Database, engine: Engine) -> None:
     async with database.plain() as connection:
         rows = await (await connection.execute("select id from workspace")).fetchall()
     for (workspace,) in rows:
-        await forget(engine, engine.scope(workspace=workspace, actor="system:inbound", cause="forget"))
+        scope = engine.scope(workspace=workspace, actor="system:webhooks", cause="forget")
+        await forget(engine, scope)
+        more = True
+        while more:
+            async with database.transaction(scope) as tx:
+                more = await forget_deliveries(tx) > 0

@@ -7,9 +7,11 @@ worked on stays sealed for some days, so that a mapping that was mended can be t
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
+
+from msgspec import Struct
 
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import IsthmusError, NotFound, Unavailable
@@ -24,7 +26,7 @@ from isthmus.sync.intake import committed
 from isthmus.sync.landing import land_observations, look_again, observe, tombstones
 from isthmus.sync.pull import SPOKEN
 from isthmus.sync.runs import Engine
-from isthmus.vault import entropy
+from isthmus.vault import Vault, entropy
 
 DELAYS_S = (1, 10, 60, 600, 3_600, 14_400, 43_200)
 BATCH = 20
@@ -58,6 +60,17 @@ _AGAIN: LiteralString = """
 update webhook_inbound set status = 'pending', attempts = 0, due_at = %s, done_at = null, reason = ''
 where workspace = current_workspace() and id = %s and status = 'needs attention' and body <> ''
 """
+_STUCK: LiteralString = """
+select i.id, i.connection_id, c.name, i.attempts, i.reason, i.received_at, i.done_at
+from webhook_inbound i join connection c on c.workspace = i.workspace and c.id = i.connection_id
+where i.workspace = current_workspace() and i.status = 'needs attention'
+  and (%(after)s::uuid is null or i.id > %(after)s)
+order by i.id limit %(limit)s
+"""
+_DISCARD: LiteralString = """
+update webhook_inbound set status = 'done', body = ''
+where workspace = current_workspace() and id = %s and status = 'needs attention'
+"""
 _OLD: LiteralString = """
 update webhook_inbound set body = '' where workspace = current_workspace() and done_at < %s and body <> ''
 returning id
@@ -75,6 +88,18 @@ class NotUnderstood(IsthmusError):
     """The message names a feed that the connection does not have."""
 
     code, title = "not-understood", "The message cannot be understood"
+
+
+class Stuck(Struct, frozen=True, kw_only=True):
+    """A message that could not be landed, however often it was tried."""
+
+    id: UUID
+    connection_id: UUID
+    connection: str
+    attempts: int
+    reason: str
+    received_at: datetime
+    tried_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +158,19 @@ async def try_again(tx: Transaction, own: UUID) -> None:
     """Have a message worked on again that failed too often; raises MessageMissing."""
     if (await tx.connection.execute(_AGAIN, (tx.scope.now, own))).rowcount != 1:
         raise MessageMissing("There is no such message that failed.", fix="List them: isthmus events dlq")
+
+
+async def stuck(tx: Transaction, *, after: UUID | None = None, limit: int) -> list[Stuck]:
+    """Return messages that wait for a person, oldest first."""
+    rows = await (await tx.connection.execute(_STUCK, {"after": after, "limit": limit})).fetchall()
+    return [Stuck(**dict(zip(Stuck.__struct_fields__, row, strict=True))) for row in rows]
+
+
+async def discard(tx: Transaction, vault: Vault, own: UUID) -> None:
+    """Give up a message that failed too often, and destroy its body; raises MessageMissing."""
+    if (await tx.connection.execute(_DISCARD, (own,))).rowcount != 1:
+        raise MessageMissing("There is no such message that failed.", fix="List them: isthmus events dlq")
+    vault.erase(workspace=tx.scope.workspace, subject=own)
 
 
 async def forget(engine: Engine, scope: Scope) -> int:

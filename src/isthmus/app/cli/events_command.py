@@ -10,7 +10,7 @@ from isthmus.app.cli.events_log import Line, follow, last, lines_after, show_lin
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import print_line, say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
-from isthmus.app.cli.wording import Duration, ago, counted, id_of
+from isthmus.app.cli.wording import Duration, ago, counted
 from isthmus.app.clock import SystemClock
 from isthmus.app.topics import topics as catalogue
 from isthmus.app.topics import topics_view
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from isthmus.app.program import Program
     from isthmus.store.database import Transaction
 
-_LETTER = "dead"
 _ROWS = 200
-_HINT = "List them: isthmus events dlq"
 _LENGTH = Duration()
 
 
@@ -138,9 +136,10 @@ def list_topics(terminal: Terminal) -> None:
 
 @command.group("dlq", cls=_Letters)
 def dead_letters() -> None:
-    """See events whose effect failed, try them again, or give them up.
+    """See what could not be done, try it again, or give it up.
 
-    Later events of the same record wait behind them. Without a command they are listed.
+    These are events whose effect failed, with later events of their records that wait behind them, and messages of
+    connected systems that could not be landed. Without a command they are listed.
 
     Example: isthmus events dlq
     """
@@ -150,15 +149,14 @@ def dead_letters() -> None:
 @click.option("--consumer", help="Of a consumer only.")
 @at_terminal
 def list_letters(terminal: Terminal, *, consumer: str | None) -> None:
-    """List events whose effect failed, with the reason.
+    """List what could not be done, with the reason.
 
     Example: isthmus events dlq ls --json
     """
-    from isthmus.app.dead_letters import letter_view
-    from isthmus.stream.parked import parked
+    from isthmus.app.dead_letters import letters
 
     async def ask(tx: Transaction, _: Program) -> list[LetterView]:
-        return [letter_view(each) for each in await parked(tx, consumer=consumer, limit=_ROWS)]
+        return await letters(tx, consumer=consumer, after=None, limit=_ROWS)
 
     found, now = terminal.transact("events-dlq", ask), SystemClock().now()
     rows = [
@@ -180,20 +178,20 @@ def list_letters(terminal: Terminal, *, consumer: str | None) -> None:
 @click.argument("letter", metavar="ID")
 @at_terminal
 def retry(terminal: Terminal, letter: str) -> None:
-    """Try what waits for a record again, in order, until something fails.
+    """Try it again, and what waits for the same record behind it, in order, until something fails.
 
     Example: isthmus events dlq retry dead_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
     from isthmus.app.dead_letters import retry_letter
 
-    own = id_of(_LETTER, letter, fix=_HINT)
-
     async def work(tx: Transaction, program: Program) -> Retried:
-        return await retry_letter(tx, program.store, own)
+        return await retry_letter(tx, program.store, letter)
 
     done = terminal.transact("events-retry", work)
+    if done.queued:
+        return terminal.answer(done, lambda: say("it is tried again in a moment"))
     rest = f"; the next one failed again: {done.reason}" if done.reason else ""
-    terminal.answer(done, lambda: say(f"{counted(done.done, 'event')} had their effect{rest}"))
+    return terminal.answer(done, lambda: say(f"{counted(done.done, 'event')} had their effect{rest}"))
 
 
 @dead_letters.command("discard")
@@ -201,18 +199,17 @@ def retry(terminal: Terminal, letter: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @at_terminal
 def discard(terminal: Terminal, letter: str, *, yes: bool) -> None:
-    """Give an event up for the consumer that it waits for: its effect will never be.
+    """Give a dead letter up: its effect will never be.
 
     Example: isthmus events dlq discard dead_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
     from isthmus.app.dead_letters import discard_letter
 
-    own = id_of(_LETTER, letter, fix=_HINT)
     if not yes:
         terminal.confirm("Its effect will never be. Give it up?")
 
-    async def work(tx: Transaction, _: Program) -> None:
-        await discard_letter(tx, own)
+    async def work(tx: Transaction, program: Program) -> None:
+        await discard_letter(tx, program.store, letter)
 
     terminal.transact("events-discard", work)
     terminal.answer({"discarded": letter}, lambda: say(f"{letter} is given up"))

@@ -12,6 +12,7 @@ from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Command
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
+from isthmus.app.cli.webhooks_inbound import list_inbound
 from isthmus.app.cli.wording import Duration, ago, counted, id_of
 from isthmus.app.clock import SystemClock
 from isthmus.app.discovery import schema
@@ -215,7 +216,7 @@ def send_missing(terminal: Terminal, webhook: str, *, since: timedelta, after: i
 
 def belong_to(group: click.Group) -> None:
     """Add the commands of this file to the group."""
-    for each in (rotate_secret, try_webhook, show_log, send_again, send_failed, send_missing):
+    for each in (rotate_secret, try_webhook, show_log, send_again, send_failed, send_missing, list_inbound):
         group.add_command(each)
 
 

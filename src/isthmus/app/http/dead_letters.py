@@ -1,23 +1,13 @@
-"""Routes of dead letters: events whose effect failed, with the reason; tried again, or given up."""
+"""Routes of dead letters: what could not be done, with the reason; tried again, or given up."""
 
 from typing import Annotated
-from uuid import UUID
 
 from msgspec import Meta
 
-from isthmus.app.dead_letters import (
-    LETTER_PREFIX,
-    ConsumerGone,
-    LetterView,
-    Retried,
-    discard_letter,
-    letter_view,
-    retry_letter,
-)
+from isthmus.app.dead_letters import ConsumerGone, LetterView, Retried, discard_letter, letters, retry_letter
 from isthmus.gateway import Call, Page, Paging, Route
-from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, uuid_of
-from isthmus.stream.parked import NothingParked, parked
+from isthmus.stream.parked import NothingParked
+from isthmus.sync.inbound import MessageMissing
 from isthmus.sync.ingest import Store
 
 _TAGS = ("events",)
@@ -31,31 +21,23 @@ class LetterQuery(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 async def list_letters(call: Call) -> Page[LetterView]:
-    """List dead letters, by consumer and in the order of the log."""
-    wanted, after = call.query(LetterQuery), call.after()
-    last = None if after is None else uuid_of(LETTER_PREFIX, after)
+    """List dead letters."""
+    wanted = call.query(LetterQuery)
     async with call.services.database.transaction(call.scope) as tx:
-        found = await parked(tx, consumer=wanted.consumer, after=last, limit=wanted.limit + 1)
-    return call.page([letter_view(each) for each in found], limit=wanted.limit, after=lambda each: each.id)
+        found = await letters(tx, consumer=wanted.consumer, after=call.after(), limit=wanted.limit + 1)
+    return call.page(found, limit=wanted.limit, after=lambda each: each.id)
 
 
 async def retry_one(call: Call) -> Retried:
     """Try a dead letter again."""
     async with call.services.database.transaction(call.scope) as tx:
-        return await retry_letter(tx, call.services.of(Store), _id(call))
+        return await retry_letter(tx, call.services.of(Store), call.path["dead_letter_id"])
 
 
 async def discard_one(call: Call) -> None:
     """Give a dead letter up."""
     async with call.services.database.transaction(call.scope) as tx:
-        await discard_letter(tx, _id(call))
-
-
-def _id(call: Call) -> UUID:
-    try:
-        return uuid_of(LETTER_PREFIX, call.path["dead_letter_id"])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
+        await discard_letter(tx, call.services.of(Store), call.path["dead_letter_id"])
 
 
 ROUTES = (
@@ -64,7 +46,7 @@ ROUTES = (
         path="/api/v1/dead-letters",
         permission="stream:read",
         handler=list_letters,
-        summary="List events whose effect failed, with the reason",
+        summary="List events whose effect failed and messages that could not be landed, with the reason",
         tags=_TAGS,
         query=LetterQuery,
         response=Page[LetterView],
@@ -77,16 +59,16 @@ ROUTES = (
         summary="Try what waits for a record again, in order",
         tags=_TAGS,
         response=Retried,
-        errors=(NothingParked, ConsumerGone),
+        errors=(NothingParked, MessageMissing, ConsumerGone),
     ),
     Route(
         method="POST",
         path=f"{_ONE}:discard",
         permission="stream:write",
         handler=discard_one,
-        summary="Give an event up for a consumer: its effect will never be",
+        summary="Give a dead letter up: its effect will never be",
         tags=_TAGS,
         status=204,
-        errors=(NothingParked,),
+        errors=(NothingParked, MessageMissing),
     ),
 )

@@ -1,13 +1,30 @@
 """The route by which vendors call us. Who calls is proven by the signature of what is sent."""
 
+from msgspec import Struct
+
+from isthmus.app.inbound_views import CONNECTION_PREFIX, InboundView, inbound_views
+from isthmus.auth.oauth.provider import Provider
 from isthmus.gateway import Call, Response, Route
 from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.stream.webhooks.verifying import SignatureRefused
 from isthmus.sync.inbound import Message, receive
 from isthmus.sync.runs import Engine
 
-CONNECTION_PREFIX = "conn"
 BODY_BYTES_MAX = 1 << 20
+
+
+class InboundViews(Struct, frozen=True, kw_only=True):
+    """All addresses."""
+
+    data: list[InboundView]
+
+
+async def list_inbound(call: Call) -> InboundViews:
+    """List addresses at which connected systems may call."""
+    services = call.services
+    at, known = services.of(Provider).issuer, services.of(Engine).connectors
+    async with services.database.transaction(call.scope) as tx:
+        return InboundViews(data=await inbound_views(tx, services.vault, known, at=at))
 
 
 async def take(call: Call) -> Response:
@@ -23,6 +40,15 @@ async def take(call: Call) -> Response:
 
 
 ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/inbound-webhooks",
+        permission="stream:read",
+        handler=list_inbound,
+        summary="List the addresses at which connected systems may call",
+        tags=("webhooks",),
+        response=InboundViews,
+    ),
     Route(
         method="POST",
         path="/in/{connection_id}",

@@ -1,7 +1,7 @@
 """Deliveries: events on their way to an endpoint, written down in the transaction that moves the endpoint's cursor."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, LiteralString, TypeAlias
 from uuid import UUID
 
@@ -19,7 +19,8 @@ from isthmus.stream.webhooks.endpoints import Endpoint, endpoint_of, endpoint_te
 from isthmus.vault import Vault, entropy
 
 DELIVERY_PREFIX = "whdl"
-REPLAYED_MAX = 10_000
+REPLAYED_MAX, FORGOTTEN_MAX = 10_000, 10_000
+KEPT = timedelta(days=30)
 Status: TypeAlias = Literal["pending", "retrying", "delivered", "needs attention"]
 _WRITE: LiteralString = """
 insert into webhook_delivery (workspace, id, endpoint_id, seq, event_type, key, status, due_at, created_at)
@@ -56,6 +57,12 @@ where v.workspace = current_workspace() and v.seq > %(after)s and v.seq <= %(unt
   and not exists (select from webhook_delivery d where d.workspace = v.workspace
                                                    and d.endpoint_id = %(endpoint)s and d.seq = v.seq)
 order by v.seq limit %(limit)s
+"""
+_FORGET: LiteralString = """
+delete from webhook_delivery where (workspace, id) in (
+    select workspace, id from webhook_delivery
+    where workspace = current_workspace() and done_at < %s order by done_at limit %s
+)
 """
 _OFFSET: LiteralString = "select seq from consumer_offset where workspace = current_workspace() and consumer = %s"
 
@@ -186,6 +193,11 @@ async def replay_missing(
     await _write(tx, endpoint, missing)
     await _trace(tx, "replayed", endpoint, {"since": since.isoformat(), "deliveries": len(missing)})
     return len(missing), len(rows) > REPLAYED_MAX
+
+
+async def forget(tx: Transaction) -> int:
+    """Delete deliveries with their tries that were done with long ago; returns how many, at most a batch."""
+    return (await tx.connection.execute(_FORGET, (tx.scope.now - KEPT, FORGOTTEN_MAX))).rowcount
 
 
 async def _write(tx: Transaction, endpoint: UUID, told: Sequence[tuple[int, str, UUID]]) -> None:

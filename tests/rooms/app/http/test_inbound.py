@@ -14,7 +14,7 @@ from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope
 from isthmus.sync.connections import Connection, connect, connection_of, pause, resume
-from isthmus.sync.inbound import forget, try_again
+from isthmus.sync.inbound import forget
 from isthmus.sync.ingest import Store
 from isthmus.sync.runs import Engine
 from tests.rooms.domains.desk import Answer, Desk, ask
@@ -115,6 +115,12 @@ async def test_a_connection_without_a_secret_takes_nothing(desk: Desk) -> None:
     assert (await send(desk, found.id, body, signed(body, desk.clock.now()))).status == 401
 
 
+async def test_the_addresses_are_listed_and_whether_their_secret_is_set(desk: Desk, crm: Connection) -> None:
+    (shown,) = (await desk.get("/api/v1/inbound-webhooks")).rows("data")
+    assert str(shown["address"]).endswith(f"/in/{text_of('conn', crm.id)}")
+    assert (shown["connection"], shown["signature"], shown["ready"]) == ("crm", "StandardWebhooks", True)
+
+
 async def test_the_body_is_sealed_and_destroyed_in_time(desk: Desk, crm: Connection) -> None:
     body = rows(ACCOUNT)
     await send(desk, crm.id, body, signed(body, desk.clock.now()))
@@ -151,10 +157,16 @@ async def test_a_message_that_is_not_understood_is_tried_again_and_then_waits_fo
         assert row is not None
         assert (row[1], row[3]) == ("needs attention", 8)
         assert row[2].startswith("not-understood: The message cannot be understood")
-        await try_again(tx, row[0])
-        again = await (await tx.connection.execute(query)).fetchone()
-    assert again is not None
-    assert (again[1], again[3]) == ("pending", 0)
+    (letter,) = (await desk.get("/api/v1/dead-letters")).rows("data")
+    assert (letter["consumer"], letter["sequence"]) == ("inbound:crm", None)
+    path = f"/api/v1/dead-letters/{letter['id']}"
+    assert (await desk.post(f"{path}:retry")).at("queued") == 1
+    assert (await desk.post(f"{path}:retry")).at("code") == "message-missing"
+    for _ in range(8):
+        assert await work(desk) == 0
+        desk.later(days=1)
+    assert (await desk.post(f"{path}:discard")).status == 204
+    assert (await desk.get("/api/v1/dead-letters")).rows("data") == []
 
 
 async def test_a_paused_connection_keeps_what_comes_until_it_is_resumed(desk: Desk, crm: Connection) -> None:

@@ -136,7 +136,7 @@ async def test_dead_letters_are_listed_tried_again_and_given_up(desk: Desk) -> N
         ("reactions:sales", 1, "Boom (here:1)"),
     ]
     gone, waiting = (f"/api/v1/dead-letters/{each['id']}" for each in listed)
-    assert (await desk.post(f"{waiting}:retry")).json == {"done": 1, "reason": None}
+    assert (await desk.post(f"{waiting}:retry")).json == {"done": 1, "queued": 0, "reason": None}
     assert (await desk.post(f"{gone}:retry")).at("code") == "consumer-gone"
     assert (await desk.post(f"{gone}:discard")).status == 204
     assert (await desk.post(f"{gone}:discard")).at("code") == "dead-letter-missing"

@@ -9,7 +9,7 @@ from standardwebhooks.webhooks import Webhook
 
 from isthmus.kernel.ids import text_of
 from isthmus.stream.webhooks.claiming import claim
-from isthmus.stream.webhooks.deliveries import attempts_of, recover, replay_missing, resend
+from isthmus.stream.webhooks.deliveries import attempts_of, forget, recover, replay_missing, resend
 from isthmus.stream.webhooks.endpoints import EndpointMissing, pause, remove, resume, rotate
 from tests.rooms.stream.webhooks.conftest import Post
 from tests.rooms.stream.webhooks.receiving import Message, Receiver
@@ -206,3 +206,16 @@ async def test_workers_side_by_side_send_each_event_once(post: Post, receiving: 
         if not any(begun):
             break
     assert sorted(receiving.seqs) == list(range(1, 101))
+
+
+async def test_what_was_delivered_long_ago_is_forgotten_and_what_waits_is_not(post: Post, receiving: Receiver) -> None:
+    endpoint, _ = await post.register(receiving.url)
+    await post.happen(1)
+    await post.go()
+    await post.happen(2)
+    await post.read()
+    post.clock.move(timedelta(days=31))
+    async with post.store.database.transaction(post.now) as tx:
+        assert await forget(tx) == 1
+        assert await forget(tx) == 0
+    assert [each.seq for each in await post.deliveries(endpoint)] == [2]
