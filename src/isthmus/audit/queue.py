@@ -23,10 +23,11 @@ _Waiting = tuple[Entry, asyncio.Future[None]]
 _WRITE: LiteralString = """
 insert into audit (workspace, at, actor, on_behalf_of, action, resource, record_id, request_id, purpose, network,
                    decision, details)
-select current_workspace(), at, actor, on_behalf_of, action, resource, record_id, request_id, purpose, network,
+select scoped.workspace, at, actor, on_behalf_of, action, resource, record_id, request_id, purpose, network,
        decision, details
-from jsonb_to_recordset(%s::text::jsonb) as given (at timestamptz, actor text, on_behalf_of text, action text,
-    resource text, record_id uuid, request_id text, purpose text, network text, decision jsonb, details jsonb)
+from scoped cross join jsonb_to_recordset(%s::text::jsonb) as given (at timestamptz, actor text, on_behalf_of text,
+    action text, resource text, record_id uuid, request_id text, purpose text, network text, decision jsonb,
+    details jsonb)
 """
 
 
@@ -133,8 +134,7 @@ class AuditQueue:
         rows = [*(entry for entry, _ in group.kept), *(_counted(each) for each in group.noted.values())]
         scope = Scope(workspace=workspace, actor="audit", cause="audit", now=rows[-1].at)
         try:
-            async with self._database.transaction(scope) as tx:
-                await tx.connection.execute(_WRITE, (_document(rows),))
+            await self._database.write(scope, _WRITE, (_document(rows),))
         except psycopg.DataError:
             # No later attempt could write it either.
             self.dropped += sum(each.count for each in group.noted.values())

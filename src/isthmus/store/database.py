@@ -82,11 +82,14 @@ def _away(error: Exception) -> Exception:
 
 
 @lru_cache(maxsize=1024)
-def _scoped(query: LiteralString) -> LiteralString:
+def _scoped(query: LiteralString, *, selects: bool) -> LiteralString:
     """Return a query behind the one that sets its scope; OFFSET keeps the planner from mixing the two."""
-    return (
-        f"with scoped as materialized ({_SET}) select found.* from scoped cross join lateral ({query} offset 0) found"  # noqa: S608 - both are texts of ours.
-    )
+    if SCOPED not in query:
+        message = f"the query does not select by {SCOPED}"
+        raise ValueError(message)
+    if selects:
+        query = f"select found.* from scoped cross join lateral ({query} offset 0) found"  # noqa: S608 - texts of ours.
+    return f"with scoped as materialized ({_SET}) {query}"
 
 
 async def _configure(connection: AsyncConnection[TupleRow]) -> None:
@@ -173,17 +176,26 @@ class Database:
         row-level security sees that scope as well: in another order there would be no rows. Raises DatabaseAway, and
         ValueError for a query that does not name it.
         """
-        if SCOPED not in query:
-            message = f"the query does not select by {SCOPED}"
-            raise ValueError(message)
-        whole = _scoped(query)
+        return await self._alone(scope, _scoped(query, selects=True), parameters)
+
+    async def write(self, scope: Scope, query: LiteralString, parameters: Sequence[object] = ()) -> None:
+        """Do what one statement says, in a transaction of its own and in one round trip.
+
+        It writes rows selected `from scoped`, whose workspace is `SCOPED`, and so waits for it as `read` does. If the
+        connection breaks, it is done again, so it may be done twice. Raises DatabaseAway and ValueError.
+        """
+        await self._alone(scope, _scoped(query, selects=False), parameters)
+
+    async def _alone(
+        self, scope: Scope, whole: LiteralString, parameters: Sequence[object]
+    ) -> list[tuple[object, ...]]:
         given = (str(scope.workspace), *parameters)
         try:
             for _ in range(self._pool.max_size):
                 async with self._pool.connection() as connection:
                     try:
                         cursor = await connection.execute(whole, given, prepare=True, binary=True)
-                        return await cursor.fetchall()
+                        return await cursor.fetchall() if cursor.description else []
                     except (errors.OperationalError, psycopg.InterfaceError):
                         if not connection.closed:
                             raise

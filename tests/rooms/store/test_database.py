@@ -96,3 +96,17 @@ async def test_a_query_is_read_by_a_connection_that_lives(engines: Engines, data
     with psycopg.connect(login.conninfo, password=login.password, autocommit=True) as admin:
         assert admin.execute("select pg_terminate_backend(%s, 5000)", (row[0],)).fetchone() == (True,)
     assert await database.read(scope, HEADS, (10,)) == []
+
+
+WRITE: LiteralString = "insert into event_head select scoped.workspace, %s from scoped"
+
+
+async def test_a_statement_that_is_done_alone_is_committed_in_its_workspace_only(
+    database: Database, scope: Scope
+) -> None:
+    other = replace(scope, workspace=await _other_workspace(database))
+    await database.write(scope, WRITE, (7,))
+    assert (await database.read(scope, HEADS, (10,)), await database.read(other, HEADS, (10,))) == ([(7,)], [])
+    foreign: LiteralString = "insert into event_head select scoped.workspace + 1, %s from scoped"
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        await database.write(scope, foreign, (8,))
