@@ -66,6 +66,11 @@ class _Found:
     ends_at: datetime | None
     epoch: int | None = None
     used_at: datetime | None = None
+    until: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out until when it may be trusted while nothing changes in its workspace."""
+        self.until = self.asked_at + (FOLLOWED if self.principal.user is not None else FOLLOWED_MACHINE)
 
 
 @dataclass(slots=True)
@@ -185,17 +190,14 @@ class Credentials:
 
     def _stands(self, found: _Found, now: datetime) -> bool:
         """Tell whether what was found may still be trusted."""
-        if found.asked_at <= now < found.asked_at + REMEMBERED:
-            return True
-        if found.epoch is None or self._epochs is None or not self._epochs.fresh(now=now):
+        epochs = self._epochs
+        if epochs is None or found.epoch is None or not epochs.fresh(now=now):
+            return found.asked_at <= now < found.asked_at + REMEMBERED
+        if not found.asked_at <= now < found.until:
             return False
-        principal = found.principal
-        followed = FOLLOWED if principal.user is not None else FOLLOWED_MACHINE
-        if not found.asked_at <= now < found.asked_at + followed:
-            return False
-        if self._epochs.of(principal.workspace) != found.epoch:
-            return False
-        if found.used_at is not None and now - found.used_at >= USE_WRITTEN:
+        if epochs.of(found.principal.workspace) != found.epoch:
+            return now < found.asked_at + REMEMBERED
+        if found.used_at is not None and now >= found.used_at + USE_WRITTEN:
             self._note(found, now)
         return True
 

@@ -42,7 +42,7 @@ class InstantAnswers:
 
         `doors` is what other ways in than the path depend on, `lines` are headers of the server's own.
         """
-        known = self._known.find(raw, peer, secure=secure)
+        known = self._known.find((raw, peer, secure))
         if known is None or known.doors is not doors:
             return None
         began, now = self._ticks(), self._now()
@@ -104,6 +104,7 @@ class InstantAnswers:
         """Count in metrics, minutes and samples what was answered since the last time."""
         counted, self._counted = self._counted, []
         traffic = self._traffic
+        at = counted[0].since if counted else None
         for known in counted:
             micros, known.took = known.took, []
             places = [LISTED[each] if 0 <= each < LISTED_MICROS else place_of(each) for each in micros]
@@ -111,7 +112,7 @@ class InstantAnswers:
             traffic.count_many(known.place, micros=micros, places=places)
             traffic.count_key_many(principal.kind, principal.id, micros=micros, places=places)
             for hear in known.hears:
-                hear(known.since or known.asked.now, micros, places)
+                hear(at or known.asked.now, micros, places)
 
     def _begin(self, known: KnownRequest, now: datetime) -> None:
         """Have it counted within a second."""

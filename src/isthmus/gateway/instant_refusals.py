@@ -51,7 +51,7 @@ class InstantRefusals:
 
     def answer(self, raw: bytes, peer: str, *, secure: bool, doors: object, lines: bytes) -> bytes | None:
         """Return the whole answer to a request, or None when it is to be decided in the ordinary way."""
-        known = self._known.find(raw, peer, secure=secure)
+        known = self._known.find((raw, peer, secure))
         if known is None or known.doors is not doors:
             return None
         began, now, asked = self._ticks(), self._now(), known.asked

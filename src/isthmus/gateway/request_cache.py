@@ -23,6 +23,7 @@ _OF_ONE_CALL = frozenset({"x-request-id", "cookie", "dpop", "idempotency-key", "
 _FRAMING = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "trailer", "te"})
 _UNFIT = _OF_ONE_CALL | _FRAMING
 T = TypeVar("T")
+Key = tuple[bytes, str, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +62,11 @@ class Cache(Generic[T]):
     def __init__(self, most: int) -> None:
         """Keep at most so many."""
         self._half = most // 2
-        self._young: dict[tuple[bytes, str, bool], T] = {}
-        self._old: dict[tuple[bytes, str, bool], T] = {}
+        self._young: dict[Key, T] = {}
+        self._old: dict[Key, T] = {}
 
-    def find(self, raw: bytes, peer: str, *, secure: bool) -> T | None:
-        """Return what was read out of these bytes before."""
-        key = (raw, peer, secure)
+    def find(self, key: Key) -> T | None:
+        """Return what was read before out of these bytes, from this peer, encrypted or not."""
         found = self._young.get(key)
         if found is None and self._old and (found := self._old.pop(key, None)) is not None:
             self._put(key, found)
@@ -76,7 +76,7 @@ class Cache(Generic[T]):
         """Keep what was read of a call."""
         self._put((head.raw, head.peer, head.secure), known)
 
-    def _put(self, key: tuple[bytes, str, bool], known: T) -> None:
+    def _put(self, key: Key, known: T) -> None:
         if len(self._young) >= self._half:
             self._young, self._old = {}, self._young
         self._young[key] = known

@@ -140,6 +140,8 @@ class Minutes:
         self._domains = frozenset(domains)
         self._routes: dict[tuple[int, int, int], tuple[Route, Cell]] = {}
         self._keys: dict[tuple[int, int, int], tuple[str, Cell]] = {}
+        self._turn = 0
+        self._last: tuple[datetime | None, int] = None, 0
 
     def admit(self, asked: Asked) -> None:
         """Let every call pass."""
@@ -156,9 +158,15 @@ class Minutes:
         route, principal = asked.route, asked.principal
         if route.media == _STREAM:
             return None
+        cells: Sequence[Cell] = ()
+        known: tuple[int, int] | None = None
 
         def hear(at: datetime, micros: Sequence[int], places: Sequence[int]) -> None:
-            for cell in self._cells(route, principal, int(at.timestamp()) // 60):
+            nonlocal cells, known
+            minute = self._minute(at)
+            if known != (minute, self._turn):
+                cells, known = self._cells(route, principal, minute), (minute, self._turn)
+            for cell in cells:
                 cell.count_many(micros, places)
 
         return Standing(hear=hear)
@@ -168,6 +176,12 @@ class Minutes:
         del asked
         return False
 
+    def _minute(self, at: datetime) -> int:
+        """Return the minute of a moment; those who hear together name the same one."""
+        if self._last[0] is not at:
+            self._last = at, int(at.timestamp()) // 60
+        return self._last[1]
+
     def _cells(self, route: Route, principal: Principal | None, minute: int) -> Sequence[Cell]:
         """Return the cells of a route and of a caller; when nobody takes them, the oldest make room."""
         workspace = 0 if principal is None else principal.workspace
@@ -175,6 +189,7 @@ class Minutes:
         found = self._routes.get(place)
         if found is None:
             if len(self._routes) >= CELLS_MAX:
+                self._turn += 1
                 del self._routes[next(iter(self._routes))]
             found = self._routes[place] = (route, Cell())
         if principal is None:
@@ -183,6 +198,7 @@ class Minutes:
         cell = self._keys.get(key)
         if cell is None:
             if len(self._keys) >= CELLS_MAX:
+                self._turn += 1
                 del self._keys[next(iter(self._keys))]
             prefix = _PREFIXES[principal.kind]
             cell = self._keys[key] = (text_of(prefix, principal.id), Cell())
@@ -190,6 +206,7 @@ class Minutes:
 
     def take(self, *, before: datetime | None = None) -> dict[int, list[tuple[Kind, datetime, str, Cell]]]:
         """Take the cells of minutes that began before a moment, by workspace; without one, all there are."""
+        self._turn += 1
         end = None if before is None else int(before.timestamp()) // 60
         sums: dict[tuple[int, int, Kind, str], Cell] = {}
         for place in [each for each in self._routes if end is None or each[0] < end]:

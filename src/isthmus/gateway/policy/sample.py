@@ -7,6 +7,7 @@ decided. Names of people are left out. Rows are kept eight days; what is over th
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -137,27 +138,47 @@ class Sample:
         self._cleared: dict[int, int] = {}
         self.dropped = 0
 
-    def note(self, asked: Asked, *, status: int, times: int = 1) -> None:
-        """Count a decision; policies' and grants' refusals are denied, what a handler answered is allowed."""
+    def noting(self, asked: Asked, *, status: int) -> Callable[[datetime, int], None]:
+        """Return what counts many decisions like one, the first of them at a moment."""
+        counts: dict[tuple[object, ...], _Count] | None = None
+        alike: _Count | None = None
+
+        def note(at: datetime, times: int) -> None:
+            nonlocal counts, alike
+            if alike is not None and counts is self._counts and alike.kept.hour.hour == at.hour:
+                alike.seen += times
+                return
+            asked.now = at
+            counts, alike = self._counts, self.note(asked, status=status, times=times)
+
+        return note
+
+    def note(self, asked: Asked, *, status: int, times: int = 1) -> "_Count | None":
+        """Count a decision; policies' and grants' refusals are denied, what a handler answered is allowed.
+
+        Return where it is counted.
+        """
         principal = asked.principal
         if principal is None:
-            return
+            return None
         reasons = tuple(asked.reasons) if asked.reasons else ()
         refused, now, to = status in _REFUSED, asked.now, asked.upstream
         key = (id(principal), id(asked.route), now.hour, asked.client, asked.purpose, asked.local, refused, reasons, to)
         found = self._counts.get(key)
         if found is not None and found.amount == asked.amount:
             found.seen += times
-        elif len(self._counts) >= CLASSES_MAX:
+            return found
+        if len(self._counts) >= CLASSES_MAX:
             self.dropped += times
-        else:
-            if found is not None:
-                key = (*key, asked.amount, now)
-            self._counts[key] = _Count(principal, _kept(asked, principal), refused, reasons, asked.amount, times)
-            if self._writer is None or self._writer.done():
-                self._writer = asyncio.create_task(self._write_soon())
-            if len(self._counts) >= _MUCH:
-                self._much.set()
+            return None
+        if found is not None:
+            key = (*key, asked.amount, now)
+        kept = self._counts[key] = _Count(principal, _kept(asked, principal), refused, reasons, asked.amount, times)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_soon())
+        if len(self._counts) >= _MUCH:
+            self._much.set()
+        return kept
 
     async def close(self) -> None:
         """Write what waits."""
