@@ -75,6 +75,7 @@ def _inside(settings: Settings, engines: Engines | RunningEngines, *, now: Calla
                 ("workspaces", rows.workspaces),
                 ("events", rows.events),
                 ("connections", rows.connections),
+                ("jobs", rows.jobs),
             ):
                 found += guarded(name, lambda look=look: look(connection, now=now(), runs=runs))
     return found

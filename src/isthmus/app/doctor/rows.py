@@ -19,6 +19,14 @@ _SET_CLOCK = "Set the clock by the network: timedatectl set-ntp true"
 _NEWEST: LiteralString = "select greatest((select max(at) from audit), (select max(created_at) from workspace))"
 _WAITING: LiteralString = "select count(*), min(at) from event where seq is null"
 _PARKED: LiteralString = "select consumer, count(*), min(reason) from parked group by consumer order by consumer"
+_DEAD: LiteralString = """
+select w.slug, j.kind, count(*), max(j.reason) from job j join workspace w on w.id = j.workspace
+where j.status = 'needs attention' group by w.slug, j.kind order by w.slug, j.kind
+"""
+_LATE: LiteralString = """
+select w.slug, s.name, s.next_at from schedule s join workspace w on w.id = s.workspace
+where not s.paused and s.next_at < %s order by s.next_at
+"""
 _CONNECTIONS: LiteralString = """
 select w.slug, c.name, c.status, c.reason, c.every_s, greatest(max(f.finished_at), c.created_at)
 from connection c join workspace w on w.id = c.workspace
@@ -100,6 +108,21 @@ def connections(connection: Connection, *, now: datetime, runs: bool) -> Iterato
     if not troubles:
         found = f"{words.counted(len(rows), 'connection')}, none late, none needs attention" if rows else "none yet"
         yield ok("connections", found)
+
+
+def jobs(connection: Connection, *, now: datetime, runs: bool) -> Iterator[Finding]:
+    """Look for jobs that nobody will do any more unless a person does something, and for schedules that are late."""
+    troubles: list[Finding] = []
+    for slug, kind, count, reason in connection.execute(_DEAD).fetchall():
+        found = f"{words.counted(int(count), 'job')} of kind {kind} in {slug} failed for good: {reason}"
+        troubles.append(warn("jobs", found, fix='See them: isthmus jobs ls --status "needs attention"'))
+    for slug, name, next_at in connection.execute(_LATE, (now - LATE_SLACK,)).fetchall():
+        found = f"{name} in {slug} was to come {words.ago(next_at, now=now)}."
+        fix = "See whether a role scheduler runs." if runs else "Schedules run with isthmus up."
+        troubles.append(warn(f"schedule {name}", found, fix=fix))
+    yield from troubles
+    if not troubles:
+        yield ok("jobs", "none failed for good, no schedule is late")
 
 
 def _newest(connection: Connection) -> datetime | None:

@@ -16,7 +16,7 @@ from isthmus.stream.jobs.work import Work
 
 JOB_PREFIX = "job"
 TRIES_MAX = 8
-ORDINARY = 10
+ORDINARY, PRIORITY_MAX = 10, 100
 WAITING = (Status.PENDING, Status.RETRYING)
 LIVING = (*WAITING, Status.RUNNING)
 ENDED = (Status.HEALTHY, Status.DEGRADED, Status.NEEDS_ATTENTION, Status.PAUSED)
@@ -77,7 +77,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     kind: Name
     arguments: dict[str, Json] = {}
     due_at: datetime | None = None
-    priority: Annotated[int, Meta(ge=0, le=100)] = ORDINARY
+    priority: Annotated[int, Meta(ge=0, le=PRIORITY_MAX)] = ORDINARY
     dedupe: Name | None = None
     key: Name | None = None
     pace: Pace = Pace()

@@ -17,7 +17,7 @@ from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.ids import ENTROPY_BYTES, mint_many
 from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
-from isthmus.stream.jobs.job import Outcome, Told, Wish
+from isthmus.stream.jobs.job import PRIORITY_MAX, Outcome, Told, Wish
 from isthmus.stream.jobs.work import Claim
 from isthmus.vault import entropy
 
@@ -144,8 +144,18 @@ update job j set lease = null, attempt = j.attempt + 1,
 from lost where j.workspace = current_workspace() and j.id = lost.id
 """
 _AHEAD: LiteralString = """
-update job set due_at = %(now)s, rank = %(now)s - priority * interval '1 minute'
-where workspace = current_workspace() and status = 'retrying' and tried_at > %(ahead)s and due_at > %(now)s
+update job set due_at = a.due_at, rank = a.due_at - priority * interval '1 minute',
+       created_at = least(created_at, %(now)s)
+from (
+    select id, case when tried_at is null then %(now)s + greatest(due_at - created_at, interval '0') else %(now)s end
+    from job where workspace = current_workspace() and status in ('pending', 'retrying') and rank > %(near)s
+       and coalesce(tried_at, created_at) > %(ahead)s and due_at > %(now)s
+"""
+_AHEAD_PLAIN: LiteralString = f"""{_AHEAD} and key is null
+) as a(id, due_at) where workspace = current_workspace() and job.id = a.id
+"""
+_AHEAD_KEYED: LiteralString = f"""{_AHEAD} and key is not null
+) as a(id, due_at) where workspace = current_workspace() and job.id = a.id
 """
 
 
@@ -253,13 +263,16 @@ async def let_go(tx: Transaction, holder: Holder) -> None:
 async def mend(tx: Transaction, *, lease_s: float = LEASE_S) -> int:
     """Take back the jobs of workers that are gone; returns how many those were.
 
-    A lease that was renewed in what is now the future, or a try that was made there, comes from a clock that was wrong:
-    it would hold its job until that moment, so it counts as over.
+    A lease that was renewed in what is now the future, a try that was made there, or a wish, comes from a clock that
+    was wrong: it would hold its job until that moment, so it counts as one of now.
     """
     now = tx.scope.now
-    given = {"now": now, "ahead": now + timedelta(seconds=lease_s), "reason": LOST}
+    near = now - timedelta(minutes=PRIORITY_MAX)
+    given = {"now": now, "ahead": now + timedelta(seconds=lease_s), "near": near, "reason": LOST}
     await tx.connection.execute(_EXPIRE, given)
-    await tx.connection.execute(_AHEAD, given)
+    # The two kinds of waiting jobs have an index each.
+    await tx.connection.execute(_AHEAD_PLAIN, given)
+    await tx.connection.execute(_AHEAD_KEYED, given)
     return (await tx.connection.execute(_LOST, given)).rowcount
 
 

@@ -116,6 +116,23 @@ def test_a_late_schedule_and_a_system_in_trouble_are_warnings(shell: Shell) -> N
     shell("connect", "rm", "desk", "--yes")
 
 
+def test_a_job_that_failed_for_good_and_a_schedule_that_does_not_come_are_warnings(shell: Shell) -> None:
+    shell("schedule", "ls")
+    shell("jobs", "run", "success.health")
+    with owner(shell.data_dir) as connection:
+        mine = (shell.workspace,)
+        query = "update {} where workspace = (select id from workspace where slug = %s)"
+        connection.execute(query.format("job set status = 'needs attention', reason = 'No.'").encode(), mine)
+        late = "schedule set next_at = now() - interval '2 min'"
+        connection.execute(query.format(late).encode() + b" and name = 'daily-crm'", mine)
+    found = findings(shell)
+    assert "success.health" in found["jobs"].found
+    assert found["schedule daily-crm"].state == "warn"
+    with owner(shell.data_dir) as connection:
+        connection.execute("delete from job")
+        connection.execute("update schedule set next_at = null")
+
+
 def late(shell: Shell, name: str) -> list[Finding]:
     """Return what the doctor finds of a connection."""
     return [each for check, each in findings(shell).items() if check.startswith(f"connection {name}")]

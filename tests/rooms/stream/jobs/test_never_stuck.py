@@ -1,7 +1,7 @@
 """Whatever happens to workers, clocks and people's minds, a job ends, or can be claimed within two leases."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from isthmus.kernel.clock import FrozenClock
 from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.status import Status
 from isthmus.store.database import Scope, Transaction
@@ -16,6 +17,7 @@ from isthmus.stream.jobs.board import again, cancel, jobs
 from isthmus.stream.jobs.job import ENDED, Outcome, Pace, Wish
 from isthmus.stream.jobs.queue import Holder, claim, end, enqueue, mend, renew
 from isthmus.stream.jobs.work import Claim, JobCancelled, LeaseLost, Work
+from tests.conftest import NOW
 from tests.rooms.stream.jobs.shop import LEASE_S, Shop, nothing
 
 KIND = "nothing"
@@ -117,6 +119,11 @@ class Chaos:
 @given(acts=steps)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_job_ends_or_can_be_claimed_within_two_leases(shop: Shop, acts: list[tuple[Act, int]]) -> None:
+    # Each example begins in an empty workspace, at the same moment.
+    shop = replace(shop, clock=FrozenClock(NOW))
+    async with shop.database.transaction(shop.scope) as tx:
+        for table in ("job", "job_step", "job_lease", "job_key"):
+            await tx.connection.execute(f"delete from {table}".encode())  # noqa: S608 - names of our tables.
     chaos = Chaos(shop)
     for act, number in acts:
         await chaos.act(act, number)

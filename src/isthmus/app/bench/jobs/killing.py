@@ -109,12 +109,17 @@ def _start(login: PostgresLogin, number: int) -> ForkServerProcess:
 
 
 async def _taken_up(database: Database, workspace: int) -> float:
-    """Return how long it takes until none of the jobs that are held now is held by the same attempt any more."""
+    """Return how long it takes until each job that is held now is done, or held by a later attempt."""
     began = time.perf_counter()
-    held = (await standing(database, workspace)).held
-    while held and time.perf_counter() - began < ENDED_S_MAX:
+    waiting = dict((await standing(database, workspace)).held)
+    while waiting and time.perf_counter() - began < ENDED_S_MAX:
         await asyncio.sleep(LOOK_S)
-        held &= (await standing(database, workspace)).held
+        now = await standing(database, workspace)
+        waiting = {
+            own: attempt
+            for own, attempt in waiting.items()
+            if own not in now.finished and now.held.get(own, 0) <= attempt
+        }
     return time.perf_counter() - began
 
 

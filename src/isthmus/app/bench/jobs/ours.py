@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -129,24 +130,34 @@ def work_until_killed(login: PostgresLogin, name: str, lease_s: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What is in the tables: jobs by whether they are done, rows that steps wrote, and how many different ones."""
+    """What is in the tables: jobs by whether they are done, rows that steps wrote, and how many different ones.
+
+    `held` are the jobs in the hands of workers, each with the number of its attempt.
+    """
 
     living: int
     done: int
     rows: int
     different: int
-    held: frozenset[UUID]
+    held: Mapping[UUID, int]
+    finished: frozenset[UUID]
 
 
 async def standing(database: Database, workspace: int) -> Standing:
-    """Return how the jobs of a workspace stand; `held` are the jobs in the hands of workers."""
+    """Return how the jobs of a workspace stand."""
     scope = Scope(workspace=workspace, actor="bench", cause="bench", now=datetime.now(UTC))
     async with database.transaction(scope) as tx:
-        query = "select status, id from job where workspace = current_workspace()"
+        query = "select status, id, attempt from job where workspace = current_workspace()"
         rows = await (await tx.connection.execute(query)).fetchall()
         query = "select count(*), count(distinct (job_id, step)) from bench_effect"
         effects = await (await tx.connection.execute(query)).fetchone()
-    done = sum(status == "healthy" for status, _ in rows)
+    finished = frozenset(own for status, own, _ in rows if status == "healthy")
     written, different = effects or (0, 0)
-    held = frozenset(own for status, own in rows if status == "running")
-    return Standing(living=len(rows) - done, done=done, rows=written, different=different, held=held)
+    return Standing(
+        living=len(rows) - len(finished),
+        done=len(finished),
+        rows=written,
+        different=different,
+        held={own: attempt for status, own, attempt in rows if status == "running"},
+        finished=finished,
+    )
