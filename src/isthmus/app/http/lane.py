@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import asyncio
 
 HEAD_BYTES_MAX, HEADERS_MAX, WAITING_MAX, CONNECTIONS_MAX = 64 << 10, 128, 64, 10_000
-_END = b"\r\n\r\n"
+_VERSIONS = frozenset({"1.0", "1.1"})
+_END, _SLICE_BYTES = b"\r\n\r\n", 4 << 10
 
 
 class _Refused(Exception):
@@ -78,6 +79,7 @@ class Lane(HttpToolsProtocol):
         self.stuck = False
         self._peer, self._secure = "", False
         self._alone: bytes | None = None
+        self._later = b""
         self._running: RequestResponseCycle | None = None
         self._size, self._came, self._new = 0, 0, False
         self._refusal: IsthmusError | None = None
@@ -112,6 +114,18 @@ class Lane(HttpToolsProtocol):
         self._parse(data)
 
     def _parse(self, data: bytes) -> None:
+        """Read on, slice by slice; what comes while many requests wait is read when they were answered."""
+        if self._later:
+            self._later += data
+            return
+        for start in range(0, len(data), _SLICE_BYTES):
+            if len(self.pipeline) >= WAITING_MAX:
+                self._later = data[start:]
+                return
+            self._feed(data[start : start + _SLICE_BYTES])
+        self._alone = None
+
+    def _feed(self, data: bytes) -> None:
         parser = self.parser
         if parser is None or self._refusal is not None:
             return
@@ -125,7 +139,6 @@ class Lane(HttpToolsProtocol):
             self.cycle.keep_alive = False
         except (httptools.HttpParserError, _Refused):
             self._refuse(self._refusal or Malformed("The request cannot be read.", fix="Send HTTP/1.1 (RFC 9112)."))
-        self._alone = None
 
     def on_message_begin(self) -> None:
         self.idle, self.in_head = False, True
@@ -146,10 +159,8 @@ class Lane(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.in_head = False
-        if len(self.pipeline) >= WAITING_MAX:
-            self._stop(
-                Malformed(f"More than {WAITING_MAX} requests wait.", fix="Wait for answers before you send more.")
-            )
+        if self.parser is None or self.parser.get_http_version() not in _VERSIONS:
+            self._stop(Malformed("The version of HTTP is not spoken.", fix="Send HTTP/1.1."))
         if self._alone is not None and b" HTTP/1.1\r\n" in self._alone:
             head = Head(raw=self._alone, peer=self._peer, secure=self._secure)
             cast("dict[str, object]", self.scope)[HEAD] = head
@@ -166,6 +177,9 @@ class Lane(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            if not self.pipeline and self._later:
+                later, self._later = self._later, b""
+                self._parse(later)
         elif self._refusal is not None:
             self._say(self._refusal)
         elif not self.cycle.more_body and not self.in_head:
