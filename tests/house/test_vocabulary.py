@@ -22,7 +22,7 @@ DOMAIN_NOUNS = frozenset(
 PLURALS = frozenset({f"{noun}s" for noun in DOMAIN_NOUNS} | {"touches", "opportunities"})
 SQL_OPENS = re.compile(r"\s*(select|insert|update|delete|with|create|alter|drop|copy|merge)\b", re.IGNORECASE)
 EMPTY_WORDS = frozenset({"manager", "helper", "helpers", "util", "utils", "data", "info", "process", "object"})
-FOREIGN_NAMES = frozenset({"data_received"})  # asyncio.Protocol calls it by this name
+FOREIGN_NAMES = frozenset({"data_received", "get_extra_info"})  # asyncio calls them by these names
 
 
 def domain_nouns(source: Source) -> Iterator[Finding]:

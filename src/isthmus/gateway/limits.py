@@ -140,7 +140,7 @@ class Limits:
 
         def count(now: datetime) -> bytes:
             del now
-            leases.spend(taken, cost=cost)
+            leases.take_ready(taken, cost=cost)
             for quota in plan.uses:
                 words[quota.place] += cost
             words[plan.place] += cost

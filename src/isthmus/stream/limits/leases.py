@@ -204,7 +204,7 @@ class Leases:
         short = (each for each in leases if (each.permits < cost or now >= each.until) and not each.lots)
         return any(_refuses(each, cost, now) for each in short)
 
-    def spend(self, leases: tuple[Lease, ...], *, cost: int) -> None:
+    def take_ready(self, leases: tuple[Lease, ...], *, cost: int) -> None:
         """Take permits that are there."""
         for lease in leases:
             lease.demand += cost

@@ -84,7 +84,7 @@ class Stripe:
 class HmacHeader:
     """A header that holds the HMAC of the body, as many vendors send it, such as `X-Hub-Signature-256: sha256=…`.
 
-    With `stamp_header` the time is signed too, as `<stamp><separator><body>` after `lead`; without it only the vendor's
+    With `stamp_header` the time is signed too, as `<stamp><separator><body>` after `before`; without it only the vendor's
     id in `id_header`, or else the digest of the body, tells a repetition.
     """
 
@@ -94,7 +94,7 @@ class HmacHeader:
     prefix: str = ""
     id_header: str = ""
     stamp_header: str = ""
-    lead: str = ""
+    before: str = ""
     separator: str = "."
 
     def verify(self, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
@@ -105,7 +105,7 @@ class HmacHeader:
         signed = body
         if self.stamp_header:
             at = _stamp(_header(headers, self.stamp_header), now=now)
-            signed = f"{self.lead}{at}{self.separator}".encode() + body
+            signed = f"{self.before}{at}{self.separator}".encode() + body
         if not any(_same(given.removeprefix(self.prefix), self._text(each, signed)) for each in secrets):
             raise _wrong()
         return headers.get(self.id_header, "") if self.id_header else ""

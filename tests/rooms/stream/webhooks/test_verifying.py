@@ -135,7 +135,7 @@ def test_the_header_of_a_vendor_is_described_by_its_parts() -> None:
     assert shop.verify(BODY, {"x-shop-hmac": coded}, secrets=["old", "s3cret"], now=NOW) == ""
     at = str(int(NOW.timestamp()))
     signed = hmac.digest(b"s3cret", f"v0:{at}:".encode() + BODY, "sha256").hex()
-    chat = HmacHeader(header="x-sig", prefix="v0=", stamp_header="x-at", lead="v0:", separator=":")
+    chat = HmacHeader(header="x-sig", prefix="v0=", stamp_header="x-at", before="v0:", separator=":")
     assert chat.verify(BODY, {"x-sig": f"v0={signed}", "x-at": at}, secrets=["s3cret"], now=NOW) == ""
     for verifier, wrong in (
         (hub, {"x-hub-signature-256": digest.hex()}),
