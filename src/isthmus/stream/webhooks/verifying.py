@@ -84,7 +84,7 @@ class Stripe:
 class HmacHeader:
     """A header that holds the HMAC of the body, as many vendors send it, such as `X-Hub-Signature-256: sha256=…`.
 
-    With `stamp_header` the time is signed too, as `<stamp><separator><body>` after `before`; without it only the vendor's
+    With `stamp_header` the time is signed, as `<stamp><separator><body>` after `before`; without it only the vendor's
     id in `id_header`, or else the digest of the body, tells a repetition.
     """
 
