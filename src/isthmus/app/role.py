@@ -22,6 +22,7 @@ from isthmus.app.signing_keys import keep_keys
 from isthmus.app.signing_out import keep_telling_sign_outs
 from isthmus.app.ticking import keep_ticking
 from isthmus.app.webhooks import keep_landing, keep_telling
+from isthmus.gateway import Services
 from isthmus.kernel.errors import Unavailable
 from isthmus.stream.broker import Broker
 from isthmus.stream.consume import run_consumers
@@ -106,7 +107,7 @@ async def _until_dead(program: Program, role: str) -> None:
                     program.database, arriving(arrivals(program.store)), clock=program.clock, poll_s=ARRIVALS_POLL_S
                 ),
                 keep_ticking(program),
-                keep_working(program),
+                keep_working(program, services=lambda: _services(program)),
                 keep_telling(program),
                 keep_landing(program),
                 keep_alerting(program),
@@ -117,6 +118,12 @@ async def _until_dead(program: Program, role: str) -> None:
         case _:
             message = f"there is no role {role!r}"
             raise ValueError(message)
+
+
+def _services(program: Program) -> Services:
+    from isthmus.app.http import services_of
+
+    return services_of(program)
 
 
 if __name__ == "__main__":

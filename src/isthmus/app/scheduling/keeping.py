@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import socket
+from collections.abc import Callable
 from datetime import datetime
 from typing import LiteralString
 
@@ -33,14 +34,8 @@ _CONNECTED: LiteralString = "select id from workspace order by id"
 _log = structlog.get_logger("isthmus.scheduling")
 
 
-async def keep_working(program: Program) -> None:
-    """Run jobs of all workspaces until cancelled."""
-
-    def services() -> Services:
-        from isthmus.app.http import services_of
-
-        return services_of(program)
-
+async def keep_working(program: Program, *, services: Callable[[], Services]) -> None:
+    """Run jobs of all workspaces until cancelled; `services` is what answers their questions."""
     async with opened_engine(program) as engine:
         worker = Worker(
             database=program.database,
