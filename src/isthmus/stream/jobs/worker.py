@@ -36,6 +36,12 @@ Why = Literal["cancelled", "lost", "stopping"]
 _log = structlog.get_logger("isthmus.jobs")
 
 
+class Interrupted(IsthmusError):
+    """Something that the job waited for was cancelled, and not by us."""
+
+    code, title = "interrupted", "The job was interrupted"
+
+
 @dataclass(slots=True)
 class _Running:
     """A job at work here, and why it was told to stop, if it was."""
@@ -72,6 +78,8 @@ class Worker(Generic[Context]):
     _ended: dict[int, list[Outcome]] = field(default_factory=lambda: defaultdict(list), init=False)
     _bell: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _pace_s: float = field(default=1.0, init=False)
+    _begun: int = field(default=0, init=False)
+    _begun_before: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         """Take the kinds by their names."""
@@ -179,10 +187,14 @@ class Worker(Generic[Context]):
         """Try a job once and return how that ended; None when it is not ours any more."""
         own, work = running.work.claim, running.work
         kind = self._known[own.kind]
+        self._begun += 1
         try:
             async with asyncio.timeout(kind.run_s_max):
                 result = await kind.run(work, self.context)
         except asyncio.CancelledError:
+            # The task goes on with other jobs, which nobody cancelled.
+            if running.why is not None and (task := asyncio.current_task()) is not None:
+                task.uncancel()
             return self._stopped(running)
         except LeaseLost:
             return None
@@ -201,8 +213,10 @@ class Worker(Generic[Context]):
             case "cancelled":
                 reason = f"Cancelled by {running.by}."
                 return Outcome(id=own.id, attempt=own.attempt, status=Status.PAUSED, reason=reason)
-            case _:
+            case "stopping":
                 return self._given_back(own)
+            case None:
+                return self._failed(own, Interrupted("It was interrupted.", fix=""))
 
     def _failed(self, own: Claim, error: Exception) -> Outcome:
         reason = words_of(error)
@@ -229,8 +243,19 @@ class Worker(Generic[Context]):
                     await self.beat(workspace)
                 if turn % mend_every == 0:
                     await self.mend()
+            self.relieve()
             turn += 1
             await asyncio.sleep(self.beat_s)
+
+    def relieve(self) -> None:
+        """Give back what was claimed ahead when none of it was begun since the last time: others may be free."""
+        if self._waiting and self._begun == self._begun_before:
+            for own in self._waiting:
+                self._ended[own.workspace].append(self._given_back(own))
+            self._waiting.clear()
+            self._pace_s = 1.0
+            self.hint()
+        self._begun_before = self._begun
 
     async def beat(self, workspace: int) -> None:
         """Renew the lease of a workspace, tell how far its jobs are, and stop those that shall not go on."""
