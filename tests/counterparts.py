@@ -27,6 +27,7 @@ NPM = (
     {"samlp": "8.0.0"},
     {"jsqr": "1.4.0"},
     {"svix": "2.5.0"},
+    {"@asyncapi/specs": "6.11.1", "ajv": "8.20.0", "ajv-formats": "3.0.1"},
 )  # packages of Node that are installed together
 PYTHON = {
     "schemathesis": "4.32.5",
