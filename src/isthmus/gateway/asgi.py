@@ -93,6 +93,11 @@ class Gateway:
         """What decides about its calls."""
         return self._parts.chain
 
+    @property
+    def instant(self) -> InstantAnswers:
+        """What answers known requests at once."""
+        return self._instant
+
     async def close(self) -> None:
         """Write what waits for the audit log."""
         self.settle()

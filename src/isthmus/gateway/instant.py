@@ -49,6 +49,21 @@ class InstantAnswers:
         held = self._holding.find_sealed(known.held, now=now, ticks=began, secure=secure)
         if held is None:
             return None
+        counted = self.decide(known, now=now, began=began)
+        if counted is None:
+            return None
+        head, body = held
+        return b"".join((head, lines, counted, b"x-request-id: ", known.asked.request_id.encode(), b"\r\n\r\n", body))
+
+    def find(self, raw: bytes, peer: str, *, secure: bool) -> KnownRequest | None:
+        """Return what is known of a request."""
+        return self._known.find((raw, peer, secure))
+
+    def decide(self, known: KnownRequest, *, now: datetime, began: int) -> bytes | None:
+        """Return lines of headers for a call that is let in, and count it; None, and nothing counted, for all others.
+
+        `began` is the tick at which it came.
+        """
         asked = known.asked
         try:
             if self._door is not None:
@@ -61,15 +76,14 @@ class InstantAnswers:
         for passes in known.passes:
             if not passes(now):
                 return None
-        asked.now, request_id = now, self._ids.new(now)
-        asked.request_id = request_id
+        asked.now, asked.request_id = now, self._ids.new(now)
+        lines = b""
         for count in known.counts:
             lines += count(now)
         if not known.took:
             self._begin(known, now)
         known.took.append((self._ticks() - began) // 1000)
-        head, body = held
-        return b"".join((head, lines, b"x-request-id: ", request_id.encode(), b"\r\n\r\n", body))
+        return lines
 
     def keep(self, head: Head, request: Request, asked: Asked, *, place: int, doors: object) -> None:
         """Remember a request that was answered with 200, if others like it can be answered without waiting."""
