@@ -10,6 +10,7 @@ from isthmus.store.schema import Schema
 from isthmus.stream.event import Event
 
 MEDIA_TYPE = "application/cloudevents+json"
+_TERMINAL = "cli"
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -56,8 +57,13 @@ def envelope(event: Event, *, workspace: int, schema: Schema) -> CloudEvent:
         time=event.at,
         sequence=str(event.seq),
         partitionkey=key,
-        data=Told(event.record_type, event.changed, event.actor, event.cause),
+        data=Told(event.record_type, event.changed, _actor(event.actor), event.cause),
     )
+
+
+def _actor(actor: str) -> str:
+    """Return who acted as it is told outside: the account of a person on this machine is a name, and stays inside."""
+    return _TERMINAL if actor.startswith(f"{_TERMINAL}:") else actor
 
 
 def message_id_of(event: Event, *, workspace: int) -> str:

@@ -42,3 +42,9 @@ def test_an_account_and_what_belongs_to_it_share_a_partition(schema: Schema) -> 
 def test_what_belongs_to_no_account_is_its_own_partition(schema: Schema) -> None:
     told = msgspec.json.decode(envelope_json(event("sales.deal", None), workspace=3, schema=schema))
     assert told["partitionkey"] == told["subject"]
+
+
+def test_the_account_of_whoever_sat_at_the_terminal_is_not_told(schema: Schema) -> None:
+    named = msgspec.structs.replace(event("sales.deal", None), actor="cli:ada")
+    told = msgspec.json.decode(envelope_json(named, workspace=3, schema=schema))
+    assert told["data"]["actor"] == "cli"
