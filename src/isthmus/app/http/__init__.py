@@ -1,4 +1,4 @@
-"""The gateway with all routes, served by Granian in processes of their own.
+"""The gateway with all routes, served over HTTP/1.1 by processes of its own.
 
 build(services, routes=None) -> Gateway        the ASGI application (routes None: all there are)
 services_of(program, others={}) -> Services    what handlers work with
