@@ -24,8 +24,7 @@ from isthmus.stream.jobs.queue import Holder, claim, end, let_go, mend, renew
 from isthmus.stream.jobs.work import Claim, JobCancelled, LeaseLost, Work
 
 POLL_S, RETRY_S, BEAT_S = 0.05, 0.5, 1.0
-SLOTS, AHEAD_MAX, AHEAD_S = 6, 256, 0.05
-LINGER_S = 0.01
+SLOTS, AHEAD_MAX, AHEAD_S = 6, 500, 0.05
 _FINAL_FROM, _FINAL_TO = 400, 500
 _PASSING = frozenset({408, 409, 412, 423, 425, 429})
 _DUE: LiteralString = "select workspaces_with_jobs(%s, %s)"

@@ -74,11 +74,8 @@ def _rounds(
 
 
 def _tell(outcome: Outcome, rates: dict[str, list[float]], killed: Killed) -> None:
-    """Write figures and bars down. Ratios are of one round each, whose queues met the same machine."""
-    ratios = {
-        name: median(ours / theirs for ours, theirs in zip(rates["isthmus"], rates[name], strict=True))
-        for name in ("pgqueuer", "procrastinate")
-    }
+    """Write figures and bars down; ratios are of medians."""
+    ratios = {name: median(rates["isthmus"]) / median(rates[name]) for name in ("pgqueuer", "procrastinate")}
     outcome.figures |= {"kills": killed.kills, "killed_jobs": killed.jobs}
     outcome.bars = {
         "to_pgqueuer": Bar(value=round(ratios["pgqueuer"], 2), limit=TO_PGQUEUER_MIN, at_most=False),
