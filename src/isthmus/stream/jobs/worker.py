@@ -259,22 +259,22 @@ class Worker(Generic[Context]):
     async def beat(self, workspace: int) -> None:
         """Renew the lease of a workspace, tell how far its jobs are, and stop those that shall not go on."""
         here = [each for each in self._running.values() if each.work.claim.workspace == workspace]
-        known = {(each.work.claim.id, each.work.claim.attempt) for each in here}
         told = [each for each in here if each.work.progress is not None and each.work.progress != each.told]
         far = [(each.work.claim, _told(each)) for each in told]
+        waited = [each for each in self._waiting if each.workspace == workspace]
         async with self.database.transaction(self._scope(workspace), beside=True) as tx:
             ours = await renew(tx, self.holder, far)
         for each in here:
-            place = (each.work.claim.id, each.work.claim.attempt)
-            if place not in known or each.task is None or each.why is not None:
+            own = each.work.claim
+            # Its task may be at another job by now, which is not the one that was asked about.
+            if self._running.get((own.workspace, own.id)) is not each or each.why is not None:
                 continue
-            if place not in ours:
+            if (own.id, own.attempt) not in ours:
                 self._tell(each, "lost")
-            elif (by := ours[place]) is not None:
+            elif (by := ours[own.id, own.attempt]) is not None:
                 each.by = by
                 self._tell(each, "cancelled")
-        waiting = [each for each in self._waiting if each.workspace == workspace]
-        lost = [each for each in waiting if (each.id, each.attempt) not in ours]
+        lost = [each for each in waited if (each.id, each.attempt) not in ours]
         self._waiting = [each for each in self._waiting if each not in lost]
 
     async def mend(self) -> int:

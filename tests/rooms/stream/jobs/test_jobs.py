@@ -310,22 +310,6 @@ async def test_jobs_that_were_claimed_ahead_do_not_wait_behind_a_long_one(shop: 
     await busy.drain()
 
 
-async def test_a_cancelled_job_leaves_the_one_that_follows_it_alone(shop: Shop) -> None:
-    kinds = {"waits": waits, "name": name}
-    worker = shop.worker(kinds, slots=1)
-    await shop.want(*[Wish(kind="name", arguments={"name": "quick"})] * 30)
-    await worker.drain()
-    own = await shop.one("waits")
-    await shop.want(Wish(kind="name", arguments={"name": "follows"}, priority=0))
-    await worker.turn()
-    await until(lambda: shop.runs[-1] == "step")
-    async with shop.database.transaction(shop.scope) as tx:
-        await cancel(tx, own)
-    await worker.beat(shop.workspace)
-    await worker.drain()
-    assert ((await shop.job(own)).status, shop.runs[-1]) == (Status.PAUSED, "follows")
-
-
 async def test_a_worker_that_is_told_to_end_gives_its_jobs_back_untried(shop: Shop) -> None:
     own = await shop.one("waits")
     worker = shop.worker({"waits": waits})
