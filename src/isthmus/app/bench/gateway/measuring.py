@@ -156,7 +156,12 @@ def _outcome(found: Mapping[str, Sequence[Loaded]], *, chain: float, many: Mappi
         "chain_to_server": Bar(value=round(chain / (whole - chain), 3), limit=CHAIN_MAX),
         "p95_ms_of_200_callers": Bar(value=round(many["many_p95_ms"], 1), limit=P95_MS_MAX),
     }
-    outcome.peers = {**versions(), "uvicorn": version("uvicorn"), "httptools": version("httptools"), "Python": platform.python_version()}
+    outcome.peers = {
+        **versions(),
+        "uvicorn": version("uvicorn"),
+        "httptools": version("httptools"),
+        "Python": platform.python_version(),
+    }
     return outcome
 
 
