@@ -15,7 +15,7 @@ from isthmus.app.http import services_of
 from isthmus.app.program import Program, opened
 from isthmus.app.scheduling.figures import MODEL, returns_of
 from isthmus.app.settings import Settings
-from isthmus.app.syncing import watched
+from isthmus.app.syncing import watched_when_free
 from isthmus.domains.sales.follow_up import workspaces_with_work
 from isthmus.domains.sales.metrics import attribution_by
 from isthmus.domains.sales.worker import turn
@@ -59,12 +59,12 @@ async def main_job(program: Program, *, companies: int, say: Callable[[str], Non
     pushed = 0
     for name in SYSTEMS:
         began = time.monotonic()
-        run = await watched(program, name, parts=("pull",), show=_teller(name, say))
+        run = await watched_when_free(program, name, parts=("pull",), show=_teller(name, say), say=say)
         seconds[f"pull_{name}"] = round(time.monotonic() - began, 2)
         say(f"{name}: {run.read:,} read, {run.created:,} new, {run.changed:,} changed, {run.rejected} rejected")
     began = time.monotonic()
     for name in SYSTEMS:
-        run = await watched(program, name, parts=("push",), show=_teller(name, say))
+        run = await watched_when_free(program, name, parts=("push",), show=_teller(name, say), say=say)
         pushed += run.written
     seconds["push"] = round(time.monotonic() - began, 2)
     began = time.monotonic()

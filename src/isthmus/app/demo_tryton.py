@@ -24,7 +24,7 @@ from isthmus.app.engines import Engines, RunningEngines
 from isthmus.app.engines.home import write_private
 from isthmus.app.program import Program, opened
 from isthmus.app.settings import Settings
-from isthmus.app.syncing import watched
+from isthmus.app.syncing import watched_when_free
 from isthmus.kernel.marks import Json
 from isthmus.store.records import Stored, find, page
 from isthmus.sync.connections import (
@@ -37,7 +37,6 @@ from isthmus.sync.connections import (
     pause,
     resume,
 )
-from isthmus.sync.runs import Run, RunOverlaps
 
 NAME = CONNECTOR = "tryton"
 EVERY_S = 60
@@ -45,7 +44,6 @@ SHARED_DEALS = 6
 DIFFERENT_EVERY = 3
 OPEN_STAGES = {"qualification": (), "needs_analysis": ("opportunity",)}
 RESTS = "Its server runs only while `isthmus demo --with tryton` does."
-WAIT_TRIES, WAIT_S = 60, 1.0
 SEEDED = "Shared with the demonstration"
 _KNOWN = """
 select count(*), count(*) filter (where exists (
@@ -247,7 +245,7 @@ async def _agree(program: Program, server: TrytonServer, *, look: Path, began: f
         say(f"Tryton: its connection is paused: {known.reason}")
         run = None
     else:
-        run = await _run(program, say)
+        run = await watched_when_free(program, NAME, show=lambda _: None, say=say)
         say(f"Tryton: {run.read:,} read, {run.created:,} new, {run.changed:,} changed, {run.written:,} written there")
     async with program.database.transaction(program.scope(**_ACTOR)) as tx:
         connection = await connection_of(tx, NAME)
@@ -268,19 +266,6 @@ async def _agree(program: Program, server: TrytonServer, *, look: Path, began: f
         written=run.written if run else 0,
         seconds=round(time.monotonic() - began, 2),
     )
-
-
-async def _run(program: Program, say: Say) -> Run:
-    """Synchronise; when the scheduler is at it, wait until it is done and go on from there."""
-    for attempt in range(WAIT_TRIES):
-        try:
-            return await watched(program, NAME, show=lambda _: None)
-        except RunOverlaps:
-            if attempt == WAIT_TRIES - 1:
-                raise
-            say("Tryton: waiting for a run that goes on")
-            await asyncio.sleep(WAIT_S)
-    raise AssertionError
 
 
 async def _rest(program: Program) -> None:

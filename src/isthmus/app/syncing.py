@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,10 +11,10 @@ from isthmus.app.discovery import connectors
 from isthmus.app.limiting import opened_leases
 from isthmus.app.program import Program
 from isthmus.sync.running import EVERYTHING, Part, synchronise
-from isthmus.sync.runs import Engine, Run, runs
+from isthmus.sync.runs import Engine, Run, RunOverlaps, runs
 from isthmus.vault import entropy
 
-WATCH_S = 0.25
+WATCH_S, OVERLAP_S_MAX = 0.25, 120.0
 
 
 def sync_engine(program: Program) -> Engine:
@@ -43,6 +44,29 @@ async def watched(
             synchronise(engine, workspace=program.workspace, connection=connection, parts=parts, confirmed=confirmed)
         )
         return await shown(program, task, about=connection, show=show)
+
+
+async def watched_when_free(
+    program: Program,
+    connection: str,
+    *,
+    parts: Sequence[Part] = EVERYTHING,
+    show: Callable[[Run], None],
+    say: Callable[[str], None],
+) -> Run:
+    """Run a connection here, once a run that the worker has begun is over; raises RunOverlaps after two minutes."""
+    over = time.monotonic() + OVERLAP_S_MAX
+    waiting = False
+    while True:
+        try:
+            return await watched(program, connection, parts=parts, show=show)
+        except RunOverlaps:
+            if time.monotonic() > over:
+                raise
+            if not waiting:
+                say(f"{connection}: waiting for a run that goes on")
+            waiting = True
+            await asyncio.sleep(WATCH_S)
 
 
 async def shown(program: Program, task: asyncio.Task[Run], *, about: str, show: Callable[[Run], None]) -> Run:

@@ -8,10 +8,12 @@ lease and attempt are still its own, so a worker that was thought dead and was n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import LiteralString
 from uuid import UUID
 
 import msgspec
+from psycopg.rows import TupleRow
 
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.ids import ENTROPY_BYTES, mint_many
@@ -50,7 +52,7 @@ _TAKE: LiteralString = """
 update job j set status = 'running', lease = %(lease)s, attempt = j.attempt + 1, tries = j.tries + 1,
        tried_at = %(now)s, reason = '', progress = null
 from due where j.workspace = current_workspace() and j.id = due.id
-returning j.id, j.kind, j.arguments, j.attempt, j.tries, j.tries_max, j.schedule, j.occurrence
+returning j.rank, j.id, j.kind, j.arguments, j.attempt, j.tries, j.tries_max, j.schedule, j.occurrence
 """
 _CLAIM: LiteralString = f"""
 with due as materialized (
@@ -193,14 +195,21 @@ async def enqueue(tx: Transaction, wishes: Sequence[Wish]) -> list[UUID | None]:
     return [own if own in made else None for own in ids]
 
 
-async def claim(tx: Transaction, holder: Holder, kinds: Sequence[str], *, limit: int) -> list[Claim]:
-    """Take jobs that are due, the most urgent first; those with a key as far as its pace allows."""
+async def claim(
+    tx: Transaction, holder: Holder, kinds: Sequence[str], *, limit: int, keyed_first: bool = False
+) -> list[Claim]:
+    """Take jobs that are due, the most urgent first; those with a key as far as its pace allows.
+
+    Whoever always asks in the same way lets the others starve while those of the first sort fill the limit.
+    """
     now = tx.scope.now
     given = {"now": now, "kinds": list(kinds), "lease": holder.id, "limit": limit}
     await tx.connection.execute(_HOLD, _lease(holder, now), prepare=True)
-    rows = await (await tx.connection.execute(_CLAIM, given, prepare=True)).fetchall()
-    if len(rows) < limit:
-        rows += await _claim_keyed(tx, {**given, "limit": limit - len(rows)})
+    rows: list[TupleRow] = []
+    for take in (_claim_keyed, _claim_plain) if keyed_first else (_claim_plain, _claim_keyed):
+        if len(rows) < limit:
+            rows += await take(tx, {**given, "limit": limit - len(rows)})
+    rows.sort(key=itemgetter(0, 1))
     workspace, lease = tx.scope.workspace, holder.id
     return [
         Claim(
@@ -215,7 +224,7 @@ async def claim(tx: Transaction, holder: Holder, kinds: Sequence[str], *, limit:
             schedule=schedule,
             occurrence=occurrence,
         )
-        for own, kind, arguments, attempt, tries, tries_max, schedule, occurrence in rows
+        for _, own, kind, arguments, attempt, tries, tries_max, schedule, occurrence in rows
     ]
 
 
@@ -276,7 +285,12 @@ async def mend(tx: Transaction, *, lease_s: float = LEASE_S) -> int:
     return (await tx.connection.execute(_LOST, given)).rowcount
 
 
-async def _claim_keyed(tx: Transaction, given: dict[str, object]) -> list[tuple[object, ...]]:
+async def _claim_plain(tx: Transaction, given: dict[str, object]) -> list[TupleRow]:
+    """Take jobs without a key."""
+    return await (await tx.connection.execute(_CLAIM, given, prepare=True)).fetchall()
+
+
+async def _claim_keyed(tx: Transaction, given: dict[str, object]) -> list[TupleRow]:
     """Take jobs with a key. Its row is locked meanwhile, so that two workers never count its jobs at the same time."""
     now = tx.scope.now
     keys = await (await tx.connection.execute(_KEYS, {**given, "limit": KEYS_MAX})).fetchall()

@@ -77,6 +77,7 @@ class Worker(Generic[Context]):
     _ended: dict[int, list[Outcome]] = field(default_factory=lambda: defaultdict(list), init=False)
     _bell: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _pace_s: float = field(default=1.0, init=False)
+    _keyed_first: bool = field(default=False, init=False)
     _begun: int = field(default=0, init=False)
     _begun_before: int = field(default=0, init=False)
 
@@ -148,7 +149,9 @@ class Worker(Generic[Context]):
                 if ended:
                     await end(tx, self.holder, ended)
                 if wanted:
-                    claimed = await claim(tx, self.holder, list(self._known), limit=wanted)
+                    self._keyed_first = not self._keyed_first
+                    kinds = list(self._known)
+                    claimed = await claim(tx, self.holder, kinds, limit=wanted, keyed_first=self._keyed_first)
         except BaseException:
             self._ended[workspace] = ended + self._ended.pop(workspace, [])
             raise

@@ -144,6 +144,27 @@ async def test_jobs_of_one_key_run_as_many_at_once_as_its_pace_says(shop: Shop) 
     assert most == 2
 
 
+async def test_a_flood_of_jobs_of_one_sort_does_not_starve_the_other(shop: Shop) -> None:
+    plain = [Wish(kind="name", arguments={"name": "plain"}, priority=90) for _ in range(9)]
+    keyed = [Wish(kind="name", arguments={"name": "keyed"}, key="crm", priority=0) for _ in range(2)]
+    await shop.want(*plain, *keyed)
+    worker = shop.worker({"name": name}, slots=1)
+    while len(shop.runs) < 4:
+        await worker.turn()
+        await asyncio.sleep(0.001)
+    assert sorted(shop.runs[:4]) == ["keyed", "keyed", "plain", "plain"]
+
+
+async def test_jobs_that_were_claimed_together_begin_in_the_order_of_their_urgency(shop: Shop) -> None:
+    worker = shop.worker({"name": name}, slots=1)
+    await shop.want(*[Wish(kind="name", arguments={"name": "quick"})] * 30)
+    await worker.drain()
+    order = [3, 9, 0, 7, 1, 8, 2, 6, 4, 5]
+    await shop.want(*[Wish(kind="name", arguments={"name": str(each)}, priority=each) for each in order])
+    await worker.drain()
+    assert shop.runs[30:] == [str(each) for each in range(9, -1, -1)]
+
+
 async def test_jobs_of_a_key_with_a_rate_begin_as_it_allows(shop: Shop) -> None:
     await shop.want(*[Wish(kind="nothing", key="crm", pace=Pace(at_once=100, count=3, seconds=60)) for _ in range(8)])
     worker = shop.worker()
@@ -308,6 +329,22 @@ async def test_jobs_that_were_claimed_ahead_do_not_wait_behind_a_long_one(shop: 
     assert (await shop.job(own)).status == Status.RUNNING
     shop.gate.set()
     await busy.drain()
+
+
+async def test_a_cancelled_job_leaves_the_one_that_follows_it_alone(shop: Shop) -> None:
+    kinds = {"waits": waits, "name": name}
+    worker = shop.worker(kinds, slots=1)
+    await shop.want(*[Wish(kind="name", arguments={"name": "quick"})] * 30)
+    await worker.drain()
+    own = await shop.one("waits")
+    await shop.want(Wish(kind="name", arguments={"name": "follows"}, priority=0))
+    await worker.turn()
+    await until(lambda: shop.runs[-1] == "step")
+    async with shop.database.transaction(shop.scope) as tx:
+        await cancel(tx, own)
+    await worker.beat(shop.workspace)
+    await worker.drain()
+    assert ((await shop.job(own)).status, shop.runs[-1]) == (Status.PAUSED, "follows")
 
 
 async def test_a_worker_that_is_told_to_end_gives_its_jobs_back_untried(shop: Shop) -> None:
