@@ -151,7 +151,10 @@ async def test_a_message_that_is_not_understood_is_tried_again_and_then_waits_fo
     for _ in range(7):
         desk.later(days=1)
         assert await work(desk) == 0
-    query = "select id, status, reason, attempts from webhook_inbound where workspace = current_workspace() order by id"
+    query = """
+    select id, status, reason, attempts from webhook_inbound
+    where workspace = current_workspace() order by attempts desc
+    """
     async with desk.store.database.transaction(desk.now) as tx:
         row = await (await tx.connection.execute(query)).fetchone()
         assert row is not None
