@@ -1,10 +1,12 @@
 """Engines for the whole run, a fresh workspace for each test."""
 
+import os
 import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -40,6 +42,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_AtOnce(config))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _compile_once(config)
+
+
+def _compile_once(config: pytest.Config) -> None:
+    """Let the hundreds of programs that tests start share what one of them compiled.
+
+    Where the environment forbids to keep it, each of them would spend seconds on that.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is not None:
+        kept = TemporaryDirectory(prefix="isthmus-bytecode-")
+        config.add_cleanup(kept.cleanup)
+        os.environ["PYTHONPYCACHEPREFIX"] = kept.name
 
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
