@@ -1,6 +1,7 @@
 """The listener of one worker: it accepts connections, ends those that are slow or rest too long, and ends in order."""
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
@@ -16,6 +17,11 @@ from isthmus.gateway.asgi import Gateway
 
 HEAD_S_MAX, REST_S_MAX, STUCK_S_MAX = 10, 75, 60
 _BEAT_S, _POLL_S = 1.0, 0.02
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell whether the server's library has something to say: that we cancelled a call is nothing."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 class Listener:
@@ -34,6 +40,7 @@ class Listener:
             proxy_headers=False,
             server_header=False,
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self.floor = Floor(gateway, config)
         self._tls = tls
         self._server: asyncio.Server | None = None
@@ -57,7 +64,8 @@ class Listener:
         for transport in list(floor.shaking):
             transport.close()
         over = time.monotonic() + grace_s
-        while floor.connections and time.monotonic() < over:  # noqa: ASYNC110 - no event tells of the last of many.
+        # Calls whose callers have gone end in order too: they may be writing.
+        while (floor.connections or floor.state.tasks) and time.monotonic() < over:  # noqa: ASYNC110 - no event tells of the last of many.
             await asyncio.sleep(_POLL_S)
         for each in list(floor.connections):
             each.transport.abort()
