@@ -16,8 +16,13 @@ def ruff(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
 
 
 def basedpyright(project: Path) -> subprocess.CompletedProcess[str]:
-    """Check the types of a tree by its own `pyproject.toml`; node comes from a wheel, so no network is needed."""
+    """Check the types of a tree by its own `pyproject.toml`; node comes from a wheel, so no network is needed.
+
+    They are those of the Python that runs, because newer packages declare theirs in words that older ones do not know.
+    """
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = [sys.executable, "-m", "basedpyright", "--project", str(project), "--pythonpath", sys.executable]
+    command += ["--pythonversion", version]
     return subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
 
 
