@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
 
 from msgspec import Struct
@@ -25,7 +25,8 @@ class Raw(Struct, frozen=True, kw_only=True):
     """A record as the vendor sent it. `at` is the vendor's stamp, `version` its token for conditional writes.
 
     For a deleted one the engine makes the tombstones itself, of every record known by that external id in the feed's
-    types; the mapping is not asked and `body` may be empty.
+    types; the mapping is not asked and `body` may be empty. `merged_into` is, on a deleted one, the external id of the
+    record that it became part of there: the two become one here as well, and nothing is deleted.
     """
 
     external_id: str
@@ -33,6 +34,7 @@ class Raw(Struct, frozen=True, kw_only=True):
     at: datetime | None = None
     version: str | None = None
     deleted: bool = False
+    merged_into: str | None = None
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -106,11 +108,26 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
+class Scanning(Protocol):
+    """A session that can read everything in another way than by `read` from the beginning, such as in bulk."""
+
+    def scan(self, feed: str, *, cursor: str | None) -> AsyncIterator[Page]:
+        """Yield pages of everything there is; `cursor` is where an earlier scan was interrupted."""
+        ...
+
+
 @dataclass(frozen=True)
 class Feed:
     """A vendor-side collection: its name there, the record types it becomes, and what can be done with it.
 
     Feeds are pulled in the order of the manifest, so that records come after those they point to.
+
+    `expects` names what a row must hold, with its kinds: `text`, `number`, `truth`, `list`, `map`, and `null` where it
+    may be empty, such as `"text null"`; a row that holds something else is kept with the reason, and not mapped.
+    `settles_s` is for how long after a change the vendor may still fail to tell of it (a search that lags, a
+    transaction that ends late): what was read is read a second time that much later. `scan_s` is how often everything
+    is read, for changes that move no stamp, such as formulas and associations.
     """
 
     name: str
@@ -118,6 +135,9 @@ class Feed:
     writes: tuple[str, ...] = ()
     deletes: bool = True
     page_rows_max: int = 500
+    expects: Mapping[str, str] = field(default_factory=dict[str, str])
+    settles_s: int | None = None
+    scan_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +181,7 @@ class Connector:
     feed writes and that is not in it, only fields that the system itself has spoken of are written. `together` names
     by record type fields that the system holds as one value, such as the halves of a name: they are written together,
     and when the system moves one of them it has moved all.
+    `cannot` names checks of the conformance suite that this vendor's system cannot be put to, each with the reason.
     """
 
     name: str
@@ -178,6 +199,7 @@ class Connector:
     writable: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     together: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict[str, tuple[tuple[str, ...], ...]])
     inbound: Inbound | None = None
+    cannot: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def open(self, settings: dict[str, str], *, leave: Leave = freely) -> AbstractAsyncContextManager[Session]:
         """Open a session, which asks leave before each request."""
@@ -192,6 +214,24 @@ class ConnectorError(IsthmusError):
     """The system cannot be used as connected; `fix` says what to do."""
 
     status, code, title = 503, "connector", "The connected system cannot be used"
+
+
+class FeedTrouble(ConnectorError):
+    """One feed cannot be read; what the system holds elsewhere can."""
+
+    code, title = "feed-trouble", "One feed cannot be read"
+
+
+class NotAsDocumented(FeedTrouble):
+    """The system answered in a form that the connector does not know."""
+
+    code, title = "not-as-documented", "The system answered in an unknown form"
+
+
+class KeyRefused(ConnectorError):
+    """The system does not take our key, or what it was exchanged for."""
+
+    code, title = "key-refused", "The connected system refuses the key"
 
 
 class Throttled(ConnectorError):

@@ -13,7 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from isthmus.connectors.tryton.client import session
-from isthmus.connectors.tryton.transport import RpcFault, Transport, permitted
+from isthmus.connectors.tryton.transport import RpcFault, Transport
+from isthmus.sync.calls import permitted
 from isthmus.sync.connector import ConnectorError, Throttled
 
 Answers = Callable[[web.Request], Awaitable[web.StreamResponse]]

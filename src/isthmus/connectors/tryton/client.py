@@ -10,10 +10,11 @@ import aiohttp
 
 from isthmus.connectors.tryton.cursor import Cursor, Place
 from isthmus.connectors.tryton.mapping import FIELDS, PARTIES, PARTS
-from isthmus.connectors.tryton.transport import HOUSE, Transport, permitted
+from isthmus.connectors.tryton.transport import Transport
 from isthmus.connectors.tryton.wire import EPOCH, at_path, last_change, moment
 from isthmus.connectors.tryton.writing import Writer, raw
 from isthmus.kernel.marks import Json
+from isthmus.sync.calls import CONNECTIONS_MAX, HOUSE, permitted
 from isthmus.sync.connector import Change, ConnectorError, Leave, Page, Written, freely
 
 ORDER: Json = [["last_modified_at", "ASC"], ["id", "ASC"]]
@@ -22,7 +23,6 @@ ALL_STATES: Json = ["active", "in", [True, False]]
 NUMBERS_PER_REQUEST = 200
 IDS_PER_PAGE = 2000
 STAFF_MAX = 10_000
-CONNECTIONS_MAX = 100
 
 
 class TrytonSession:
@@ -155,7 +155,7 @@ async def session(settings: Mapping[str, str], *, dice: Random, leave: Leave = f
         raise ConnectorError(
             "`page_rows` and `overlap_s` are numbers.", fix="Give 500 and 60, or leave them out."
         ) from error
-    base = permitted(settings["url"])
+    base = permitted(settings["url"], example="https://tryton.example")
     connector = HOUSE.connector(own_only=base.startswith("http:"), per_host=CONNECTIONS_MAX)
     async with aiohttp.ClientSession(connector=connector, trust_env=False) as http:
         transport = Transport(

@@ -1,30 +1,22 @@
 """Requests to a Tryton server: REST with a key, RPC with a session; timeouts, bounded retries, and errors in words."""
 
-import asyncio
 import json
 from base64 import b64encode, urlsafe_b64encode
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from random import Random
 from typing import cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 
 from isthmus.kernel.marks import Json
-from isthmus.stream.outbound import AddressRefused, Outbound, OutboundRefused
-from isthmus.sync.connector import ConnectorError, Leave, Throttled, freely
+from isthmus.sync.calls import TOO_MANY, UNAUTHORISED, Answer, Calls, Rules, permitted
+from isthmus.sync.connector import ConnectorError, Leave, freely
 
-HOUSE = Outbound(house=True)
-ATTEMPTS, BACKOFF_S, BACKOFF_S_MAX, RETRY_AFTER_S_MAX = 4, 0.25, 8.0, 30.0
-BODY_BYTES_MAX = 64 * 2**20
-TIMEOUT = aiohttp.ClientTimeout(total=180, connect=10, sock_read=90)
 KEY_FIX = "In Tryton, open the user, make a key for the application REST API, and give it as `key`."
 LOGIN_FIX = "Give `user` and `password` of a Tryton user that may change parties and opportunities."
-_OK, _NO_CONTENT, _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _BUSY, _BROKEN = 200, 204, 401, 403, 404, 429, 500
-_TRY_AGAIN = frozenset({_BUSY, 502, 503, 504})
-# The server turned these away before it did anything, so that even a creation may be sent again.
-_UNTOUCHED = frozenset({_BUSY, 503})
+_OK, _NO_CONTENT, _FORBIDDEN, _NOT_FOUND, _BROKEN = 200, 204, 403, 404, 500
+# What Tryton answers 500 to it refuses for good, such as a model that is not there.
+RULES = Rules(again=frozenset({TOO_MANY, 502, 503, 504}))
 
 
 class RpcFault(Exception):
@@ -35,37 +27,6 @@ class RpcFault(Exception):
         super().__init__(sentence)
         self.kind = kind
         self.sentence = sentence
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response that was read to its end."""
-
-    status: int
-    body: bytes
-    retry_after_s: float | None
-
-
-def permitted(url: str) -> str:
-    """Return the base address to speak with, or raise ConnectorError; everything that goes out passes here.
-
-    The host is the one that the person who connected gave; a system in the same house is the rule, so loopback and
-    private addresses are as good as any, and only there may TLS be missing. Where a cloud tells machines their
-    credentials, nothing is sent. Redirects are never followed.
-    """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConnectorError(f"{url!r} is not a web address.", fix="Give `url` such as https://tryton.example.")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConnectorError(
-            "The address holds more than a host.", fix="Give `url` without credentials, query or fragment."
-        )
-    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    try:
-        HOUSE.check(base, plain_names=True)
-    except OutboundRefused as error:
-        raise ConnectorError(error.detail, fix=error.fix) from error
-    return base
 
 
 class Transport:
@@ -84,12 +45,12 @@ class Transport:
         leave: Leave = freely,
     ) -> None:
         """Without `password` there is no RPC, so nothing can be written."""
-        self.base = permitted(url)
+        self.base = permitted(url, example="https://tryton.example")
         self.database = database
         self.user = user
-        self._http, self._dice, self._leave = http, dice, leave
+        self._calls = Calls(http=http, base=self.base, title="Tryton", dice=dice, leave=leave, rules=RULES)
         self._key, self._password = key, password
-        self._root = f"{self.base}/{quote(database, safe='')}"
+        self._root = f"/{quote(database, safe='')}"
         self._token: str | None = None
         self.user_number = 0
         self.company: int | None = None
@@ -98,7 +59,7 @@ class Transport:
     async def version(self) -> str:
         """Return the server's series, such as `8.2`."""
         payload: dict[str, Json] = {"id": 0, "method": "common.server.version", "params": []}
-        answer = await self._send("POST", f"{self.base}/rpc/", payload=payload, safe=True)
+        answer = await self._calls.send("POST", "/rpc/", payload=payload, safe=True)
         if answer.status != _OK:
             raise ConnectorError(f"{self.base} is no Tryton server ({answer.status}).", fix="Check `url`.")
         return str(cast("dict[str, Json]", _parsed(answer)).get("result"))
@@ -132,8 +93,8 @@ class Transport:
                 context["_timestamp"] = cast("Json", unmoved)
             payload: dict[str, Json] = {"id": 1, "method": method, "params": [*params, context]}
             headers = {"Authorization": f"Session {self._token}"}
-            answer = await self._send("POST", f"{self._root}/rpc/", payload=payload, headers=headers, safe=safe)
-            if answer.status != _UNAUTHORISED:
+            answer = await self._calls.send("POST", f"{self._root}/rpc/", payload=payload, headers=headers, safe=safe)
+            if answer.status != UNAUTHORISED:
                 return _result(answer, method=method)
         raise ConnectorError("Tryton ends every session at once.", fix=LOGIN_FIX)
 
@@ -150,8 +111,8 @@ class Transport:
             raise ConnectorError("This connection can only read.", fix=LOGIN_FIX)
         params: list[Json] = [self.user, {"password": self._password}, "en"]
         payload: dict[str, Json] = {"id": 0, "method": "common.db.login", "params": params}
-        answer = await self._send("POST", f"{self._root}/rpc/", payload=payload, safe=True)
-        if answer.status == _UNAUTHORISED:
+        answer = await self._calls.send("POST", f"{self._root}/rpc/", payload=payload, safe=True)
+        if answer.status == UNAUTHORISED:
             raise ConnectorError(f"Tryton refuses the password of {self.user}.", fix=LOGIN_FIX)
         try:
             number, secret = cast("list[Json]", _result(answer, method="login"))[:2]
@@ -161,7 +122,7 @@ class Transport:
         self._token = b64encode(f"{self.user}:{number}:{secret}".encode()).decode()
         payload = {"id": 0, "method": "model.res.user.get_preferences", "params": [True, {}]}
         headers = {"Authorization": f"Session {self._token}"}
-        answer = await self._send("POST", f"{self._root}/rpc/", payload=payload, headers=headers, safe=True)
+        answer = await self._calls.send("POST", f"{self._root}/rpc/", payload=payload, headers=headers, safe=True)
         self._context = {**cast("dict[str, Json]", _result(answer, method="get_preferences")), "language": "en"}
 
     async def _rest(
@@ -172,9 +133,9 @@ class Transport:
             # Some fields, such as the language of a party, have a value for each company.
             headers["X-Tryton-Context"] = _packed({"company": self.company})
         url = f"{self._root}/rest/model/{path}"
-        answer = await self._send(method, url, payload=payload, query=query, headers=headers, safe=True)
+        answer = await self._calls.send(method, url, payload=payload, query=query, headers=headers, safe=True)
         model = path.partition("/")[0]
-        if answer.status == _UNAUTHORISED:
+        if answer.status == UNAUTHORISED:
             raise ConnectorError("Tryton refuses the key.", fix=KEY_FIX)
         if answer.status == _FORBIDDEN:
             raise ConnectorError(f"The key's user may not read {model}.", fix="Add the user to the group that may.")
@@ -182,87 +143,6 @@ class Transport:
             raise ConnectorError(f"Tryton has no {model}.", fix="Activate the module that brings it.")
         _check(answer, what=f"reading {model}", database=self.database)
         return answer
-
-    async def _send(
-        self,
-        method: str,
-        url: str,
-        *,
-        payload: Json = None,
-        query: list[tuple[str, str]] | None = None,
-        headers: dict[str, str] | None = None,
-        safe: bool,
-    ) -> Answer:
-        """Send a request, again with full jitter while that is safe; raises ConnectorError when it stays in vain."""
-        last = "it did not answer"
-        waits = [BACKOFF_S * 2**attempt for attempt in range(ATTEMPTS - 1)]
-        for wait in [*waits, None]:
-            asked: float | None = None
-            await self._leave()
-            try:
-                answer = await self._once(method, url, payload=payload, query=query, headers=headers)
-            except aiohttp.ClientConnectorError as error:
-                if isinstance(error.os_error, AddressRefused):
-                    raise ConnectorError(
-                        f"{self.base} leads to an address that may not be called.",
-                        fix="Use https, or a server on this machine or in a private network.",
-                    ) from error
-                last = str(error)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                last = str(error) or type(error).__name__
-                if not safe:
-                    raise ConnectorError(
-                        f"The connection was lost: {last}.", fix="Read again before trying."
-                    ) from error
-            else:
-                if answer.status not in (_TRY_AGAIN if safe else _UNTOUCHED):
-                    return answer
-                last, asked = f"it answered {answer.status}", answer.retry_after_s
-                if wait is None or (asked or 0) > RETRY_AFTER_S_MAX:
-                    _give_up(answer, url=self.base)
-            if wait is not None:
-                await asyncio.sleep(max(self._dice.uniform(0, min(wait, BACKOFF_S_MAX)), asked or 0))
-        raise ConnectorError(
-            f"{self.base} cannot be reached: {last}.", fix="Check that the server runs and `url` is right."
-        )
-
-    async def _once(
-        self,
-        method: str,
-        url: str,
-        *,
-        payload: Json,
-        query: list[tuple[str, str]] | None,
-        headers: dict[str, str] | None,
-    ) -> Answer:
-        async with self._http.request(
-            method, url, json=payload, params=query, headers=headers, timeout=TIMEOUT, allow_redirects=False
-        ) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(2**16):
-                body += chunk
-                if len(body) > BODY_BYTES_MAX:
-                    raise ConnectorError("Tryton's answer is over 64 MiB.", fix="Lower `page_rows`.")
-            wait = _retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-            return Answer(response.status, bytes(body), wait)
-
-
-def _give_up(answer: Answer, *, url: str) -> None:
-    if answer.status == _BUSY or answer.retry_after_s is not None:
-        after = answer.retry_after_s if answer.retry_after_s is not None else BACKOFF_S_MAX
-        raise Throttled(f"{url} asks to slow down.", retry_after_s=after, fix="It is tried again by itself.")
-
-
-def _retry_after(value: str | None, date: str | None) -> float | None:
-    """Return the seconds to wait: the header says seconds, or a time that is compared with the server's own clock."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(date or value)).total_seconds())
-    except ValueError:
-        return None
 
 
 def _packed(value: Json) -> str:
