@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isthmus.app.discovery import domains, schema
-from isthmus.app.http import all_routes
+from isthmus.app.http.assembly import all_routes
 from isthmus.auth.roles import DOMAIN_ROLES, WORKSPACE_ROLES, permissions_of
 from isthmus.gateway import ANY_CALLER, Route
 

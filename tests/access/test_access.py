@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from isthmus.app.discovery import schema
-from isthmus.app.http import all_routes, build
+from isthmus.app.http.assembly import all_routes, build
 from isthmus.auth.keys import KeyWish, create_key
 from isthmus.gateway import Call, Response, Services
 from isthmus.gateway.asgi import Gateway

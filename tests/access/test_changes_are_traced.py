@@ -11,7 +11,7 @@ import pytest
 
 from isthmus.app.alerting.rules import LATENCY, RULES
 from isthmus.app.discovery import schema
-from isthmus.app.http import all_routes
+from isthmus.app.http.assembly import all_routes
 from isthmus.audit.entry import Entry
 from isthmus.audit.grammar import parse
 from isthmus.audit.search import search

@@ -17,7 +17,7 @@ from psycopg import AsyncConnection, sql
 from isthmus.analytics import Catalog, Ledgers
 from isthmus.app.discovery import catalog, ledgers, schema
 from isthmus.app.engines import Engines
-from isthmus.app.http import all_routes, build
+from isthmus.app.http.assembly import all_routes, build
 from isthmus.auth.keys import KeyWish, create_key
 from isthmus.gateway import ANY_CALLER, Route, Services
 from isthmus.gateway.router import parameters

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from isthmus.app.http import HttpServer
+from isthmus.app.http.server import HttpServer
 from isthmus.app.program import Program, migrate_as_owner
 from isthmus.app.reacting import consumers
 from isthmus.app.settings import Settings

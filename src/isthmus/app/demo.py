@@ -11,7 +11,7 @@ from msgspec import structs
 from isthmus.app.arriving import arrivals
 from isthmus.app.discovery import connectors
 from isthmus.app.engines import Engines
-from isthmus.app.http import services_of
+from isthmus.app.http.assembly import services_of
 from isthmus.app.program import Program, opened
 from isthmus.app.scheduling.figures import MODEL, returns_of
 from isthmus.app.settings import Settings

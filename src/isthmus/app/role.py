@@ -16,6 +16,7 @@ from isthmus.app.engines import RunningEngines, running_engines
 from isthmus.app.log import configure_log
 from isthmus.app.program import Program, opened
 from isthmus.app.reacting import consumers
+from isthmus.app.running import LEASH
 from isthmus.app.scheduling.keeping import keep_scheduling, keep_working
 from isthmus.app.settings import Settings, read_settings
 from isthmus.app.signing_keys import keep_keys
@@ -28,7 +29,6 @@ from isthmus.stream.broker import Broker
 from isthmus.stream.consume import run_consumers
 from isthmus.stream.relay import Relay
 
-LEASH = "_ISTHMUS_LEASH"
 GRACE_S = 10.0
 ARRIVALS_POLL_S = 1.0
 
@@ -48,7 +48,7 @@ def main(roles: Sequence[str]) -> None:
     if running is None:
         raise EnginesAway("No engines run on this data directory.", fix="Start them with: isthmus up")
     if "api" in roles:
-        from isthmus.app.http import serve
+        from isthmus.app.http.serving import serve
 
         serve(settings)
         return
@@ -121,7 +121,7 @@ async def _until_dead(program: Program, role: str) -> None:
 
 
 def _services(program: Program) -> Services:
-    from isthmus.app.http import services_of
+    from isthmus.app.http.assembly import services_of
 
     return services_of(program)
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from isthmus.app.engines.liveness import seen
 
+LEASH = "_ISTHMUS_LEASH"
+"""Set for a child that ends when the pipe to its standard input does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunningProgram:

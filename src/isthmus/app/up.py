@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from urllib.error import URLError
 
 from isthmus.app.engines import Engines
-from isthmus.app.http import check_address
+from isthmus.app.http.server import check_address
 from isthmus.app.program import MAIN, migrate_as_owner, start
-from isthmus.app.role import LEASH
-from isthmus.app.running import announce, found, withdraw
+from isthmus.app.running import LEASH, announce, found, withdraw
 from isthmus.app.settings import Settings
 from isthmus.kernel.errors import IsthmusError
 
@@ -108,7 +107,7 @@ def start_up(settings: Settings, *, roles: Sequence[str] = ROLES, say: Callable[
     check_address(settings)
     say("starting PostgreSQL and Valkey")
     engines = start(settings)
-    up = Up(settings, engines, address(settings))
+    up = Up(settings, engines, settings.address)
     try:
         applied = migrate_as_owner(engines.postgres)
         if applied:
@@ -125,11 +124,6 @@ def start_up(settings: Settings, *, roles: Sequence[str] = ROLES, say: Callable[
         up.stop()
         raise
     return up
-
-
-def address(settings: Settings) -> str:
-    """Return the URL of the API and console."""
-    return settings.address
 
 
 def wait_ready(url: str, *, check: Callable[[], None]) -> None:
@@ -188,6 +182,7 @@ def _as_environment(settings: Settings) -> dict[str, str]:
         "tls_key": settings.tls_key,
         "workspace": settings.workspace,
         "log_level": settings.log_level,
+        "outbound_allow": settings.outbound_allow,
     }
     return {f"ISTHMUS_{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
@@ -209,9 +204,8 @@ def detach(arguments: Sequence[str], settings: Settings) -> str:
         if process.poll() is not None:
             raise NotReady(f"The program ended with {process.returncode}.", fix=f"Read {logs / 'up.log'}.")
 
-    url = address(settings)
-    wait_ready(url, check=check)
-    return url
+    wait_ready(settings.address, check=check)
+    return settings.address
 
 
 def stop_running(settings: Settings) -> bool:

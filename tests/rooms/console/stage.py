@@ -17,7 +17,7 @@ from msgspec import Struct
 from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
 from isthmus.app.engines import Engines
-from isthmus.app.http import build
+from isthmus.app.http.assembly import build
 from isthmus.app.http.listening import Listener
 from isthmus.app.http.supervising import listen
 from isthmus.auth.sessions import create_admin_link, end_session, session_digest

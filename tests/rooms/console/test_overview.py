@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from playwright.sync_api import Page, expect
 
 from isthmus.app.cli.group import cli
-from isthmus.app.http import all_routes
+from isthmus.app.http.assembly import all_routes
 from isthmus.gateway.router import Router
 from isthmus.store.observation import Observation
 from isthmus.sync.ingest import Interval, put

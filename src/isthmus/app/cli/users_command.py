@@ -18,7 +18,6 @@ from isthmus.app.clock import SystemClock
 from isthmus.app.discovery import domain_names
 from isthmus.app.links import new_link
 from isthmus.app.running import found
-from isthmus.app.up import address
 from isthmus.auth.people.links import create_login_link, forget_factors
 from isthmus.auth.people.logins import (
     USER_PREFIX,
@@ -238,7 +237,7 @@ def _user_link(terminal: Terminal, email: str, base: str, *, forgetting: bool) -
 
 def _base(terminal: Terminal, url: str | None) -> str:
     running = found(terminal.settings.data_dir)
-    return (url or (running.url if running else address(terminal.settings))).rstrip("/")
+    return (url or (running.url if running else terminal.settings.address)).rstrip("/")
 
 
 def _view(login: Login) -> UserView:

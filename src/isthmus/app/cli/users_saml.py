@@ -14,7 +14,7 @@ from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import id_of, id_text
 from isthmus.app.discovery import domain_names
-from isthmus.app.http.saml import SamlProviderView, saml_view
+from isthmus.app.saml_views import SamlProviderView, saml_view
 from isthmus.auth.saml.providers import (
     SAML_PREFIX,
     SamlWish,

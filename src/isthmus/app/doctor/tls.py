@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from isthmus.app.doctor.finding import Finding, fail, ok, warn
-from isthmus.app.http import check_address
+from isthmus.app.http.server import check_address
 from isthmus.app.settings import Settings
 
 SOON = timedelta(days=14)

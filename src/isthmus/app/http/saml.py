@@ -1,12 +1,12 @@
 """SAML: setting identity providers up, our metadata for each, and signing in by one."""
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from isthmus.app.saml_views import SamlProviderView, saml_view
 from isthmus.auth.people.errors import SignInRefused, UpstreamRefused
 from isthmus.auth.people.sign_in import People
 from isthmus.auth.roles import GrantTooWide, UnknownRole
@@ -14,7 +14,6 @@ from isthmus.auth.saml.errors import InvalidMetadata, SamlProviderMissing, SamlP
 from isthmus.auth.saml.metadata import own_metadata
 from isthmus.auth.saml.providers import (
     SAML_PREFIX,
-    SamlProvider,
     SamlWish,
     add_saml_provider,
     find_saml_provider,
@@ -32,7 +31,7 @@ from isthmus.gateway import FRESH_S, HTML, Call, Page, Paging, Response, Route
 from isthmus.gateway.cookies import own_page, session_header
 from isthmus.gateway.reading import read_parameters
 from isthmus.kernel.errors import IsthmusError
-from isthmus.kernel.ids import InvalidId, text_of, uuid_of
+from isthmus.kernel.ids import InvalidId, uuid_of
 
 COOKIE, COOKIE_PATH = "isthmus_saml", "/sign-in/saml"
 FINISH = "/sign-in/saml/finish"
@@ -52,20 +51,6 @@ class NewSamlProvider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     mail_domains: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=50)] = []
     email_attribute: Annotated[str, Meta(max_length=200)] = ""
     name_attribute: Annotated[str, Meta(max_length=200)] = ""
-
-
-class SamlProviderView(Struct, frozen=True, kw_only=True):
-    """An identity provider; `our_metadata` is the path of what is registered there."""
-
-    id: str
-    title: str
-    entity: str
-    sign_in_url: str
-    certificates: list[str]
-    roles: list[str]
-    mail_domains: list[str]
-    our_metadata: str
-    created_at: datetime
 
 
 class Going(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,21 +187,6 @@ def _cookie(call: Call, secret: str, *, age_s: int) -> tuple[str, str]:
     secure = "; Secure" if call.secure else ""
     text = f"{COOKIE}={secret}; Path={COOKIE_PATH}; Max-Age={age_s}; HttpOnly; SameSite=Lax{secure}"
     return ("set-cookie", text)
-
-
-def saml_view(provider: SamlProvider) -> SamlProviderView:
-    """Return a provider as it is shown."""
-    return SamlProviderView(
-        id=text_of(SAML_PREFIX, provider.id),
-        title=provider.title,
-        entity=provider.entity,
-        sign_in_url=provider.sign_in_url,
-        certificates=provider.certificates,
-        roles=provider.roles,
-        mail_domains=provider.mail_domains,
-        our_metadata=f"/sign-in/saml/{provider.id}/metadata",
-        created_at=provider.created_at,
-    )
 
 
 ROUTES = (

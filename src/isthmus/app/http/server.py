@@ -1,4 +1,4 @@
-"""The server of the gateway: a process with workers below it, which ends when whoever started it ends.
+"""The server of the gateway as others see it: a process with workers below it, which ends when they end.
 
 The settings travel as `ISTHMUS_*` in the environment of the process, so that no secret stands on a command line.
 """
@@ -7,21 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Self
 
-from isthmus.app.discovery import schema
-from isthmus.app.http.assembly import all_routes
-from isthmus.app.http.supervising import listen, supervise
-from isthmus.app.http.tls import with_groups
-from isthmus.app.http.worker import TOKEN, counts_file, is_ready, work
-from isthmus.app.log import configure_log
-from isthmus.app.settings import Settings, read_settings
-from isthmus.gateway.metrics import block_bytes
+from isthmus.app.settings import Settings
 from isthmus.kernel.errors import IsthmusError, Unavailable
 from isthmus.vault import entropy
 
@@ -29,6 +22,7 @@ START_S_MAX = 60.0
 STOP_S_MAX = 15.0
 _POLL_S = 0.05
 LEASHED = "_ISTHMUS_HTTP_LEASHED"
+TOKEN = "_ISTHMUS_HTTP_TOKEN"  # noqa: S105 - the name of a variable that tells one start from another.
 _TOKEN_BYTES = 16
 
 
@@ -59,17 +53,9 @@ def check_address(settings: Settings) -> None:
         )
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, and replace dead workers; raises AddressRefused, and OSError for a port in use."""
-    check_address(settings)
-    if settings.tls_certificate is not None:
-        with_groups()
-    size = block_bytes(routes=len(all_routes(schema())), workers=settings.workers)
-    counts = counts_file(settings)
-    counts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    sockets = listen(settings.host, settings.port, count=settings.workers)
-    counts.write_bytes(bytes(size))
-    supervise(sockets, work)
+def ready_file(settings: Settings) -> Path:
+    """Return the file in which a worker that is ready writes the token of its start."""
+    return settings.data_dir / "http" / f"ready-{settings.port}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +75,7 @@ class HttpServer:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
         server = cls(child, settings)
         over = time.monotonic() + START_S_MAX
-        while not is_ready(settings, token=token):
+        while not _is_ready(settings, token=token):
             if not server.running or time.monotonic() > over:
                 server.stop()
                 raise ServerFailed(
@@ -123,6 +109,11 @@ class HttpServer:
             self.child.stdin.close()
 
 
+def _is_ready(settings: Settings, *, token: str) -> bool:
+    path = ready_file(settings)
+    return path.exists() and path.read_text(encoding="ascii") == token
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -135,19 +126,3 @@ def _is_loopback(host: str) -> bool:
 def _environment(settings: Settings) -> Mapping[str, str]:
     named = {each.name: getattr(settings, each.name) for each in fields(settings)}
     return {f"ISTHMUS_{name.upper()}": str(value) for name, value in named.items() if value is not None}
-
-
-def _end_with_the_pipe() -> None:
-    """Wait until whoever started us lets go of our standard input, however it ended, then end in order."""
-    while os.read(0, 1024):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def main() -> None:
-    """Serve with the settings of the environment."""
-    settings = read_settings()
-    configure_log(settings.log_level)
-    if LEASHED in os.environ:
-        threading.Thread(target=_end_with_the_pipe, daemon=True).start()
-    serve(settings)

@@ -18,6 +18,7 @@ from isthmus.app.engines import running_engines
 from isthmus.app.http.assembly import Block, build, services_of
 from isthmus.app.http.exporting import keep_exporting
 from isthmus.app.http.listening import Listener
+from isthmus.app.http.server import TOKEN, ready_file
 from isthmus.app.http.supervising import GRACE_S, KILL_S
 from isthmus.app.http.tls import context_of
 from isthmus.app.http.watching import keep_watch
@@ -34,7 +35,6 @@ from isthmus.gateway.threats.watch import Threats
 from isthmus.kernel.errors import Unavailable
 from isthmus.stream.live import Live
 
-TOKEN = "_ISTHMUS_HTTP_TOKEN"  # noqa: S105 - the name of a variable that tells one start from another.
 _WATCH_S = 0.5
 _YOUNG_MAX = 20_000
 """How many new containers there may be before those that nobody reaches are looked for."""
@@ -65,7 +65,7 @@ async def _served(settings: Settings, listening: socket.socket, above: int) -> N
     async with _opened(settings) as gateway:
         listener = Listener(gateway, tls=tls)
         await listener.open(listening)
-        _ready_file(settings).write_text(os.environ.get(TOKEN, ""), encoding="ascii")
+        ready_file(settings).write_text(os.environ.get(TOKEN, ""), encoding="ascii")
         await stop.wait()
         gateway.close_streams()
         await listener.close(grace_s=GRACE_S)
@@ -75,16 +75,6 @@ async def _served(settings: Settings, listening: socket.socket, above: int) -> N
 def counts_file(settings: Settings) -> Path:
     """Return the file in which workers count traffic together."""
     return settings.data_dir / "http" / f"counts-{settings.port}"
-
-
-def is_ready(settings: Settings, *, token: str) -> bool:
-    """Tell whether a worker of the server that was started with this token is ready."""
-    path = _ready_file(settings)
-    return path.exists() and path.read_text(encoding="ascii") == token
-
-
-def _ready_file(settings: Settings) -> Path:
-    return settings.data_dir / "http" / f"ready-{settings.port}"
 
 
 @asynccontextmanager

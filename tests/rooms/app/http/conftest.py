@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from isthmus.app.engines import Engines
-from isthmus.app.http import HttpServer
+from isthmus.app.http.server import HttpServer
 from isthmus.app.program import Program, migrate_as_owner, opened
 from isthmus.app.settings import Settings
 from isthmus.auth.keys import KeyWish, create_key

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 from uuid import UUID
 
-from isthmus.app.http import all_routes, build
+from isthmus.app.http.assembly import all_routes, build
 from isthmus.auth.keys import KeyWish, create_key
 from isthmus.gateway import Services
 from isthmus.kernel.clock import FrozenClock

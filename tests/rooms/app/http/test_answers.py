@@ -8,7 +8,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from isthmus.app.discovery import schema
-from isthmus.app.http import all_routes
+from isthmus.app.http.assembly import all_routes
 from isthmus.gateway.versions import PATTERN, VERSIONS
 from isthmus.kernel.marks import Json
 from tests.rooms.app.http.caller import Caller

@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 
 from isthmus.app.engines import Engines
-from isthmus.app.http import build, listening
+from isthmus.app.http import listening
+from isthmus.app.http.assembly import build
 from isthmus.app.limiting import opened_authority
 from isthmus.auth.keys import revoke_key
 from isthmus.auth.keytext import KEY_PREFIX, read_key_text

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from isthmus.app.http import AddressRefused, HttpServer, ServerFailed, check_address
+from isthmus.app.http.server import AddressRefused, HttpServer, ServerFailed, check_address
 from tests.rooms.app.http.conftest import Site, free_port
 
 
@@ -161,7 +161,7 @@ def test_a_server_ends_when_the_program_that_started_it_is_killed(site: Site, tm
     port = free_port()
     script = tmp_path / "program.py"
     script.write_text(
-        "import sys, time\nfrom pathlib import Path\nfrom isthmus.app.http import HttpServer\n"
+        "import sys, time\nfrom pathlib import Path\nfrom isthmus.app.http.server import HttpServer\n"
         "from isthmus.app.settings import Settings\n"
         f"server = HttpServer.start(Settings(data_dir=Path({str(site.settings.data_dir)!r}), port={port}))\n"
         "print(server.child.pid, flush=True)\ntime.sleep(600)\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.app.http import HttpServer
+from isthmus.app.http.server import HttpServer
 from isthmus.app.program import migrate_as_owner
 from isthmus.app.settings import Settings
 from isthmus.kernel.marks import Json

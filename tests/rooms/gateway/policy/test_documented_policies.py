@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.app.discovery import schema
-from isthmus.app.http import all_routes
+from isthmus.app.http.assembly import all_routes
 from isthmus.gateway.policy.language import read_policy
 from isthmus.gateway.policy.vocabulary import CALLER_ATTRIBUTES, CONTEXT, Vocabulary
 

@@ -12,7 +12,7 @@ import cedarpy
 import pytest
 
 from isthmus.app.discovery import schema
-from isthmus.app.http import all_routes
+from isthmus.app.http.assembly import all_routes
 from isthmus.auth.principal import Principal
 from isthmus.gateway.policy.book import Book, sight
 from isthmus.gateway.policy.evaluate import Facts
