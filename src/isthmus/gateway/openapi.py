@@ -21,6 +21,7 @@ _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
 _BODY_MEDIA = {"json": _JSON, "form": "application/x-www-form-urlencoded", "raw": "application/octet-stream"}
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_EVENTS = "text/event-stream"
 _TITLES = {
     400: "The request cannot be read",
     401: "A valid credential is required",
@@ -44,6 +45,12 @@ _RATE_HEADERS = {
 _RETRIED = frozenset({429, 503})
 _RETRY_HEADERS = {"Retry-After": "After how many seconds it is worth calling again."}
 _Map = dict[str, Json]
+_EVENT: _Map = {
+    "description": "One event of the stream; `data` is JSON.",
+    "type": "object",
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 
 
 def openapi(routes: Sequence[Route], *, title: str, version: str) -> _Map:
@@ -190,6 +197,7 @@ def _responses(route: Route, schemas: dict[object, _Map]) -> _Map:
     success: _Map = {"description": "Done." if empty else "The answer."}
     if not empty:
         plain: _Map = {} if _speaks_json(route.media) else {"type": "string"}
+        plain = _EVENT if route.media == _EVENTS else plain
         content: _Map = {"schema": schemas[id(route.response)] if route.response else plain}
         if route.response_example is not None:
             content["examples"] = {"example": {"value": route.response_example}}

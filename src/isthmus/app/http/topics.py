@@ -46,7 +46,7 @@ ROUTES: Sequence[Route] = (
         permission=None,
         handler=show_asyncapi,
         summary="The description of all events (AsyncAPI 3)",
-        media="application/json",
+        media="application/vnd.aai.asyncapi+json;version=3.0.0",
         tags=_TAGS,
     ),
 )
