@@ -155,12 +155,16 @@ class Call:
             raise TypeError(message)
         return self.read_query
 
+    def id_in_path(self, name: str, prefix: str, *, missing: type[NotFound] = NotFound) -> UUID:
+        """Return the id that stands in the path; raises `missing` for what is no id with that prefix."""
+        try:
+            return uuid_of(prefix, self.path[name])
+        except InvalidId as error:
+            raise missing(error.detail, fix=error.fix) from error
+
     def record_id(self, name: str, record_type: RecordType) -> UUID:
         """Return the record id that stands in the path; raises NotFound for what is no id of that type."""
-        try:
-            return uuid_of(record_type.prefix, self.path[name])
-        except InvalidId as error:
-            raise NotFound(error.detail, fix=error.fix) from error
+        return self.id_in_path(name, record_type.prefix)
 
     def may(self, permission: str) -> bool:
         """Tell whether the caller has a further permission, such as that to see personal fields.

@@ -2,14 +2,13 @@
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
-from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from isthmus.gateway import Call, Page, Paging, Route
 from isthmus.gateway.monitoring.objectives import ObjectiveViews, objectives
-from isthmus.kernel.errors import Fault, NotFound
-from isthmus.kernel.ids import InvalidId, text_of, uuid_of
+from isthmus.kernel.errors import Fault
+from isthmus.kernel.ids import text_of, uuid_of
 from isthmus.stream.alerts.channels import (
     CHANNEL_PREFIX,
     Channel,
@@ -112,7 +111,7 @@ async def list_alerts(call: Call) -> Page[AlertView]:
 async def acknowledge_alert(call: Call) -> AlertView:
     """Look after an alert."""
     async with call.services.database.transaction(call.scope) as tx:
-        return alert_view(await acknowledge(tx, _id(call, "alert_id", ALERT_PREFIX)))
+        return alert_view(await acknowledge(tx, call.id_in_path("alert_id", ALERT_PREFIX)))
 
 
 async def silence_alert(call: Call) -> SilenceView:
@@ -120,7 +119,7 @@ async def silence_alert(call: Call) -> SilenceView:
     wanted = call.body(Silencing)
     until = call.scope.now + timedelta(hours=wanted.hours)
     async with call.services.database.transaction(call.scope) as tx:
-        found = await alert_of(tx, _id(call, "alert_id", ALERT_PREFIX))
+        found = await alert_of(tx, call.id_in_path("alert_id", ALERT_PREFIX))
         return silence_view(await silence(tx, rule=found.rule, about=found.about, until=until, reason=wanted.reason))
 
 
@@ -149,7 +148,7 @@ async def add_alert_channel(call: Call) -> ChannelView:
 async def remove_alert_channel(call: Call) -> None:
     """Take a channel away."""
     async with call.services.database.transaction(call.scope) as tx:
-        await remove_channel(tx, call.services.vault, _id(call, "channel_id", CHANNEL_PREFIX))
+        await remove_channel(tx, call.services.vault, call.id_in_path("channel_id", CHANNEL_PREFIX))
 
 
 async def show_objectives(call: Call) -> ObjectiveViews:
@@ -197,13 +196,6 @@ def channel_view(channel: Channel) -> ChannelView:
         created_at=channel.created_at,
         created_by=channel.created_by,
     )
-
-
-def _id(call: Call, name: str, prefix: str) -> UUID:
-    try:
-        return uuid_of(prefix, call.path[name])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
 
 
 ROUTES = (

@@ -9,8 +9,7 @@ from msgspec import Meta, Struct, structs
 from isthmus.app.scheduling.kinds import BadArguments, KindView, checked, kind_of, kind_views, kinds
 from isthmus.app.scheduling.views import JobView, job_view
 from isthmus.gateway import Call, Page, Paging, Route
-from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, uuid_of
+from isthmus.kernel.ids import uuid_of
 from isthmus.kernel.marks import Json
 from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
@@ -53,7 +52,7 @@ async def list_jobs(call: Call) -> Page[JobView]:
 async def show_job(call: Call) -> JobView:
     """Show a job."""
     async with call.services.database.transaction(call.scope) as tx:
-        return shown(call, await job_of(tx, _id(call)))
+        return shown(call, await job_of(tx, call.id_in_path("job_id", JOB_PREFIX)))
 
 
 async def start_job(call: Call) -> JobView:
@@ -100,17 +99,10 @@ def shown(call: Call, job: Job) -> JobView:
 
 async def _permitted(call: Call, tx: Transaction) -> UUID:
     """Return the id of the job in the path; raises Denied for a kind that the caller may not start."""
-    found = await job_of(tx, _id(call))
+    found = await job_of(tx, call.id_in_path("job_id", JOB_PREFIX))
     if (kind := kinds().get(found.kind)) is not None:
         call.require(kind.permission)
     return found.id
-
-
-def _id(call: Call) -> UUID:
-    try:
-        return uuid_of(JOB_PREFIX, call.path["job_id"])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
 
 
 ROUTES = (

@@ -24,7 +24,7 @@ from isthmus.auth.keys import (
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.auth.roles import GrantTooWide, UnknownRole
 from isthmus.gateway import ANY_CALLER, FRESH_S, Call, Page, Paging, Route, id_at
-from isthmus.kernel.errors import Fault, Invalid, NotFound
+from isthmus.kernel.errors import Fault, Invalid
 from isthmus.kernel.ids import InvalidId, text_of, uuid_of
 
 _TAGS = ("access",)
@@ -105,10 +105,9 @@ async def rotate_api_key(call: Call) -> MadeKey:
     """Make the key that follows another."""
     overlap = timedelta(seconds=call.body(Rotation).overlap_s)
     domains = sorted({each.domain for each in call.services.schema})
+    key = call.id_in_path("key_id", KEY_PREFIX)
     async with call.services.database.transaction(call.scope) as tx:
-        made, text = await rotate_key(
-            tx, _key_id(call), overlap=overlap, domains=domains, giver=call.principal.permissions
-        )
+        made, text = await rotate_key(tx, key, overlap=overlap, domains=domains, giver=call.principal.permissions)
     call.services.of(Credentials).forget()
     return MadeKey(id=text_of(KEY_PREFIX, made.id), name=made.name, key=text.text)
 
@@ -125,13 +124,13 @@ async def list_api_keys(call: Call) -> Page[KeyView]:
 async def get_api_key(call: Call) -> KeyView:
     """Show one key."""
     async with call.services.database.transaction(call.scope) as tx:
-        return _view(call, await find_key(tx, _key_id(call)))
+        return _view(call, await find_key(tx, call.id_in_path("key_id", KEY_PREFIX)))
 
 
 async def revoke_api_key(call: Call) -> KeyView:
     """End a key; within a second no server accepts it any more."""
     async with call.services.database.transaction(call.scope) as tx:
-        revoked = await revoke_key(tx, _key_id(call))
+        revoked = await revoke_key(tx, call.id_in_path("key_id", KEY_PREFIX))
     call.services.of(Credentials).forget()
     return _view(call, revoked)
 
@@ -146,13 +145,6 @@ async def get_caller(call: Call) -> Caller:
         name=principal.name,
         permissions=sorted(principal.permissions),
     )
-
-
-def _key_id(call: Call) -> UUID:
-    try:
-        return uuid_of(KEY_PREFIX, call.path["key_id"])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
 
 
 def _view(call: Call, key: ApiKey) -> KeyView:

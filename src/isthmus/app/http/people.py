@@ -27,7 +27,7 @@ from isthmus.auth.roles import GrantTooWide, UnknownRole
 from isthmus.auth.sessions import OpenSession, SessionMissing, end_open_session, list_sessions
 from isthmus.gateway import ANY_CALLER, FRESH_S, Call, Page, Paging, Route
 from isthmus.kernel.errors import IsthmusError
-from isthmus.kernel.ids import InvalidId, text_of, uuid_of
+from isthmus.kernel.ids import text_of
 from isthmus.store.database import Transaction
 
 _TAGS = ("people",)
@@ -197,10 +197,7 @@ async def end_a_session(call: Call) -> None:
     login = None if call.may(_WRITE) else own.user
     if login is None and not call.may(_WRITE):
         raise PeopleOnly("The caller is no user, so no session is theirs.", fix="Use a key that may administer users.")
-    try:
-        session = uuid_of(SESSION_PREFIX, call.path["session_id"])
-    except InvalidId as error:
-        raise SessionMissing(error.detail, fix=error.fix) from error
+    session = call.id_in_path("session_id", SESSION_PREFIX, missing=SessionMissing)
     async with call.services.database.transaction(call.scope) as tx:
         await end_open_session(tx, session, login=login)
     call.services.of(Credentials).forget()
@@ -219,10 +216,7 @@ def _changed(call: Call, login: Login) -> UserView:
 
 
 def _user(call: Call) -> UUID:
-    try:
-        return uuid_of(USER_PREFIX, call.path["user_id"])
-    except InvalidId as error:
-        raise LoginMissing(error.detail, fix=error.fix) from error
+    return call.id_in_path("user_id", USER_PREFIX, missing=LoginMissing)
 
 
 def _view(call: Call, login: Login) -> UserView:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -31,8 +30,7 @@ from isthmus.auth.roles import (
     permissions_of,
 )
 from isthmus.gateway import FRESH_S, Call, Response, Route
-from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, text_of, uuid_of
+from isthmus.kernel.ids import text_of
 
 _TAGS = ("access",)
 _Names = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=50)]
@@ -140,7 +138,7 @@ async def show_accounts(call: Call) -> AccountList:
 async def get_account(call: Call) -> AccountView:
     """Show one service account."""
     async with call.services.database.transaction(call.scope) as tx:
-        return account_view(await find_account(tx, _account_id(call)))
+        return account_view(await find_account(tx, call.id_in_path("account_id", ACCOUNT_PREFIX)))
 
 
 async def disable_account(call: Call) -> AccountView:
@@ -155,20 +153,13 @@ async def enable_account(call: Call) -> AccountView:
 
 async def _switched(call: Call, *, enabled: bool) -> AccountView:
     async with call.services.database.transaction(call.scope) as tx:
-        switched = await switch_account(tx, _account_id(call), enabled=enabled)
+        switched = await switch_account(tx, call.id_in_path("account_id", ACCOUNT_PREFIX), enabled=enabled)
     call.services.of(Credentials).forget()
     return account_view(switched)
 
 
 def _domains(call: Call) -> list[str]:
     return sorted({each.domain for each in call.services.schema})
-
-
-def _account_id(call: Call) -> UUID:
-    try:
-        return uuid_of(ACCOUNT_PREFIX, call.path["account_id"])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
 
 
 def roles_of(custom: Custom, *, domains: Sequence[str]) -> list[RoleView]:

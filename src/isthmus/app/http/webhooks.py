@@ -22,8 +22,7 @@ from isthmus.app.webhook_views import (
 )
 from isthmus.app.webhooks import opened_sender
 from isthmus.gateway import FRESH_S, Call, Page, Paging, Route
-from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, uuid_of
+from isthmus.kernel.ids import uuid_of
 from isthmus.kernel.marks import Json
 from isthmus.stream.outbound import Outbound, OutboundRefused
 from isthmus.stream.topics import Topics, UnknownTopic
@@ -174,7 +173,7 @@ async def list_deliveries(call: Call) -> Page[DeliveryView]:
 
 async def show_delivery(call: Call) -> DeliveryDetail:
     """Show a delivery with all its tries."""
-    endpoint, own = _endpoint(call), _id(call, "delivery_id", DELIVERY_PREFIX)
+    endpoint, own = _endpoint(call), call.id_in_path("delivery_id", DELIVERY_PREFIX)
     async with call.services.database.transaction(call.scope) as tx:
         found = await delivery_of(tx, endpoint, own)
         tries = await attempts_of(tx, call.services.vault, endpoint, own)
@@ -184,7 +183,7 @@ async def show_delivery(call: Call) -> DeliveryDetail:
 async def resend_delivery(call: Call) -> DeliveryView:
     """Send once more."""
     async with call.services.database.transaction(call.scope) as tx:
-        found = await resend(tx, _endpoint(call), _id(call, "delivery_id", DELIVERY_PREFIX))
+        found = await resend(tx, _endpoint(call), call.id_in_path("delivery_id", DELIVERY_PREFIX))
     return delivery_view(found, workspace=call.scope.workspace)
 
 
@@ -198,14 +197,7 @@ def _rules(call: Call) -> Rules:
 
 
 def _endpoint(call: Call) -> UUID:
-    return _id(call, "webhook_id", ENDPOINT_PREFIX)
-
-
-def _id(call: Call, name: str, prefix: str) -> UUID:
-    try:
-        return uuid_of(prefix, call.path[name])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
+    return call.id_in_path("webhook_id", ENDPOINT_PREFIX)
 
 
 _ONE = "/api/v1/webhooks/{webhook_id}"

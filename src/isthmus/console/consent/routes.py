@@ -40,8 +40,8 @@ from isthmus.console.consent.wording import said
 from isthmus.console.pages import page
 from isthmus.gateway import ANY_CALLER, HTML, Call, Response, Route, redirect
 from isthmus.gateway.sending import PAGE_POLICY
-from isthmus.kernel.errors import Denied, NotFound, Unauthenticated
-from isthmus.kernel.ids import InvalidId, text_of, uuid_of
+from isthmus.kernel.errors import Denied, Unauthenticated
+from isthmus.kernel.ids import text_of
 from isthmus.store.database import Scope, Transaction
 
 _FORM_BYTES_MAX = 4_096
@@ -169,10 +169,7 @@ async def list_programs(call: Call) -> Response:
 async def end_program(call: Call) -> Response:
     """End what the person allowed a program."""
     person = _signed_in(call)
-    try:
-        client = uuid_of(CLIENT_PREFIX, call.path["client_id"])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
+    client = call.id_in_path("client_id", CLIENT_PREFIX)
     async with call.services.database.transaction(call.scope) as tx:
         grants: list[UUID] = []
         for each in await programs_of(tx, subject_of(person)):

@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
-from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from isthmus.console.monitoring.loading import load
 from isthmus.console.pages import page
 from isthmus.gateway import HTML, Call, Response, Route, redirect
-from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.stream.alerts.rules import Rule
 from isthmus.stream.alerts.state import ALERT_PREFIX, acknowledge, alert_of, silence
 
@@ -54,7 +51,7 @@ async def show(call: Call) -> Response:
 async def look_after(call: Call) -> Response:
     """Acknowledge an alert."""
     async with call.services.database.transaction(call.scope) as tx:
-        await acknowledge(tx, _id(call))
+        await acknowledge(tx, call.id_in_path("alert_id", ALERT_PREFIX))
     return redirect(HERE)
 
 
@@ -62,16 +59,9 @@ async def keep_quiet(call: Call) -> Response:
     """Silence what an alert is about."""
     until = call.scope.now + timedelta(hours=call.body(Quiet).hours)
     async with call.services.database.transaction(call.scope) as tx:
-        found = await alert_of(tx, _id(call))
+        found = await alert_of(tx, call.id_in_path("alert_id", ALERT_PREFIX))
         await silence(tx, rule=found.rule, about=found.about, until=until, reason="silenced in the console")
     return redirect(HERE)
-
-
-def _id(call: Call) -> UUID:
-    try:
-        return uuid_of(ALERT_PREFIX, call.path["alert_id"])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
 
 
 ROUTES = (

@@ -24,8 +24,6 @@ from isthmus.auth.oauth.errors import ClientMissing, InvalidClientWish
 from isthmus.auth.oauth.provider import Provider
 from isthmus.auth.roles import GrantTooWide
 from isthmus.gateway import Call, Page, Paging, Route
-from isthmus.kernel.errors import NotFound
-from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.kernel.marks import Json
 
 _TAGS = ("access",)
@@ -115,20 +113,20 @@ async def list_all(call: Call) -> Page[ClientView]:
 async def get(call: Call) -> ClientView:
     """Show one program."""
     async with call.services.database.transaction(call.scope) as tx:
-        return view(await find_client(tx, _client_id(call)))
+        return view(await find_client(tx, call.id_in_path("client_id", CLIENT_PREFIX)))
 
 
 async def rotate(call: Call) -> MadeClient:
     """Give a program another secret."""
     async with call.services.database.transaction(call.scope) as tx:
-        found, secret = await rotate_secret(tx, _client_id(call))
+        found, secret = await rotate_secret(tx, call.id_in_path("client_id", CLIENT_PREFIX))
     return MadeClient(client_id=found.client_id, name=found.name, client_secret=secret)
 
 
 async def remove(call: Call) -> ClientView:
     """End a program; within a second no token of it opens anything."""
     async with call.services.database.transaction(call.scope) as tx:
-        removed = await remove_client(tx, _client_id(call))
+        removed = await remove_client(tx, call.id_in_path("client_id", CLIENT_PREFIX))
     call.services.of(Credentials).forget()
     return view(removed)
 
@@ -152,13 +150,6 @@ def view(client: Client) -> ClientView:
         removed_at=client.removed_at,
         back_channel_logout=client.back_channel_logout,
     )
-
-
-def _client_id(call: Call) -> UUID:
-    try:
-        return uuid_of(CLIENT_PREFIX, call.path["client_id"])
-    except InvalidId as error:
-        raise NotFound(error.detail, fix=error.fix) from error
 
 
 ROUTES = (
