@@ -215,6 +215,7 @@ async def audit(
 
 _CLEAR: tuple[LiteralString, ...] = (
     "delete from feed_state where workspace = current_workspace() and connection_id = %s",
+    "delete from feed_lane where workspace = current_workspace() and connection_id = %s",
     "delete from push_pending where workspace = current_workspace() and connection_id = %s",
     "delete from write_ledger where workspace = current_workspace() and connection_id = %s",
 )

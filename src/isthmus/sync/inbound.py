@@ -21,9 +21,10 @@ from isthmus.stream.parked import reason_of
 from isthmus.stream.webhooks.verifying import SignatureRefused, message_id
 from isthmus.sync.connections import Connection, ConnectionMissing, Status, all_settings, connection_of
 from isthmus.sync.connector import Connector, Feed, Inbound, Raw
+from isthmus.sync.following import take
 from isthmus.sync.ingest import Interval
 from isthmus.sync.intake import committed
-from isthmus.sync.landing import land_observations, look_again, observe, tombstones
+from isthmus.sync.landing import look_again
 from isthmus.sync.pull import SPOKEN
 from isthmus.sync.runs import Engine
 from isthmus.vault import Vault, entropy
@@ -229,17 +230,15 @@ class _Landing:
 
     async def _put(self, tx: Transaction, feed: Feed, rows: list[Raw]) -> None:
         store, system = self.engine.store, self.connection.name
-        observations, rejects = observe(store, self.connector, feed, system=system, rows=rows)
-        observations += await tombstones(tx, feed, system=system, rows=rows)
-        landed = await land_observations(
+        landed, _ = await take(
             tx,
             store,
+            self.connector,
+            feed,
             connection_id=self.connection.id,
             system=system,
-            observations=observations,
-            rejects=rejects,
+            rows=rows,
             interval=Interval(since=None, until=tx.scope.now),
-            together=self.connector.together,
         )
         if not self.connection.options.push:
             return

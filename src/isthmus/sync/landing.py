@@ -22,6 +22,7 @@ from isthmus.store.prepare import Prepared, Reject
 from isthmus.store.put import PutResult
 from isthmus.store.rejected import keep_rejects
 from isthmus.sync.connector import Connector, Feed, Raw
+from isthmus.sync.drift import drift_of
 from isthmus.sync.ingest import Interval, Store, add, put_in
 from isthmus.sync.ledger import Groups, recognise
 
@@ -93,6 +94,9 @@ def observe(
         if raw.deleted:
             continue
         payload = pack(feed.name, raw)
+        if (fault := drift_of(feed, raw.body)) is not None:
+            rejects.append(_reject(feed, system=system, raw=raw, payload=payload, fault=fault))
+            continue
         try:
             mapped = list(connector.normalise(feed.name, raw))
             _check(feed, mapped)
@@ -127,10 +131,15 @@ class WrongType(IsthmusError):
 def _unmapped(feed: Feed, *, system: str, raw: Raw, payload: bytes, error: Exception) -> Reject:
     said = str(error) if isinstance(error, IsthmusError) else type(error).__name__
     detail = f"The mapping of {feed.name} failed: {said}. The record is kept as received; retry it when that is mended."
+    fault = Fault(pointer="/", code="mapping", detail=detail)
+    return _reject(feed, system=system, raw=raw, payload=payload, fault=fault)
+
+
+def _reject(feed: Feed, *, system: str, raw: Raw, payload: bytes, fault: Fault) -> Reject:
     observation = Observation(
         type=feed.types[0], system=system, external_id=raw.external_id, at=raw.at, version=raw.version, payload=payload
     )
-    return Reject(observation, (Fault(pointer="/", code="mapping", detail=detail),))
+    return Reject(observation, (fault,))
 
 
 async def tombstones(tx: Transaction, feed: Feed, *, system: str, rows: Iterable[Raw]) -> list[Observation]:

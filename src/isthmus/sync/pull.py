@@ -3,11 +3,11 @@
 A program that is killed anywhere goes on after the last page that was committed: nothing is lost and nothing doubled.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from psycopg import errors
 
@@ -15,13 +15,28 @@ from isthmus.store.database import Scope, Transaction
 from isthmus.store.put import Raced
 from isthmus.stream.limits import OutgoingLimit, VendorQuotaUsedUp
 from isthmus.sync.connections import Connection, Status, set_status
-from isthmus.sync.connector import Connector, ConnectorError, Feed, Leave, Page, Session, Throttled, freely
+from isthmus.sync.connector import (
+    Connector,
+    ConnectorError,
+    Feed,
+    FeedTrouble,
+    Leave,
+    NotAsDocumented,
+    Page,
+    Session,
+    Throttled,
+    freely,
+)
+from isthmus.sync.drift import unexpected
 from isthmus.sync.feeds import advance, feed_states, finish
+from isthmus.sync.following import take
+from isthmus.sync.fuse import FuseTripped, Guard
 from isthmus.sync.ingest import TRIES_MAX, Interval
-from isthmus.sync.landing import Landed, land_observations, look_again, observe, tombstones
+from isthmus.sync.landing import Landed, look_again
 from isthmus.sync.runs import Engine, Progress
 
 T = TypeVar("T")
+Mark: TypeAlias = Callable[[Transaction], Awaitable[None]]
 SPOKEN = "The system said something that did not change the record."
 
 
@@ -31,7 +46,7 @@ class CursorMoved(ConnectorError):
     status, code, title = 409, "cursor-moved", "The feed is being read by another program"
 
 
-class FeedStuck(ConnectorError):
+class FeedStuck(FeedTrouble):
     """The system gives page after page without getting on."""
 
     code, title = "feed-stuck", "The feed does not get on"
@@ -100,7 +115,7 @@ class Work:
         while True:
             try:
                 return await once()
-            except (CursorMoved, FeedStuck, TooLong):
+            except (CursorMoved, FeedStuck, FuseTripped, TooLong):
                 raise
             except ConnectorError as error:
                 if moved() != last:
@@ -127,28 +142,42 @@ class Work:
             await set_status(tx, self.connection.id, Status.RUNNING)
 
 
-async def pull(work: Work) -> None:
-    """Pull every feed in the order of the manifest; raises ConnectorError when the system does not let us."""
+async def pull(work: Work, *, confirmed: bool = False) -> list[ConnectorError]:
+    """Pull every feed in the order of the manifest; raises ConnectorError when the system does not let us.
+
+    A feed that cannot be read, or says more than the fuse lets pass, holds up no other: what is wrong with such feeds
+    is returned. `confirmed` says that a person has agreed to much being changed.
+    """
+    troubles: list[ConnectorError] = []
     for feed in work.feeds:
-        await pull_feed(work, feed)
+        try:
+            await pull_feed(work, feed, confirmed=confirmed)
+        except (FeedTrouble, FuseTripped) as error:
+            troubles.append(error)
+    return troubles
 
 
-async def pull_feed(work: Work, feed: Feed) -> None:
+async def pull_feed(work: Work, feed: Feed, *, confirmed: bool = False) -> None:
     """Pull one feed to its end."""
     work.progress.feed, work.progress.total = feed.name, None
     began = work.engine.clock.now()
     pages = 0
+    guard: Guard | None = None
 
     async def once() -> None:
-        nonlocal pages
+        nonlocal pages, guard
         async with work.engine.store.database.transaction(work.scope()) as tx:
             state = (await feed_states(tx, work.connection.id)).get(feed.name)
         cursor = state.cursor if state else None
         since = state.since if state else None
+        guard = guard or Guard(system=work.connection.name, feed=feed, since=since, confirmed=confirmed)
         before = work.progress.read
-        async with work.session() as session, aclosing(_pages(session, feed, cursor)) as read:
+        async with (
+            work.session() as session,
+            aclosing(pages_of(session.read(feed.name, cursor=cursor), feed, cursor)) as read,
+        ):
             async for page in read:
-                await _land(work, feed, page, before=cursor, since=since)
+                await land_page(work, feed, page, guard=guard, mark=_advancing(work, feed, page, before=cursor))
                 if page.total is not None:
                     work.progress.total = max(before + page.total, work.progress.read)
                 pages += 1
@@ -159,43 +188,65 @@ async def pull_feed(work: Work, feed: Feed) -> None:
         await finish(tx, work.connection.id, feed.name, since=began)
 
 
-async def _pages(session: Session, feed: Feed, cursor: str | None) -> AsyncGenerator[Page]:
-    """Yield pages to the end; raises FeedStuck when a page promises more and does not get on."""
+@contextmanager
+def in_a_known_form(feed: str) -> Generator[None]:
+    """Turn what a connector trips over, in an answer it does not understand, into NotAsDocumented."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise NotAsDocumented(
+            f"{feed} answered in a form that the connector does not know ({type(error).__name__}).",
+            fix="Nothing was lost. Has the vendor changed its interface? Update the connector and run again.",
+        ) from error
+
+
+async def pages_of(told: AsyncIterator[Page], feed: Feed, cursor: str | None) -> AsyncGenerator[Page]:
+    """Yield pages to the end; raises FeedStuck when a page promises more and does not get on, and NotAsDocumented."""
     last = cursor
-    async for page in session.read(feed.name, cursor=cursor):
-        if page.more and page.rows and page.cursor == last:
-            raise FeedStuck(
-                f"{feed.name} gives the same page again.", fix="Report this to the author of the connector."
-            )
-        last = page.cursor
-        yield page
-        if not page.more:
-            return
+    with in_a_known_form(feed.name):
+        async for page in told:
+            if page.more and page.rows and page.cursor == last:
+                raise FeedStuck(
+                    f"{feed.name} gives the same page again.", fix="Report this to the author of the connector."
+                )
+            last = page.cursor
+            yield page
+            if not page.more:
+                return
 
 
-async def _land(work: Work, feed: Feed, page: Page, *, before: str | None, since: datetime | None) -> None:
-    async def put(tx: Transaction) -> Landed:
-        system = work.connection.name
-        observations, rejects = observe(work.engine.store, work.connector, feed, system=system, rows=page.rows)
-        observations += await tombstones(tx, feed, system=system, rows=page.rows)
-        landed = await land_observations(
-            tx,
-            work.engine.store,
-            connection_id=work.connection.id,
-            system=system,
-            observations=observations,
-            rejects=rejects,
-            interval=Interval(since=since, until=tx.scope.now),
-            together=work.connector.together,
-        )
-        await spoken(tx, work, landed)
+def _advancing(work: Work, feed: Feed, page: Page, *, before: str | None) -> Mark:
+    async def mark(tx: Transaction) -> None:
         if page.cursor != before and not await advance(
             tx, work.connection.id, feed.name, before=before, cursor=page.cursor
         ):
             raise CursorMoved(f"{feed.name} is being read elsewhere.", fix="Let that run come to its end.")
-        return landed
 
-    landed = await transacted(work, put)
+    return mark
+
+
+async def land_page(work: Work, feed: Feed, page: Page, *, guard: Guard, mark: Mark) -> None:
+    """Put a page, and mark how far the reading is, in one transaction; raises FuseTripped and then put nothing."""
+
+    async def put(tx: Transaction) -> tuple[Landed, int]:
+        landed, gone = await take(
+            tx,
+            work.engine.store,
+            work.connector,
+            feed,
+            connection_id=work.connection.id,
+            system=work.connection.name,
+            rows=page.rows,
+            interval=Interval(since=guard.since, until=tx.scope.now),
+        )
+        await guard.check(tx, gone=gone, changed=landed.result.changed)
+        await spoken(tx, work, landed)
+        await mark(tx)
+        return landed, gone
+
+    landed, gone = await transacted(work, put)
+    guard.took(gone=gone, changed=landed.result.changed)
+    work.progress.news |= unexpected(feed, page.rows)
     work.progress.read += len(page.rows)
     work.progress.add(landed.result)
 

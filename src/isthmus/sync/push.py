@@ -13,10 +13,11 @@ from isthmus.store.fold import GONE
 from isthmus.sync.answers import entry_of, take_in, unanswered
 from isthmus.sync.connections import connection_of
 from isthmus.sync.connector import ConnectorError, Feed, Outcome, Session, Written
+from isthmus.sync.fuse import FUSE, Fuse, FuseTripped
 from isthmus.sync.landing import look_again
 from isthmus.sync.ledger import Fingerprints, note
 from isthmus.sync.planning import Planned, Planner, writes
-from isthmus.sync.pull import Work, pull_feed, transacted
+from isthmus.sync.pull import Work, in_a_known_form, pull_feed, transacted
 from isthmus.sync.queue import (
     Candidates,
     changed_page,
@@ -25,7 +26,6 @@ from isthmus.sync.queue import (
     mark_pushed,
     pending_page,
 )
-from isthmus.sync.sweep import FUSE, Fuse, FuseTripped
 
 WRITES_PER_CALL_MAX = 100
 MOVED_ROUNDS_MAX = 3
@@ -110,7 +110,8 @@ class Pusher:
         return done
 
     async def _ask(self, feed: Feed, ready: Sequence[Planned]) -> list[Written]:
-        answers = await self.session.write(feed.name, [each.change for each in ready])
+        with in_a_known_form(feed.name):
+            answers = await self.session.write(feed.name, [each.change for each in ready])
         if len(answers) != len(ready):
             raise ConnectorError(
                 f"{feed.name} answered {len(answers)} of {len(ready)} writes.",

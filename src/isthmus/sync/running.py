@@ -11,6 +11,7 @@ from isthmus.store.database import DatabaseAway
 from isthmus.sync.connections import Connection, Status, all_settings, connection_of, set_status
 from isthmus.sync.connector import ConnectorError, Throttled
 from isthmus.sync.feeds import feed_states, swept
+from isthmus.sync.lanes import read_again
 from isthmus.sync.mending import UNKNOWN_LINK, Retried, remapping, retry_rejects, stamp_run
 from isthmus.sync.planning import Planned
 from isthmus.sync.pull import TooLong, Work, pull
@@ -21,6 +22,7 @@ from isthmus.sync.sweep import sweep, sweep_due
 Part = Literal["pull", "sweep", "push"]
 EVERYTHING: tuple[Part, ...] = ("pull", "sweep", "push")
 SWEEP_EVERY_S = 86_400
+NEWS_MAX = 10
 
 
 class ConnectionPaused(Conflicting):
@@ -69,7 +71,7 @@ async def synchronise(
         work = await _work(engine, workspace, found, progress)
         async with _told(work):
             if "pull" in parts:
-                await _pull(work)
+                await _pull(work, confirmed=confirmed)
             if "sweep" in parts and (kind == "sweep" or await sweep_due(work, every_s=sweep_every_s)):
                 await sweep(work, confirmed=confirmed)
             if "push" in parts:
@@ -97,11 +99,16 @@ async def retry(engine: Engine, *, workspace: int, connection: str | UUID, code:
     return done
 
 
-async def _pull(work: Work) -> None:
-    """Pull, then try rows again that waited for a record they point to."""
+async def _pull(work: Work, *, confirmed: bool) -> None:
+    """Pull, read again what is due for it, then try rows again that waited for a record they point to.
+
+    Raises what is wrong with single feeds when the others are done: nothing is deleted or written meanwhile, since what
+    is known of the system has a gap.
+    """
     async with work.engine.store.database.transaction(work.scope()) as tx:
         states = await feed_states(tx, work.connection.id)
-    await pull(work)
+    troubles = await pull(work, confirmed=confirmed)
+    troubles += await read_again(work, confirmed=confirmed)
     done, result = await retry_rejects(work.engine.store, work.scope(), system=work.connection.name, code=UNKNOWN_LINK)
     work.progress.rejected = max(0, work.progress.rejected - done.stored)
     work.progress.add(result)
@@ -109,7 +116,12 @@ async def _pull(work: Work) -> None:
         await stamp_run(tx, run_id=work.progress.id, system=work.connection.name)
         # What was read from the beginning a moment ago needs no comparing of ids yet.
         new = [feed.name for feed in work.feeds if feed.name not in states or states[feed.name].cursor is None]
-        await swept(tx, work.connection.id, new)
+        if not troubles:
+            await swept(tx, work.connection.id, new)
+    if len(troubles) == 1:
+        raise troubles[0]
+    if troubles:
+        raise ConnectorError(" ".join(each.detail for each in troubles), fix=troubles[0].fix)
 
 
 @asynccontextmanager
@@ -137,7 +149,13 @@ async def _told(work: Work) -> AsyncGenerator[None]:
         if rows or refused:
             await _say(work, Status.DEGRADED, reason=f"{max(rows, refused):,} rejected; see why, mend it and retry.")
         else:
-            await _say(work, Status.HEALTHY)
+            await _say(work, Status.HEALTHY, reason=_news(work))
+
+
+def _news(work: Work) -> str:
+    """Return what the system sends that no connector reads yet; it is kept with its records as received."""
+    shown = sorted(work.progress.news)
+    return f"New there, kept and not read yet: {', '.join(shown[:NEWS_MAX])}." if shown else ""
 
 
 async def _say(work: Work, status: Status, *, reason: str = "", retry_at: datetime | None = None) -> None:

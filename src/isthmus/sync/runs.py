@@ -136,6 +136,7 @@ class Progress:
     error: str | None = None
     finished_at: datetime | None = None
     troubles: list[str] = field(default_factory=list[str])
+    news: set[str] = field(default_factory=set[str])
 
     def add(self, result: PutResult) -> None:
         """Count what a batch did."""

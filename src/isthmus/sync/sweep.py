@@ -5,7 +5,6 @@ with other ids deletes nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString
 
@@ -13,11 +12,12 @@ from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.hlc import COUNTER_MAX, stamp
 from isthmus.store.database import Transaction
 from isthmus.store.observation import Observation
-from isthmus.sync.connector import ConnectorError, Feed
+from isthmus.sync.connector import Feed
 from isthmus.sync.feeds import feed_states, swept
+from isthmus.sync.fuse import FUSE, Fuse, FuseTripped
 from isthmus.sync.ingest import Interval
 from isthmus.sync.landing import land_observations
-from isthmus.sync.pull import Work, spoken, transacted
+from isthmus.sync.pull import Work, in_a_known_form, spoken, transacted
 
 BATCH_ROWS_MAX = 5_000
 _STAGE: LiteralString = """
@@ -34,27 +34,6 @@ _LIVING: LiteralString = """
 select type, count(*) from ref
 where workspace = current_workspace() and type = any(%s) and system = %s and not deleted group by type
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fuse:
-    """How many records of a type may vanish at once before a person has to agree: the larger of the two limits."""
-
-    rows_max: int = 20
-    share_max: float = 0.2
-
-    def holds(self, vanishing: int, *, living: int) -> bool:
-        """Tell whether so many of the living may go."""
-        return vanishing <= max(self.rows_max, self.share_max * living)
-
-
-FUSE = Fuse()
-
-
-class FuseTripped(ConnectorError):
-    """More would be deleted than happens by itself."""
-
-    status, code, title = 409, "fuse-tripped", "Too much would be deleted at once"
 
 
 async def sweep(work: Work, *, fuse: Fuse = FUSE, confirmed: bool = False) -> None:
@@ -116,8 +95,9 @@ async def _ids(work: Work, feed: Feed) -> set[str]:
     async def once() -> set[str]:
         found: set[str] = set()
         async with work.session() as session:
-            async for some in session.ids(feed.name):
-                found.update(some)
+            with in_a_known_form(feed.name):
+                async for some in session.ids(feed.name):
+                    found.update(some)
         return found
 
     return await work.retried(once, moved=lambda: None)
