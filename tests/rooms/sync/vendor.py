@@ -69,6 +69,7 @@ class Vendor:
     changes: int = 0
     numbers: int = 0
     keys: dict[str, str] = field(default_factory=dict[str, str])
+    merged: dict[str, str] = field(default_factory=dict[str, str])
 
     def put(self, feed: str, external_id: str | None = None, **body: Json) -> str:
         """Create or change a record, as a person there does."""
@@ -83,6 +84,14 @@ class Vendor:
     def delete(self, feed: str, external_id: str) -> None:
         """Delete a record without a trace, as most systems do."""
         del self.rows[feed][external_id]
+
+    def merge(self, feed: str, external_id: str, *, into: str) -> None:
+        """Make two records one, as a person there does: the survivor takes over what it does not say itself."""
+        lost = self.rows[feed][external_id]
+        self.put(feed, into, **(lost.body | self.rows[feed][into].body))
+        self.changes += 1
+        self.rows[feed][external_id] = Row({}, self.clock.now(), self.changes, deleted=True)
+        self.merged[external_id] = into
 
     def connector(self) -> Connector:
         """Return the connector to this server."""
@@ -120,7 +129,14 @@ class Vendor:
     def raw(self, feed: str, external_id: str) -> Raw:
         """Return a record as it is sent."""
         row = self.rows[feed][external_id]
-        return Raw(external_id=external_id, body=deepcopy(row.body), at=row.at, version=str(row.change))
+        return Raw(
+            external_id=external_id,
+            body=deepcopy(row.body),
+            at=row.at,
+            version=str(row.change),
+            deleted=row.deleted,
+            merged_into=self.merged.get(external_id),
+        )
 
 
 @dataclass(frozen=True)
@@ -155,7 +171,7 @@ class Desk:
     async def ids(self, feed: str) -> AsyncIterator[Sequence[str]]:
         """Yield all ids."""
         self.vendor.trouble()
-        yield list(self.vendor.rows[feed])
+        yield [key for key, row in self.vendor.rows[feed].items() if not row.deleted]
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write under the conditions given."""
