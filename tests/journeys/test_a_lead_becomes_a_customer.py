@@ -11,7 +11,8 @@ from isthmus.app.http.server import HttpServer
 from isthmus.app.program import Program, migrate_as_owner
 from isthmus.app.reacting import consumers
 from isthmus.app.settings import Settings
-from isthmus.domains.sales.worker import turn
+from isthmus.app.syncing import sync_engine
+from isthmus.app.workflows import stepper
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Link, Observation
 from isthmus.stream.consume import consume
@@ -76,7 +77,7 @@ def work_on(site: Site, workspace: int) -> None:
         for consumer in consumers(program.store):
             while await consume(program.database, consumer, scope):
                 pass
-        await turn(program.store, scope)
+        await stepper(sync_engine(program), program.clock, only=frozenset({workspace})).drain()
 
     site.run(work)
 

@@ -1,6 +1,5 @@
 """The demonstration: five fake systems of one made-up company, pulled, matched, attributed and pushed back."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,9 +15,9 @@ from isthmus.app.program import Program, opened
 from isthmus.app.scheduling.figures import MODEL, returns_of
 from isthmus.app.settings import Settings
 from isthmus.app.syncing import watched_when_free
-from isthmus.domains.sales.follow_up import workspaces_with_work
+from isthmus.app.workflows import drained
 from isthmus.domains.sales.metrics import attribution_by
-from isthmus.domains.sales.worker import turn
+from isthmus.domains.sales.worker import tick
 from isthmus.kernel.marks import Json
 from isthmus.store.records import count
 from isthmus.sync.connections import ConnectionMissing, Options, change_connection, connect, connection_of
@@ -28,7 +27,6 @@ SYSTEMS = ("crm", "marketing", "billing", "product", "desk")
 CONNECTOR = "demo"
 COMPANIES = 300
 SCHEDULED_EVERY_S = 60
-TURN_S = 0.05
 
 
 class Found(TypedDict):
@@ -111,9 +109,9 @@ async def _connect_all(program: Program, companies: int) -> None:
 async def _through_the_steps(program: Program) -> int:
     """Take the leads that were pulled through the steps, and do at once what the follow-ups begin with."""
     taken = await arrivals(program.store).take_waiting(program.scope(actor="system:demo", cause="demo"))
-    while program.workspace in await workspaces_with_work(program.store, now=program.clock.now()):
-        await turn(program.store, program.scope(actor="worker:sales", cause="demo"))
-        await asyncio.sleep(TURN_S)
+    await drained(program)
+    while await tick(program.store, now=program.clock.now()):
+        await drained(program)
     return taken
 
 

@@ -12,6 +12,7 @@ import msgspec
 from isthmus.analytics import Catalog, Ledgers
 from isthmus.app import discovery
 from isthmus.app.http.assembly import all_routes, build
+from isthmus.app.workflows import stepper
 from isthmus.auth.keys import KeyWish, create_key
 from isthmus.gateway import Services
 from isthmus.gateway.asgi import Gateway
@@ -126,6 +127,12 @@ class Desk:
         """Put what a system says, and return the ids in their outside form."""
         await put(self.store, self.now, observations, interval=Interval(since=None, until=self.clock.now()))
         return [await self.id_of(each.type, each.external_id, system=each.system) for each in observations]
+
+    async def steps(self) -> int:
+        """Let workflows do all that is due; returns how many jobs that were."""
+        worker = stepper(self.services.of(Engine), self.clock, only=frozenset({self.scope.workspace}))
+        await worker.drain()
+        return worker.done
 
     async def id_of(self, type_name: str, external_id: str, *, system: str = "crm") -> str:
         """Return the id, in its outside form, of what a system calls so."""

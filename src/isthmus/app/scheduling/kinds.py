@@ -13,6 +13,7 @@ import isthmus.domains
 from isthmus.app.scheduling import connections, figures
 from isthmus.app.scheduling.context import JobContext
 from isthmus.app.scheduling.standard import HOUSEKEEPING
+from isthmus.app.workflows import KINDS as WORKFLOWS
 from isthmus.auth.oauth.sweeping import sweep
 from isthmus.kernel.errors import Fault, Invalid
 from isthmus.kernel.marks import Json
@@ -49,6 +50,7 @@ async def keep_house(work: Work, _: JobContext) -> Json:
 _OWN: tuple[Kind[JobContext], ...] = (
     *connections.KINDS,
     *figures.KINDS,
+    *WORKFLOWS,
     Kind(name=HOUSEKEEPING, about="Delete what has expired.", run=keep_house),
 )
 

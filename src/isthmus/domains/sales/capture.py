@@ -13,7 +13,7 @@ from isthmus.domains import Count, Custom, Moment, Tags
 from isthmus.domains.sales.assignment import Assigner
 from isthmus.domains.sales.crm import Crm, connected_crm, crm_step, places, wait_for
 from isthmus.domains.sales.duplicates import NAME_EVIDENCE, known_addresses, known_names
-from isthmus.domains.sales.follow_up import start
+from isthmus.domains.sales.follow_up import Following, following, start
 from isthmus.domains.sales.metrics import touches_by_lead
 from isthmus.domains.sales.records import CaptureKind, Lead, LeadStatus, LeadStep, LeadStepKind, LeadStepState
 from isthmus.domains.sales.rules import CLOSED_LEADS, Score, lead_faults, name_key, score, status_after
@@ -111,7 +111,8 @@ class Pipeline:
         there = await places(self.tx, crm.system, list(stored)) if crm else {}
         assigner = await Assigner.of(self.tx, settings)
         edits: dict[UUID, dict[str, Json]] = {}
-        following: list[UUID] = []
+        begin = await following(self.tx, settings.follow_up)
+        to_follow: list[UUID] = []
         for lead, each in stored.items():
             scored = score(
                 lead_of(each),
@@ -121,13 +122,13 @@ class Pipeline:
             )
             owner, assigned = await assigner.owner(each)
             crm_now = crm_step(crm, there.get(lead), now=self.now)
-            follow = self._follow(each, settings, recent=recent)
+            follow = self._follow(each, begin, settings, recent=recent)
             steps = [*self._local(leads[lead], each, scored), crm_now, assigned, follow]
             if steps[-1].state is LeadStepState.DONE:
-                following.append(lead)
+                to_follow.append(lead)
             edits[lead] = self._edit(each, scored, owner, steps)
         await edit_many(self.tx, self.store, LEAD, edits)
-        await start(self.tx, following, settings.follow_up)
+        await start(self.tx, to_follow, begin.workflow)
         await self._wait(crm, edits)
 
     async def _wait(self, crm: Crm | None, edits: Mapping[UUID, dict[str, Json]]) -> None:
@@ -166,20 +167,20 @@ class Pipeline:
         reason = f"{scored.points} of 100, which {verdict}. {reasons}"
         yield LeadStep(kind=LeadStepKind.SCORING, state=done, at=now, reason=reason)
 
-    def _follow(self, lead: Stored, settings: SalesSettings, *, recent: datetime | None) -> LeadStep:
-        kind, definition = LeadStepKind.FOLLOW_UP, settings.follow_up
+    def _follow(self, lead: Stored, begin: Following, settings: SalesSettings, *, recent: datetime | None) -> LeadStep:
+        kind, workflow = LeadStepKind.FOLLOW_UP, begin.workflow
         status = lead.values.get("status")
         if status in CLOSED_LEADS:
             reason = f"The lead is {status}."
             return LeadStep(kind=kind, state=LeadStepState.SKIPPED, at=self.now, reason=reason)
-        if not definition.enabled:
-            reason = "Follow-ups are switched off in the settings."
-            return LeadStep(kind=kind, state=LeadStepState.SKIPPED, at=self.now, reason=reason)
+        if begin.obstacle:
+            return LeadStep(kind=kind, state=LeadStepState.SKIPPED, at=self.now, reason=begin.obstacle)
         captured = lead_of(lead).captured_at
         if recent is not None and captured is not None and captured < recent:
             reason = f"It was captured on {captured.date()}, over {settings.follow_up_days} days ago."
             return LeadStep(kind=kind, state=LeadStepState.SKIPPED, at=self.now, reason=reason)
-        reason = f"{definition.name!r}, version {definition.version}, {len(definition.steps)} steps."
+        definition = workflow.definition
+        reason = f"{definition.title!r}, version {workflow.version}, {len(definition.steps)} steps."
         return LeadStep(kind=kind, state=LeadStepState.DONE, at=self.now, reason=reason)
 
     def _edit(self, lead: Stored, scored: Score, owner: str, steps: Sequence[LeadStep]) -> dict[str, Json]:

@@ -108,6 +108,13 @@ async def wait_for(tx: Transaction, crm: Crm, lead_ids: Sequence[UUID]) -> None:
         await cursor.executemany(_WAIT, rows)
 
 
+async def workspaces_waiting(store: Store, *, now: datetime) -> list[int]:
+    """Return the workspaces in which a look at the CRM is due."""
+    async with store.database.plain() as connection:
+        cursor = await connection.execute("select workspaces_with_waiting_leads(%s)", (now,))
+        return [int(row[0]) for row in await cursor.fetchall()]
+
+
 async def settle(store: Store, scope: Scope, *, limit: int = LOOKS_MAX) -> int:
     """Close the step of leads that the CRM has by now, or has refused; returns how many."""
     async with store.database.transaction(scope) as tx:

@@ -1,4 +1,4 @@
-"""What sales does when something happened: a follow-up ends when the lead converts, replies or takes consent back."""
+"""What sales does when something happened: workflows end when the lead converts, replies or takes consent back."""
 
 from collections.abc import Sequence
 from typing import LiteralString
@@ -13,12 +13,12 @@ from isthmus.sync.intake import Acting
 
 PURPOSES = ("sales", "marketing")
 _OF_PERSON: LiteralString = """
-select f.lead_id from follow_up f join sales_lead l on l.workspace = f.workspace and l.id = f.lead_id
-where f.workspace = current_workspace() and f.state in ('running', 'paused') and l.person_id = %s
+select r.subject_id from workflow_run r join sales_lead l on l.workspace = r.workspace and l.id = r.subject_id
+where r.workspace = current_workspace() and r.state in ('running', 'paused') and l.person_id = %s
 """
 _OF_ADDRESS: LiteralString = """
-select f.lead_id from follow_up f join sales_lead l on l.workspace = f.workspace and l.id = f.lead_id
-where f.workspace = current_workspace() and f.state in ('running', 'paused') and l.email_index = %s
+select r.subject_id from workflow_run r join sales_lead l on l.workspace = r.workspace and l.id = r.subject_id
+where r.workspace = current_workspace() and r.state in ('running', 'paused') and l.email_index = %s
 """
 
 

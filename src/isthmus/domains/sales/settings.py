@@ -7,6 +7,11 @@ from msgspec import Meta, Struct
 from isthmus.domains import Name
 from isthmus.domains.sales.records import LeadStatus
 from isthmus.domains.sales.rules import MQL_THRESHOLD, Territory
+from isthmus.stream.workflows.definition import Clause, Definition, Escalate, Send, Step
+from isthmus.stream.workflows.definition import Condition as Deciding
+from isthmus.stream.workflows.definition import Notify as Telling
+from isthmus.stream.workflows.definition import Task as Giving
+from isthmus.stream.workflows.definition import Wait as Waiting
 
 STEPS_MAX = 50
 Hours = Annotated[float, Meta(ge=0, le=24 * 365)]
@@ -19,9 +24,10 @@ class Wait(Struct, frozen=True, kw_only=True, tag="wait", tag_field="kind"):
 
 
 class Condition(Struct, frozen=True, kw_only=True, tag="condition", tag_field="kind"):
-    """Go on only while the lead is in one of these states; otherwise the follow-up is done."""
+    """Go on only while the lead is in one of these states, or all of `where` holds; otherwise the follow-up is done."""
 
-    status: tuple[LeadStatus, ...]
+    status: tuple[LeadStatus, ...] = ()
+    where: tuple[Clause, ...] = ()
 
 
 class Task(Struct, frozen=True, kw_only=True, tag="task", tag_field="kind"):
@@ -37,7 +43,7 @@ class Notify(Struct, frozen=True, kw_only=True, tag="notify", tag_field="kind"):
     text: Name
 
 
-FollowUpStep: TypeAlias = Wait | Condition | Task | Notify
+FollowUpStep: TypeAlias = Wait | Condition | Task | Notify | Send | Escalate
 _OPEN = (LeadStatus.NEW, LeadStatus.WORKING, LeadStatus.QUALIFIED)
 FIRST_CONTACT: tuple[FollowUpStep, ...] = (
     Task(title="Make first contact", due_hours=24),
@@ -51,12 +57,54 @@ FIRST_CONTACT: tuple[FollowUpStep, ...] = (
 
 
 class FollowUpDefinition(Struct, frozen=True, kw_only=True):
-    """What is done after a capture; running follow-ups keep the version that they began with."""
+    """What is done after a capture; running follow-ups keep the version that they began with.
+
+    A version that is above the one of the workflow `follow-up` becomes its version; an edit of the workflow goes on
+    from there.
+    """
 
     name: Name = "First contact"
     version: Annotated[int, Meta(ge=1)] = 1
     enabled: bool = True
     steps: Annotated[tuple[FollowUpStep, ...], Meta(max_length=STEPS_MAX)] = FIRST_CONTACT
+
+    @property
+    def definition(self) -> Definition:
+        """The same as a version of a workflow."""
+        return Definition(title=self.name, steps=tuple(_step(each) for each in self.steps))
+
+
+def _step(step: FollowUpStep) -> Step:
+    match step:
+        case Wait(hours=hours):
+            return Waiting(hours=hours)
+        case Condition(status=status, where=where):
+            own = (Clause(field="status", comparison="one_of", value=[str(each) for each in status]),)
+            return Deciding(where=((*own, *where) if status or not where else where))
+        case Task(title=title, due_hours=due_hours):
+            return Giving(title=title, due_hours=due_hours)
+        case Notify(text=text):
+            return Telling(text=text)
+        case Send() | Escalate():
+            return step
+
+
+def shown(step: Step) -> FollowUpStep:
+    """Return a step of the workflow in the words of a follow-up."""
+    match step:
+        case Waiting(hours=hours):
+            return Wait(hours=hours)
+        case Deciding(where=where):
+            own = [each for each in where if (each.field, each.comparison) == ("status", "one_of")]
+            said = own[0].value if own else None
+            status = tuple(LeadStatus(each) for each in said if isinstance(each, str)) if isinstance(said, list) else ()
+            return Condition(status=status, where=tuple(each for each in where if each not in own[:1]))
+        case Giving(title=title, due_hours=due_hours):
+            return Task(title=title, due_hours=due_hours)
+        case Telling(text=text):
+            return Notify(text=text)
+        case Send() | Escalate():
+            return step
 
 
 class SalesSettings(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,11 @@ EVENTS = (
         record="sales.lead",
         about="A follow-up asks the owner of a lead to look at it.",
     ),
+    Declared(
+        type="isthmus.sales.lead.escalated.v1",
+        record="sales.lead",
+        about="A task of a follow-up was not done in its time, and somebody else is to look at it.",
+    ),
 )
 TOPICS = (
     Topic(

@@ -11,10 +11,10 @@ from isthmus.analytics import Journey
 from isthmus.analytics.ledger import UNATTRIBUTED
 from isthmus.domains.sales.capture import EVIDENCE, LEAD, undo_link
 from isthmus.domains.sales.crm import connected_crm, crm_step, places
-from isthmus.domains.sales.follow_up import Entry, FollowUp, latest
+from isthmus.domains.sales.follow_up import latest
 from isthmus.domains.sales.metrics import NO_CAMPAIGN, Credit
 from isthmus.domains.sales.records import ACCOUNT, DEAL, LeadStep, LeadStepKind, LeadStepState, ScoreReason
-from isthmus.domains.sales.settings import FollowUpStep
+from isthmus.domains.sales.settings import FollowUpStep, shown
 from isthmus.kernel.errors import Fault, NotFound
 from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
@@ -22,6 +22,7 @@ from isthmus.kernel.money import Money
 from isthmus.store.database import Transaction
 from isthmus.store.records import Stored, find
 from isthmus.store.schema import Schema
+from isthmus.stream.workflows.subject import Entry, Run
 from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
 from isthmus.sync.merges import Merge, merges
@@ -165,7 +166,7 @@ def _view(
     lead: Stored,
     schema: Schema,
     steps: list[LeadStep],
-    follow_up: FollowUp | None,
+    follow_up: Run | None,
     own: Sequence[Merge],
     *,
     personal: bool,
@@ -205,17 +206,17 @@ def _merge(each: Merge) -> MergeView:
     return MergeView(id=text_of("merge", each.id), by=by, at=each.at, undo=undo_link(each.id))
 
 
-def _follow_up(each: FollowUp) -> FollowUpView:
+def _follow_up(each: Run) -> FollowUpView:
     steps = each.definition.steps
     return FollowUpView(
-        name=each.definition.name,
-        version=each.definition.version,
+        name=each.definition.title,
+        version=each.version,
         state=each.state,
         started_at=each.started_at,
         due_at=each.due_at,
         ended_at=each.ended_at,
         reason=each.reason,
-        next_step=steps[each.position] if each.position < len(steps) and each.ended_at is None else None,
+        next_step=shown(steps[each.position]) if each.position < len(steps) and each.ended_at is None else None,
         log=each.log,
     )
 

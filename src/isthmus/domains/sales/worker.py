@@ -1,9 +1,8 @@
-"""What sales does as time passes, for the worker role."""
+"""What sales does as time passes, for the worker role: it looks whether leads have come to the CRM."""
 
 from datetime import datetime
 
-from isthmus.domains.sales.crm import settle
-from isthmus.domains.sales.follow_up import advance_due, workspaces_with_work
+from isthmus.domains.sales.crm import settle, workspaces_waiting
 from isthmus.store.database import Scope
 from isthmus.sync.ingest import Store
 
@@ -11,12 +10,6 @@ from isthmus.sync.ingest import Store
 async def tick(store: Store, *, now: datetime) -> int:
     """Do what is due in all workspaces, each thing once; returns how much was done. 0 means nothing is due."""
     done = 0
-    for workspace in await workspaces_with_work(store, now=now):
-        scope = Scope(workspace=workspace, actor="worker:sales", cause="worker:sales", now=now)
-        done += await turn(store, scope)
+    for workspace in await workspaces_waiting(store, now=now):
+        done += await settle(store, Scope(workspace=workspace, actor="worker:sales", cause="worker:sales", now=now))
     return done
-
-
-async def turn(store: Store, scope: Scope) -> int:
-    """Do what is due in one workspace."""
-    return await settle(store, scope) + await advance_due(store, scope)

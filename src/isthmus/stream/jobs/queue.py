@@ -160,6 +160,14 @@ _AHEAD_KEYED: LiteralString = f"""{_AHEAD} and key is not null
 ) as a(id, due_at) where workspace = current_workspace() and job.id = a.id
 """
 
+_TAKE_BACK: LiteralString = """
+with gone as (
+    delete from job where workspace = current_workspace() and kind = %s and dedupe = any(%s)
+       and status in ('pending', 'retrying') returning id
+)
+delete from job_step s using gone where s.workspace = current_workspace() and s.job_id = gone.id
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
@@ -193,6 +201,11 @@ async def enqueue(tx: Transaction, wishes: Sequence[Wish]) -> list[UUID | None]:
     cursor = await tx.connection.execute(_ENQUEUE, (now, tx.scope.actor, *columns))
     made = {own for (own,) in await cursor.fetchall()}
     return [own if own in made else None for own in ids]
+
+
+async def take_back(tx: Transaction, kind: str, dedupes: Sequence[str]) -> None:
+    """Forget jobs that wait and are wanted no more, as if nobody had wished for them; what runs is not touched."""
+    await tx.connection.execute(_TAKE_BACK, (kind, list(dedupes)))
 
 
 async def claim(

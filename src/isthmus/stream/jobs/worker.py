@@ -222,7 +222,7 @@ class Worker(Generic[Context]):
 
     def _failed(self, own: Claim, error: Exception) -> Outcome:
         reason = words_of(error)
-        hopeless = isinstance(error, GaveUp) or _is_final(error)
+        hopeless = isinstance(error, GaveUp) or is_final(error)
         if hopeless or own.tries >= own.tries_max:
             _log.warning("job.needs_attention", kind=own.kind, job=str(own.id), tries=own.tries, reason=reason)
             return Outcome(id=own.id, attempt=own.attempt, status=Status.NEEDS_ATTENTION, reason=reason)
@@ -332,7 +332,7 @@ def retry_after_of(error: Exception) -> float | None:
     return float(said) if isinstance(said, int | float) and said >= 0 else None
 
 
-def _is_final(error: Exception) -> bool:
+def is_final(error: Exception) -> bool:
     """Tell whether trying again cannot help: what is asked for is wrong, and not the moment."""
     own = isinstance(error, IsthmusError)
     return own and _FINAL_FROM <= error.status < _FINAL_TO and error.status not in _PASSING

@@ -8,7 +8,6 @@ import pytest
 from isthmus.app import discovery
 from isthmus.app.arriving import arriving
 from isthmus.domains.sales.arrivals import Arrivals
-from isthmus.domains.sales.worker import turn
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
 from isthmus.stream.consume import consume
@@ -135,7 +134,7 @@ async def test_no_follow_up_begins_on_what_was_captured_long_ago(desk: Desk) -> 
     await take(desk)
     step = (await seen(desk, own)).rows("pipeline")[5]
     assert (step["state"], step["reason"]) == ("skipped", "It was captured on 2026-10-02, over 30 days ago.")
-    assert await turn(desk.store, desk.now) == 0
+    assert await desk.steps() == 0
 
 
 @pytest.mark.parametrize("pipeline", [True, False])

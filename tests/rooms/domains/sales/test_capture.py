@@ -96,7 +96,7 @@ async def test_a_repeated_call_with_its_key_is_one_lead_with_one_follow_up(desk:
     assert (first.status, again.status) == (201, 201)
     assert first.at("lead.id") == again.at("lead.id")
     async with desk.store.database.transaction(desk.scope) as tx:
-        row = await (await tx.connection.execute("select count(*) from follow_up")).fetchone()
+        row = await (await tx.connection.execute("select count(*) from workflow_run")).fetchone()
     assert row == (1,)
 
 

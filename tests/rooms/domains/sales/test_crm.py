@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from isthmus.domains.sales.worker import turn
+from isthmus.domains.sales.crm import settle
 from isthmus.kernel.ids import uuid_of
 from isthmus.kernel.marks import Json
 from isthmus.sync.connections import Options, connect, connection_of, pause
@@ -50,14 +50,14 @@ async def test_a_lead_waits_for_the_next_push_and_then_says_where_it_is(desk: De
     lead = (await desk.post(LEADS, {**GRACE})).at("lead.id")
     assert await crm(desk, lead) == ("waiting", "Goes to crm with its next push.")
     desk.later(seconds=10)
-    await turn(desk.store, desk.now)
+    await settle(desk.store, desk.now)
     assert await stored(desk, lead) == "waiting"
     await push(desk)
     state, reason = await crm(desk, lead)
     assert state == "done"
     assert reason.startswith("In crm as LEA9")
     desk.later(seconds=10)
-    await turn(desk.store, desk.now)
+    await settle(desk.store, desk.now)
     assert await stored(desk, lead) == "done"
     assert (await crm(desk, lead))[1] == reason
 
@@ -90,7 +90,7 @@ async def test_what_the_crm_refused_is_told(desk: Desk, tmp_path: Path) -> None:
                    from connection"""
         await tx.connection.execute(query, (uuid_of("lead", lead), desk.scope.now))
     desk.later(seconds=10)
-    await turn(desk.store, desk.now)
+    await settle(desk.store, desk.now)
     assert await crm(desk, lead) == ("failed", "crm refused it; the run says why.")
 
 
@@ -107,6 +107,6 @@ async def test_a_paused_crm_keeps_leads_waiting_without_being_asked_every_second
             row = await (await tx.connection.execute(query, (desk.clock.now(),))).fetchone()
         if row and row[0]:
             looks += 1
-            await turn(desk.store, desk.now)
+            await settle(desk.store, desk.now)
     assert looks <= 10
     assert await stored(desk, lead) == "waiting"

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from isthmus.app.reacting import Reacting, reactions
-from isthmus.domains.sales.worker import tick, turn
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
 from isthmus.stream.consume import consume
@@ -30,11 +29,8 @@ async def seen(desk: Desk, lead: str) -> Answer:
 
 
 async def work(desk: Desk) -> int:
-    """Do what is due, until nothing is."""
-    total = 0
-    while done := await turn(desk.store, desk.now):
-        total += done
-    return total
+    """Do what is due."""
+    return await desk.steps()
 
 
 async def tasks(desk: Desk) -> list[tuple[Json, Json, Json]]:
@@ -86,7 +82,7 @@ async def test_at_the_end_somebody_is_told_on_the_stream(desk: Desk) -> None:
 async def test_two_workers_at_the_same_moment_do_each_step_once(desk: Desk) -> None:
     for n in range(20):
         await captured(desk, email=f"n{n}@hopper.example")
-    await asyncio.gather(*(tick(desk.store, now=desk.clock.now()) for _ in range(4)))
+    await asyncio.gather(*(work(desk) for _ in range(4)))
     assert len(await tasks(desk)) == 20
 
 
