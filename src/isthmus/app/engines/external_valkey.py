@@ -73,6 +73,18 @@ def external_valkey(url: str) -> ValkeyAccess:
     return dataclasses.replace(login, version=version)
 
 
+def known_external_valkey(url: str) -> ValkeyAccess:
+    """Return the access to an external Valkey that may be away; its version is empty then.
+
+    Raises:
+        EngineUrlRefused: the URL is malformed or unverified.
+    """
+    try:
+        return external_valkey(url)
+    except ExternalEngineUnfit:
+        return valkey_login(url)
+
+
 def _converse(login: ValkeyAccess) -> Conversation:
     if login.socket_path is not None:
         return Conversation.by_socket(login.socket_path)

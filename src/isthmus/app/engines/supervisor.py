@@ -20,7 +20,7 @@ from isthmus.app.engines.access import (
 from isthmus.app.engines.charge import Charge, end_abandoned
 from isthmus.app.engines.errors import EngineFailed, EnginesHeld
 from isthmus.app.engines.external_postgres import external_postgres, known_external_postgres
-from isthmus.app.engines.external_valkey import external_valkey
+from isthmus.app.engines.external_valkey import external_valkey, known_external_valkey
 from isthmus.app.engines.holding import (
     DirectoryLock,
     EngineFact,
@@ -265,9 +265,10 @@ def _reach(settings: EngineSettings, *, home: EngineHome, facts: Facts, entropy:
 def running_engines(*, settings: EngineSettings) -> RunningEngines | None:
     """Return how to reach engines that run now, without starting or waiting; None if PostgreSQL does not.
 
+    Valkey may be away at this moment: it comes back, and whoever was told that there is none would never look again.
+
     Raises:
         EngineUrlRefused: an external URL is malformed or unverified.
-        ExternalEngineUnfit: the external Valkey does not answer.
     """
     home = EngineHome(settings.data_dir)
     facts = read_facts(home)
@@ -280,6 +281,7 @@ def running_engines(*, settings: EngineSettings) -> RunningEngines | None:
     if postgres is None:
         return None
     if settings.valkey_url is not None:
-        return RunningEngines(postgres=postgres, valkey=external_valkey(settings.valkey_url))
-    alive = working_in(home.valkey, program=VALKEY_PROGRAM) if settings.want_valkey else None
-    return RunningEngines(postgres=postgres, valkey=_embedded_valkey(facts, home=home) if alive else None)
+        return RunningEngines(postgres=postgres, valkey=known_external_valkey(settings.valkey_url))
+    return RunningEngines(
+        postgres=postgres, valkey=_embedded_valkey(facts, home=home) if settings.want_valkey else None
+    )

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from isthmus.app.engines import Engines, EngineUrlRefused, ExternalEngineUnfit, ValkeyAccess
-from isthmus.app.engines.external_valkey import external_valkey, valkey_login
+from isthmus.app.engines.external_valkey import external_valkey, known_external_valkey, valkey_login
 from tests.rooms.app.engines import stage
 from tests.rooms.app.engines.counterpart_postgres import Certificates, certificates
 
@@ -106,6 +106,13 @@ def test_a_wrong_password_is_told_without_showing_it(valkey: ValkeyAccess) -> No
 def test_a_socket_url_is_used(valkey: ValkeyAccess) -> None:
     access = external_valkey(f"unix://isthmus:{valkey.password}@{valkey.socket_path}")
     assert stage.ask_valkey(access, "ECHO", "heard") == b"heard"
+
+
+def test_the_way_to_one_that_is_away_is_known_and_one_that_answers_says_its_version(valkey: ValkeyAccess) -> None:
+    away = known_external_valkey("unix:///nowhere/valkey.sock")
+    assert (away.socket_path, away.version) == ("/nowhere/valkey.sock", "")
+    there = f"unix://isthmus:{valkey.password}@{valkey.socket_path}"
+    assert known_external_valkey(there) == external_valkey(there)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import cast
 import psutil
 import psycopg
 
-from isthmus.app.engines import EngineHealth, Engines
+from isthmus.app.engines import EngineHealth, Engines, EngineSettings, running_engines
 from isthmus.app.engines.resp import Conversation
 from tests.rooms.app.engines import stage
 
@@ -104,6 +104,18 @@ def test_every_acknowledged_key_survives_the_death_of_valkey(engines: Engines) -
     os.kill(pid_of(engines, "valkey"), signal.SIGKILL)
     stage.until(healthy_again(engines, "valkey", restarts=1))
     assert stage.ask_valkey(engines.valkey, "XLEN", "numbers") == added
+
+
+def test_a_program_that_starts_while_valkey_is_dead_knows_the_way_to_it(engines: Engines, data_dir: Path) -> None:
+    """Or it would go on without it for as long as it lives, with limits of its own."""
+    os.kill(pid_of(engines, "valkey"), signal.SIGKILL)
+    found = running_engines(settings=EngineSettings(data_dir=data_dir))
+    assert found is not None
+    assert found.valkey == engines.valkey
+    unwanted = running_engines(settings=EngineSettings(data_dir=data_dir, want_valkey=False))
+    assert unwanted is not None
+    assert unwanted.valkey is None
+    stage.until(healthy_again(engines, "valkey", restarts=1))
 
 
 def test_engines_outlive_a_killed_program_and_the_next_one_takes_them_over_as_they_run(data_dir: Path) -> None:
