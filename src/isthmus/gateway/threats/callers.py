@@ -10,9 +10,9 @@ A rule looks at windows of ten seconds or at the last failures, so that slow att
 """
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from isthmus.auth.principal import Principal
 from isthmus.gateway.decide import Asked
@@ -33,6 +33,7 @@ FLEET = 8
 NEW_CALLS, BESIDE_CALLS, KNOWN_CALLS, ACCEPTED_CALLS = 3, 10, 50, 200
 BESIDE, RESTED, MOVED = timedelta(seconds=60), timedelta(days=30), timedelta(minutes=10)
 _MISSING, _REFUSED = 404, 403
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,47 @@ class _Failure:
     thing: str
     request: str
     total: int
+
+
+class _Failures:
+    """The last calls of a caller that failed, with how many of them asked for which missing thing or refused route."""
+
+    def __init__(self) -> None:
+        """Nothing failed at first."""
+        self._all: deque[_Failure] = deque()
+        self._missing: dict[str, int] = {}
+        self._refused: dict[int, int] = {}
+
+    def add(self, failure: _Failure) -> None:
+        """Remember one; the oldest of too many is forgotten."""
+        if len(self._all) >= FAILURES_MAX:
+            self._count(self._all.popleft(), -1)
+        self._all.append(failure)
+        self._count(failure, 1)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._all.clear()
+        self._missing.clear()
+        self._refused.clear()
+
+    def may_enumerate(self) -> bool:
+        """Tell whether so many different things were missing, whenever it was, that it is worth looking closer."""
+        return len(self._missing) >= MISSING_MIN
+
+    def may_probe(self) -> bool:
+        """Tell whether so many different routes were refused, whenever it was, that it is worth looking closer."""
+        return len(self._refused) >= ROUTES_MIN
+
+    def recent(self, now: datetime, status: int) -> list[_Failure]:
+        """Return those of a status that are still remembered, the oldest first."""
+        return [each for each in self._all if each.status == status and now - each.at <= REMEMBERED]
+
+    def _count(self, failure: _Failure, by: int) -> None:
+        if failure.status == _MISSING:
+            _add(self._missing, failure.thing, by)
+        elif failure.status == _REFUSED:
+            _add(self._refused, failure.route, by)
 
 
 @dataclass(slots=True)
@@ -81,7 +123,7 @@ class Caller:
     long_hostile: bool = False
     long_ends: datetime | None = None
     hostile: bool = False
-    failures: deque[_Failure] = field(default_factory=lambda: deque[_Failure](maxlen=FAILURES_MAX))
+    failures: _Failures = field(default_factory=_Failures)
     newcomers: dict[str, _Newcomer] = field(default_factory=dict[str, _Newcomer])
     missed: dict[tuple[str, int], list[str]] = field(default_factory=dict[tuple[str, int], list[str]])
     dirty: bool = False
@@ -180,10 +222,10 @@ class Caller:
     def failed(self, asked: Asked, status: int) -> Finding | None:
         """Hear of a call that was refused or found nothing."""
         self.missed.setdefault((name_of(asked.route), status), []).append(asked.path)
-        self.failures.append(_Failure(asked.now, status, id(asked.route), asked.path, asked.request_id, self.total))
-        if status == _MISSING and len(self.failures) >= MISSING_MIN:
+        self.failures.add(_Failure(asked.now, status, id(asked.route), asked.path, asked.request_id, self.total))
+        if status == _MISSING and self.failures.may_enumerate():
             return self._enumerated(asked)
-        if status == _REFUSED and len(self.failures) >= ROUTES_MIN:
+        if status == _REFUSED and self.failures.may_probe():
             return self._probed(asked)
         return None
 
@@ -242,7 +284,7 @@ class Caller:
         return self.finding("scraping", reason, now, since=since, counts=counts)
 
     def _enumerated(self, asked: Asked) -> Finding | None:
-        recent = list(self._recent(asked.now, _MISSING))
+        recent = self.failures.recent(asked.now, _MISSING)
         things = {each.thing for each in recent}
         if len(things) < MISSING_MIN or not self._mostly(recent, len(things), SHARE_MIN):
             return None
@@ -251,15 +293,12 @@ class Caller:
         return self._cleared("enumeration", reason, recent, counts)
 
     def _probed(self, asked: Asked) -> Finding | None:
-        recent = list(self._recent(asked.now, _REFUSED))
+        recent = self.failures.recent(asked.now, _REFUSED)
         routes = {each.route for each in recent}
         if len(routes) < ROUTES_MIN or not self._mostly(recent, len(recent), REFUSED_SHARE):
             return None
         counts: Counts = {"refused": len(recent), "routes": len(routes), "calls": self.total - recent[0].total + 1}
         return self._cleared("probing", f"{len(routes)} different routes were refused to this caller.", recent, counts)
-
-    def _recent(self, now: datetime, status: int) -> Iterator[_Failure]:
-        return (each for each in self.failures if each.status == status and now - each.at <= REMEMBERED)
 
     def _mostly(self, recent: list[_Failure], count: int, share: float) -> bool:
         return count >= share * (self.total - recent[0].total + 1)
@@ -301,6 +340,15 @@ class Caller:
         if now - last >= MOVED and new.calls >= ACCEPTED_CALLS:
             self._accept(asked, network, program_of(asked.agent))
         return None
+
+
+def _add(counts: dict[K, int], kind: K, by: int) -> None:
+    """Count up or down; what is at nothing is left out."""
+    left = counts.get(kind, 0) + by
+    if left:
+        counts[kind] = left
+    else:
+        del counts[kind]
 
 
 def name_of(route: Route) -> str:

@@ -22,12 +22,14 @@ named: Callable[[str], str | None] = lru_cache(maxsize=8_192)(network_of)
 
 @dataclass(slots=True)
 class Network:
-    """A network by its class. `proven` holds the callers who prove themselves from it."""
+    """A network by its class. `proven` holds the callers who prove themselves from it.
+
+    `shown` counts by their proofs the failures that are remembered, however old they are.
+    """
 
     name: str
-    failures: deque[tuple[datetime, int, str]] = field(
-        default_factory=lambda: deque[tuple[datetime, int, str]](maxlen=PROOFS_MAX)
-    )
+    failures: deque[tuple[datetime, int, str]] = field(default_factory=deque[tuple[datetime, int, str]])
+    shown: dict[int, int] = field(default_factory=dict[int, int])
     proven: set[str] = field(default_factory=set[str])
     calls: int = 0
     ends: datetime | None = None
@@ -55,18 +57,31 @@ class Network:
 
     def _failed(self, asked: Asked, shown: int) -> Finding | None:
         now = asked.now
+        if len(self.failures) >= PROOFS_MAX:
+            self._forget(self.failures.popleft()[1])
         self.failures.append((now, shown, asked.request_id))
-        if len(self.failures) < PROOFS_MIN:
+        self.shown[shown] = self.shown.get(shown, 0) + 1
+        many = max(PROOFS_MIN, SHARED * len(self.proven))
+        if len(self.shown) < many:
             return None
         recent = [each for each in self.failures if now - each[0] <= REMEMBERED]
         distinct = len({each[1] for each in recent})
-        if distinct < max(PROOFS_MIN, SHARED * len(self.proven)):
+        if distinct < many:
             return None
         self.failures.clear()
+        self.shown.clear()
         counts: Counts = {"failed": len(recent), "credentials": distinct, "proven": len(self.proven)}
         reason = f"{distinct} different credentials failed from this network."
         requests = tuple(each[2] for each in recent[-REQUESTS_MAX:])
         return self._finding("stuffing", reason, asked, recent[0][0], counts, requests)
+
+    def _forget(self, shown: int) -> None:
+        """Let go of a failure that is no longer remembered."""
+        left = self.shown[shown] - 1
+        if left:
+            self.shown[shown] = left
+        else:
+            del self.shown[shown]
 
     def _finding(
         self, detector: str, reason: str, asked: Asked, since: datetime, counts: Counts, requests: tuple[str, ...]
