@@ -30,6 +30,7 @@ NPM = (
     {"@asyncapi/specs": "6.11.1", "ajv": "8.20.0", "ajv-formats": "3.0.1"},
 )  # packages of Node that are installed together
 PYTHON = {
+    "localstripe": "1.15.10",
     "schemathesis": "4.32.5",
     "sqlmap": "1.10.10",
     "sslyze": "6.3.1",
