@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
 from typing import LiteralString, cast
@@ -19,6 +19,8 @@ from isthmus.kernel.errors import Unavailable
 
 POOL_CONNECTIONS_MAX = 12
 WAIT_S_MAX = 10.0
+AGAIN_S_MAX = 2.0
+"""How long a lost connection is tried to be had again before it is begun anew: the pauses in between double."""
 SCOPED: LiteralString = "scoped.workspace"
 """How a query that is read by `Database.read` names its workspace."""
 _SET: LiteralString = "select set_config('isthmus.workspace', %s, true)::integer as workspace"
@@ -56,10 +58,15 @@ class Scope:
 
 @dataclass(frozen=True)
 class Transaction:
-    """An open transaction in a scope; row-level security shows it its workspace only."""
+    """An open transaction in a scope; row-level security shows it its workspace only.
+
+    Where it serves several callers, `causes` are theirs, by the external ids of what each put, and from then on by the
+    ids of the records as texts; what is not named there has the cause of the scope.
+    """
 
     connection: AsyncConnection[TupleRow]
     scope: Scope
+    causes: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def _unless_cancelled(error: Exception) -> None:
@@ -106,6 +113,11 @@ def _told(circumstances: Circumstances) -> str:
     )
 
 
+async def _begin_anew(pool: AsyncConnectionPool[AsyncConnection[TupleRow]]) -> None:
+    """Go on trying to connect, with short pauses again: after a long absence nobody waits as long once more."""
+    await pool.check()
+
+
 class Database:
     """A pool of connections as the unprivileged application role."""
 
@@ -122,9 +134,19 @@ class Database:
             open=False,
             kwargs=kwargs,
             configure=_configure,
+            reconnect_timeout=AGAIN_S_MAX,
+            reconnect_failed=_begin_anew,
         )
         self._beside: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            conninfo, min_size=0, max_size=1, timeout=WAIT_S_MAX, open=False, kwargs=kwargs, configure=_configure
+            conninfo,
+            min_size=0,
+            max_size=1,
+            timeout=WAIT_S_MAX,
+            open=False,
+            kwargs=kwargs,
+            configure=_configure,
+            reconnect_timeout=AGAIN_S_MAX,
+            reconnect_failed=_begin_anew,
         )
 
     async def open(self) -> None:

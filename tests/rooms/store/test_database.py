@@ -1,11 +1,16 @@
 """Transactions survive what happens to resting connections, and say in words when the database is away."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from isthmus.app.engines import Engines
 from isthmus.store.database import Database, Scope
@@ -24,6 +29,29 @@ async def test_a_connection_that_died_while_it_rested_is_passed_over(
     async with database.transaction(scope) as tx:
         found = await (await tx.connection.execute("select current_workspace()")).fetchone()
     assert found == (scope.workspace,)
+
+
+async def test_after_a_long_absence_nobody_waits_as_long_once_more(engines: Engines) -> None:
+    """Eight seconds away, with pauses that only double, are followed by another six or more."""
+    login = engines.postgres.app
+    socket = Path(login.host) / f".s.PGSQL.{login.port}"
+    with TemporaryDirectory() as way:
+        link = Path(way) / socket.name
+        link.symlink_to(socket)
+        database = Database(make_conninfo(login.conninfo, host=way), password=login.password, connections_max=4)
+        await database.open()
+        async with AsyncExitStack() as stack:
+            held = [await stack.enter_async_context(database.plain()) for _ in range(4)]
+            link.unlink()
+            for each in held:
+                await each.close()
+        await asyncio.sleep(8.0)
+        link.symlink_to(socket)
+        try:
+            async with asyncio.timeout(4.5), database.plain() as connection:
+                await connection.execute("select 1")
+        finally:
+            await database.close()
 
 
 async def test_what_raises_is_rolled_back(database: Database, scope: Scope) -> None:
