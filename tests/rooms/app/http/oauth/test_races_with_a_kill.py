@@ -10,6 +10,7 @@ from tests.rooms.app.http.caller import Answered
 from tests.rooms.app.http.oauth.conftest import House
 from tests.rooms.app.http.oauth.program import FORM, Key, Registered, text
 from tests.rooms.app.http.oauth.test_other_grants import decide
+from tests.rooms.app.http.oauth.test_programs import asserted, with_keys
 from tests.rooms.app.http.rivals import CALLERS, ROUNDS, Calling, Rivals, killed_in, one_winner
 
 BACK = "https://app.test/back"
@@ -146,4 +147,15 @@ def test_a_proof(house: House, two: Rivals, counted: Count) -> None:
         return meant(machine, lambda program: program.token(headers, grant_type=MACHINE))
 
     seen = "oauth_seen where kind = 'dpop'"
+    one_winner(two, thing=thing, won=given, traces=lambda: counted(seen, house.workspace))
+
+
+def test_a_signed_assertion(house: House, two: Rivals, counted: Count) -> None:
+    signer, key = with_keys(house)
+
+    def thing() -> Calling:
+        fields = asserted(signer, key)
+        return meant(signer, lambda program: program.post("/oauth/token", fields))
+
+    seen = "oauth_seen where kind = 'assertion'"
     one_winner(two, thing=thing, won=given, traces=lambda: counted(seen, house.workspace))
