@@ -43,20 +43,17 @@ def run_apart(plan: Plan, *, say: Callable[[str], None]) -> Report:
     apart = namespaces()
     command = [*apart, sys.executable, "-m", "isthmus.app.bench.chaos.inside", directory]
     command += [ALONE] if apart else []
-    inside = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
+    # At the end of the block nothing is at the other end of its input, and it ends if it has not yet.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as inside:
         report = _heard(inside, plan, say)
-    finally:
-        if inside.stdin is not None:
-            # It ends when nothing is at the other end of its input.
-            inside.stdin.close()
-        code = inside.wait()
     if report is not None and not any(report.faults.values()):
         shutil.rmtree(directory)
     else:
         say(f"logs: {directory}/logs")
     if report is None:
-        raise ChaosFailed(f"The bench ended with {code}.", fix=f"Read {directory}/logs.")
+        raise ChaosFailed(f"The bench ended with {inside.returncode}.", fix=f"Read {directory}/logs.")
     return report
 
 

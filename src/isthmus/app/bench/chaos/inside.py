@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from isthmus.app.bench.chaos.ground import ALONE
 from isthmus.app.bench.chaos.plan import Plan
@@ -51,6 +53,9 @@ def _keep_logs(home: Path, kept: Path) -> None:
 def _end_with_the_input() -> None:
     while os.read(0, 1024):
         pass
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            each.kill()
     os._exit(1)
 
 

@@ -17,7 +17,7 @@ from isthmus.stream.event import Event, events_after
 
 CAREFUL, CARELESS = "chaos", "chaos-careless"
 LEASE_S = 2.0
-APART_S = 0.05
+APART_S = 0.3
 BATCH = 50
 _TABLES: LiteralString = """
 create table if not exists bench_effect (job_id uuid not null, step text not null);

@@ -113,7 +113,7 @@ class _Scene:
             **{f"{act}_kills" if act not in FAULTS else str(act): float(struck.counts[act]) for act in Act},
             "writes": float(self.told.writes),
             "calls": float(self.told.calls),
-            "calls_without_effect": float(self.told.refused),
+            **{f"answers_{each or 'none'}": float(count) for each, count in sorted(self.told.answers.items())},
             "events": float(len(found.events)),
             "effects": float(len(found.effects)),
             "webhooks": float(sum(found.delivered.values())),

@@ -6,6 +6,7 @@ writer saw: when nothing is known of it, it is sent again, and where that is ref
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,14 +36,14 @@ class Deal:
 
 @dataclass
 class Told:
-    """What all writers were told. `calls` went out, `refused` came back without being done."""
+    """What all writers were told. `calls` went out, `answers` came back by status, 0 where none came."""
 
     deals: list[Deal] = field(default_factory=list[Deal])
     leads: list[str] = field(default_factory=list[str])
     closed: list[str] = field(default_factory=list[str])
     contested: int = 0
     calls: int = 0
-    refused: int = 0
+    answers: Counter[int] = field(default_factory=Counter[int])
 
     @property
     def writes(self) -> int:
@@ -150,9 +151,9 @@ class Writer:
         with suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
             async with self.session.request(method, path, json=body, headers=headers) as answer:
                 found = cast("dict[str, Json]", await answer.json(content_type=None))
-                self.told.refused += answer.status not in _DONE
+                self.told.answers[answer.status] += 1
                 return Answer(status=answer.status, version=answer.headers.get("etag", ""), body=found)
-        self.told.refused += 1
+        self.told.answers[0] += 1
         return None
 
 
