@@ -276,7 +276,7 @@ def _shared_parameters() -> _Map:
         "IdempotencyKey": _header(
             "Idempotency-Key",
             "Makes a repeated call safe: for 24 hours the first answer is sent again, marked.",
-            maxLength=255,
+            pattern='^"?[!#-~]{1,255}"?$',
         ),
         "IfMatch": _header("If-Match", "The ETag of the version that the change was made from.", required=True),
     }
