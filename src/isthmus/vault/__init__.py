@@ -2,12 +2,13 @@
 
 from isthmus.vault.envelope import SealBroken, open_sealed, seal
 from isthmus.vault.index import blind_index, blind_indexes, keyed_digests, normal_form
-from isthmus.vault.keystore import KeyErased, KeyStore, WrongKey, holds_keys
+from isthmus.vault.keystore import KeyErased, KeysAway, KeyStore, WrongKey, holds_keys
 from isthmus.vault.vault import Vault, WorkspaceKeys, entropy
 
 __all__ = [
     "KeyErased",
     "KeyStore",
+    "KeysAway",
     "SealBroken",
     "Vault",
     "WorkspaceKeys",

@@ -6,8 +6,8 @@ and `secure_delete` overwrites them in place, so that erasing a subject's key er
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from isthmus.kernel.errors import IsthmusError, NotFound
+from isthmus.kernel.errors import IsthmusError, NotFound, Unavailable
 from isthmus.vault.generation import Generation
 
 KEY_BYTES = 32
@@ -39,6 +39,21 @@ class WrongKey(IsthmusError):
     """The key-encryption key is not the one that wrapped the stored keys."""
 
     code, title = "wrong-key", "The key-encryption key does not fit"
+
+
+class KeysAway(Unavailable):
+    """The file with the keys cannot be read or written now, such as on a full disk."""
+
+    code, title = "keys-away", "The key store cannot be used"
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """Tell in our words what the file system refuses, so that whoever waits such things out does so here too."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise KeysAway(f"The key store cannot be used: {error}.", fix="Make room on its disk.") from error
 
 
 def holds_keys(path: Path) -> bool:
@@ -78,38 +93,42 @@ class KeyStore:
     def add(self, *, workspace: int, subjects: Sequence[bytes], keys: Sequence[bytes], nonces: Sequence[bytes]) -> None:
         """Store new keys durably before anything sealed with them is; a nonce is 12 random bytes.
 
-        Subjects are the 16 bytes of their ids. One that has a key keeps it.
+        Subjects are the 16 bytes of their ids. One that has a key keeps it. Raises KeysAway.
         """
         wrap = self._kek.encrypt
         rows = [
             (workspace, subject, nonce + wrap(nonce, key, subject))
             for subject, key, nonce in zip(subjects, keys, nonces, strict=True)
         ]
-        with self._lock:
+        with self._lock, _told():
+            if self._file.in_transaction:
+                # A commit that fails, such as on a full disk, leaves its transaction open.
+                self._file.execute("rollback")
             self._file.execute("begin immediate")
             try:
                 self._file.executemany("insert or ignore into data_key values (?, ?, ?)", rows)
-            except BaseException:
-                self._file.execute("rollback")
-                raise
-            self._file.execute("commit")
+                self._file.execute("commit")
+            finally:
+                with suppress(sqlite3.OperationalError):
+                    if self._file.in_transaction:
+                        self._file.execute("rollback")
 
     def find(self, *, workspace: int, subjects: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return the keys there are; an erased subject is absent. Raises WrongKey."""
+        """Return the keys there are; an erased subject is absent. Raises WrongKey and KeysAway."""
         wanted = list(set(subjects))
         found: dict[bytes, bytes] = {}
         for start in range(0, len(wanted), _LOOKUP_ROWS_MAX):
             part = wanted[start : start + _LOOKUP_ROWS_MAX]
             marks = ",".join("?" * len(part))
             query = f"select subject, wrapped from data_key where workspace = ? and subject in ({marks})"  # noqa: S608 - only placeholders are joined.
-            with self._lock:
+            with self._lock, _told():
                 rows: list[tuple[bytes, bytes]] = self._file.execute(query, (workspace, *part)).fetchall()
             found.update((subject, self._unwrap(subject, wrapped)) for subject, wrapped in rows)
         return found
 
     def erase(self, *, workspace: int, subject: UUID) -> bool:
-        """Destroy a key; tells whether there was one. No process uses it any more when this returns."""
-        with self._lock, self._generation.moving():
+        """Destroy a key; tells whether there was one. No process uses it any more when this returns. Raises KeysAway."""
+        with self._lock, _told(), self._generation.moving():
             done = self._file.execute(
                 "delete from data_key where workspace = ? and subject = ?", (workspace, subject.bytes)
             )
