@@ -17,7 +17,7 @@ from isthmus.kernel.clock import Clock
 from isthmus.kernel.errors import Unavailable
 from isthmus.store.database import Database, Scope, Transaction
 from isthmus.stream.event import Event, events_after, events_of, head_of
-from isthmus.stream.parked import park, parked_records, reason_of, retry_parked
+from isthmus.stream.parked import WAITS_BEHIND, park, parked_records, reason_of, retry_parked
 
 EVENTS_MAX = 200
 POLL_S = 0.05
@@ -84,7 +84,7 @@ async def _attempt(database: Database, consumer: Consumer, scope: Scope, *, limi
         done = await _together(tx, consumer, events, held) if not careful else set[int]()
         for event in (each for each in events if each.seq not in done):
             if event.record_id in held:
-                await park(tx, consumer.name, event, reason="waits behind an earlier event of its record")
+                await park(tx, consumer.name, event, reason=WAITS_BEHIND)
             elif not careful:
                 await consumer.handle(caused_by(tx, event), event)
             elif (reason := await effect(tx, consumer.handle, event)) is not None:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from isthmus.kernel.errors import Unavailable
 from isthmus.stream.broker import Entry
-from isthmus.stream.tail import Tail
+from isthmus.stream.tail import Tail, TailState
 
 QUEUE_FRAMES_MAX = 1_000
 HEARTBEAT_S = 15.0
@@ -100,6 +100,10 @@ class Live:
     async def close(self) -> None:
         """Close what reads the log; the feeds have ended before."""
         await self._tail.close()
+
+    async def tail(self, workspace: int) -> TailState:
+        """Return whether the tail in Valkey is there."""
+        return await self._tail.state(workspace)
 
     def held(self, holder: str) -> int:
         """Return how many feeds somebody has open here."""

@@ -14,6 +14,8 @@ from isthmus.store.database import Transaction
 from isthmus.stream.event import Event, events_at
 
 RECORDS_MAX = 1_000
+GROUPED_MAX = 10_000
+WAITS_BEHIND = "waits behind an earlier event of its record"
 _PARK: LiteralString = """
 insert into parked (workspace, consumer, seq, record_id, reason, attempts, parked_at, tried_at)
 values (current_workspace(), %s, %s, %s, %s, 1, %s, %s)
@@ -33,6 +35,27 @@ order by consumer, seq limit %(limit)s
 _ONE: LiteralString = """
 select consumer, seq, record_id, reason, attempts, parked_at, tried_at, id from parked
 where workspace = current_workspace() and id = %s
+"""
+_COUNT: LiteralString = "select count(*) from parked where workspace = current_workspace()"
+_CAUSES: LiteralString = """
+with first as (
+    select * from parked where workspace = current_workspace() order by consumer, seq limit %s
+), told as (
+    select *, first_value(reason) over (partition by consumer, record_id order by seq) as cause from first
+), placed as (
+    select *, count(*) over same as together, min(parked_at) over same as since, max(tried_at) over same as tried,
+           row_number() over (partition by consumer, cause order by seq) as place
+    from told window same as (partition by consumer, cause)
+)
+select consumer, cause, together, since, tried, seq, record_id, reason, attempts, parked_at, tried_at, id
+from placed where place <= %s order by together desc, consumer, cause, place
+"""
+_HEADS: LiteralString = """
+select consumer, seq, record_id, reason, attempts, parked_at, tried_at, id from parked p
+where workspace = current_workspace() and consumer = %s and reason = %s and not exists (
+    select from parked before where before.workspace = p.workspace and before.consumer = p.consumer
+       and before.record_id = p.record_id and before.seq < p.seq
+) order by seq limit %s
 """
 _OF_RECORD: LiteralString = """
 select seq from parked where workspace = current_workspace() and consumer = %s and record_id = %s
@@ -62,6 +85,20 @@ class Parked(Struct, frozen=True):
     parked_at: datetime
     tried_at: datetime
     id: UUID
+
+
+class Cause(Struct, frozen=True):
+    """Events that wait for one consumer because of one fault: how many, since when, tried last when, and the first.
+
+    An event that waits behind another counts with the fault of the first of its record.
+    """
+
+    consumer: str
+    reason: str
+    count: int
+    since: datetime
+    tried_at: datetime
+    first: tuple[Parked, ...]
 
 
 def reason_of(error: Exception) -> str:
@@ -98,6 +135,30 @@ async def parked_one(tx: Transaction, own: UUID) -> Parked:
     if row is None:
         raise NothingParked("There is no such dead letter.", fix="List them: isthmus events dlq")
     return Parked(*row)
+
+
+async def parked_count(tx: Transaction) -> int:
+    """Return how many events wait."""
+    row = await (await tx.connection.execute(_COUNT)).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def causes(tx: Transaction, *, shown: int) -> list[Cause]:
+    """Return why events wait, the most frequent first, each with its first `shown` events.
+
+    The first 10,000 events that wait are grouped.
+    """
+    rows = await (await tx.connection.execute(_CAUSES, (GROUPED_MAX, shown))).fetchall()
+    grouped: dict[tuple[str, str, int, datetime, datetime], list[Parked]] = {}
+    for consumer, cause, count, since, tried, *parked_row in rows:
+        grouped.setdefault((consumer, cause, count, since, tried), []).append(Parked(consumer, *parked_row))
+    return [Cause(*key, first=tuple(first)) for key, first in grouped.items()]
+
+
+async def heads(tx: Transaction, *, consumer: str, reason: str, limit: int) -> list[Parked]:
+    """Return the events that wait for one reason and for nothing before them, in the order of the log."""
+    rows = await (await tx.connection.execute(_HEADS, (consumer, reason, limit))).fetchall()
+    return [Parked(*row) for row in rows]
 
 
 async def discard(tx: Transaction, found: Parked) -> None:

@@ -1,6 +1,9 @@
 """Reading the log as it grows: from the tail in Valkey while it is there, from PostgreSQL when not, and across gaps."""
 
 import asyncio
+from typing import Literal
+
+from msgspec import Struct
 
 from isthmus.store.database import Database
 from isthmus.store.schema import Schema
@@ -12,6 +15,14 @@ EVENTS_MAX = 500
 POLL_S = 0.05
 WAIT_S_MAX = 0.5
 POLLS_BETWEEN_TRIES = 20
+ASKED_S_MAX = 0.5
+
+
+class TailState(Struct, frozen=True):
+    """Whether the tail in Valkey is `there`, `away`, or not used (`none`), and the last number in it."""
+
+    place: Literal["there", "away", "none"]
+    last: int = 0
 
 
 class Tail:
@@ -26,6 +37,16 @@ class Tail:
         """Close the connections to the broker."""
         if self._broker is not None:
             await self._broker.close()
+
+    async def state(self, workspace: int) -> TailState:
+        """Ask whether the tail is there, for half a second at most; without it everything goes on from the log."""
+        if self._broker is None:
+            return TailState("none")
+        try:
+            async with asyncio.timeout(ASKED_S_MAX):
+                return TailState("there", await self._broker.last(workspace))
+        except (BrokerAway, TimeoutError):
+            return TailState("away")
 
     async def head(self, workspace: int) -> int:
         """Return the number of the last stamped event."""

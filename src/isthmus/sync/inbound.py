@@ -31,6 +31,7 @@ from isthmus.vault import Vault, entropy
 
 DELAYS_S = (1, 10, 60, 600, 3_600, 14_400, 43_200)
 BATCH = 20
+GROUPED_MAX = 10_000
 KEPT, REMEMBERED = timedelta(days=7), timedelta(days=90)
 _WORKSPACE: LiteralString = "select workspace_of_connection(%s)"
 _KNOWN: LiteralString = """
@@ -68,6 +69,27 @@ where i.workspace = current_workspace() and i.status = 'needs attention'
   and (%(after)s::uuid is null or i.id > %(after)s)
 order by i.id limit %(limit)s
 """
+_STUCK_COUNT: LiteralString = """
+select count(*) from webhook_inbound where workspace = current_workspace() and status = 'needs attention'
+"""
+_CAUSES: LiteralString = """
+with first as (
+    select i.id, c.name, i.reason, i.received_at, i.done_at
+    from webhook_inbound i join connection c on c.workspace = i.workspace and c.id = i.connection_id
+    where i.workspace = current_workspace() and i.status = 'needs attention' order by i.id limit %s
+), placed as (
+    select *, count(*) over same as together, min(received_at) over same as since, max(done_at) over same as tried,
+           row_number() over (partition by name, reason order by id) as place
+    from first window same as (partition by name, reason)
+)
+select name, reason, together, since, tried, id from placed where place <= %s
+order by together desc, name, reason, place
+"""
+_SAME: LiteralString = """
+select i.id from webhook_inbound i join connection c on c.workspace = i.workspace and c.id = i.connection_id
+where i.workspace = current_workspace() and i.status = 'needs attention' and c.name = %s and i.reason = %s
+order by i.id limit %s
+"""
 _DISCARD: LiteralString = """
 update webhook_inbound set status = 'done', body = ''
 where workspace = current_workspace() and id = %s and status = 'needs attention'
@@ -89,6 +111,17 @@ class NotUnderstood(IsthmusError):
     """The message names a feed that the connection does not have."""
 
     code, title = "not-understood", "The message cannot be understood"
+
+
+class StuckCause(Struct, frozen=True):
+    """Messages to a connection that failed for one reason: how many, since when, tried last when, and the first."""
+
+    connection: str
+    reason: str
+    count: int
+    since: datetime
+    tried_at: datetime
+    first: tuple[UUID, ...]
 
 
 class Stuck(Struct, frozen=True, kw_only=True):
@@ -165,6 +198,27 @@ async def stuck(tx: Transaction, *, after: UUID | None = None, limit: int) -> li
     """Return messages that wait for a person, oldest first."""
     rows = await (await tx.connection.execute(_STUCK, {"after": after, "limit": limit})).fetchall()
     return [Stuck(**dict(zip(Stuck.__struct_fields__, row, strict=True))) for row in rows]
+
+
+async def stuck_count(tx: Transaction) -> int:
+    """Return how many messages wait for a person."""
+    row = await (await tx.connection.execute(_STUCK_COUNT)).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def stuck_causes(tx: Transaction, *, shown: int) -> list[StuckCause]:
+    """Return why messages wait, the most frequent first, each with its first `shown` messages; 10,000 are grouped."""
+    grouped: dict[tuple[str, str, int, datetime, datetime], list[UUID]] = {}
+    rows = await (await tx.connection.execute(_CAUSES, (GROUPED_MAX, shown))).fetchall()
+    for name, reason, count, since, tried, own in rows:
+        grouped.setdefault((name, reason, count, since, tried), []).append(own)
+    return [StuckCause(*key, first=tuple(first)) for key, first in grouped.items()]
+
+
+async def stuck_alike(tx: Transaction, *, connection: str, reason: str, limit: int) -> list[UUID]:
+    """Return messages to a connection that failed for one reason, oldest first."""
+    rows = await (await tx.connection.execute(_SAME, (connection, reason, limit))).fetchall()
+    return [row[0] for row in rows]
 
 
 async def discard(tx: Transaction, vault: Vault, own: UUID) -> None:

@@ -18,9 +18,9 @@ from isthmus.app.topics import topics_view
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from isthmus.app.dead_letters import LetterView, Retried
     from isthmus.app.program import Program
     from isthmus.store.database import Transaction
+    from isthmus.sync.letters import LetterView, Retried
 
 _ROWS = 200
 _LENGTH = Duration()
@@ -153,7 +153,7 @@ def list_letters(terminal: Terminal, *, consumer: str | None) -> None:
 
     Example: isthmus events dlq ls --json
     """
-    from isthmus.app.dead_letters import letters
+    from isthmus.sync.letters import letters
 
     async def ask(tx: Transaction, _: Program) -> list[LetterView]:
         return await letters(tx, consumer=consumer, after=None, limit=_ROWS)
@@ -182,10 +182,11 @@ def retry(terminal: Terminal, letter: str) -> None:
 
     Example: isthmus events dlq retry dead_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
-    from isthmus.app.dead_letters import retry_letter
+    from isthmus.app.dead_letters import finder
+    from isthmus.sync.letters import retry_letter
 
     async def work(tx: Transaction, program: Program) -> Retried:
-        return await retry_letter(tx, program.store, letter)
+        return await retry_letter(tx, letter, find=finder(program.store))
 
     done = terminal.transact("events-retry", work)
     if done.queued:
@@ -203,13 +204,13 @@ def discard(terminal: Terminal, letter: str, *, yes: bool) -> None:
 
     Example: isthmus events dlq discard dead_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
-    from isthmus.app.dead_letters import discard_letter
+    from isthmus.sync.letters import discard_letter
 
     if not yes:
         terminal.confirm("Its effect will never be. Give it up?")
 
     async def work(tx: Transaction, program: Program) -> None:
-        await discard_letter(tx, program.store, letter)
+        await discard_letter(tx, letter, vault=program.store.vault)
 
     terminal.transact("events-discard", work)
     terminal.answer({"discarded": letter}, lambda: say(f"{letter} is given up"))

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from isthmus.app.dead_letters import ConsumerGone, LetterView, Retried, discard_letter, letters, retry_letter
+from isthmus.app.dead_letters import finder
 from isthmus.gateway import Call, Page, Paging, Route
 from isthmus.stream.parked import NothingParked
 from isthmus.sync.inbound import MessageMissing
 from isthmus.sync.ingest import Store
+from isthmus.sync.letters import ConsumerGone, LetterView, Retried, discard_letter, letters, retry_letter
 
 _TAGS = ("events",)
 _ONE = "/api/v1/dead-letters/{dead_letter_id}"
@@ -31,13 +32,13 @@ async def list_letters(call: Call) -> Page[LetterView]:
 async def retry_one(call: Call) -> Retried:
     """Try a dead letter again."""
     async with call.services.database.transaction(call.scope) as tx:
-        return await retry_letter(tx, call.services.of(Store), call.path["dead_letter_id"])
+        return await retry_letter(tx, call.path["dead_letter_id"], find=finder(call.services.of(Store)))
 
 
 async def discard_one(call: Call) -> None:
     """Give a dead letter up."""
     async with call.services.database.transaction(call.scope) as tx:
-        await discard_letter(tx, call.services.of(Store), call.path["dead_letter_id"])
+        await discard_letter(tx, call.path["dead_letter_id"], vault=call.services.vault)
 
 
 ROUTES = (

@@ -5,11 +5,13 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from isthmus.analytics.questions import ModelName
-from isthmus.console.overview.board import board_of, draw
+from isthmus.console.live import Panel, Sight, had
+from isthmus.console.overview.board import draw, shared
 from isthmus.console.overview.loading import Viewer, load_overview
 from isthmus.console.pages import page
 from isthmus.gateway import ANY_CALLER, HTML, Call, Response, Route
 from isthmus.gateway.routes import PERSONAL
+from isthmus.store.database import Scope
 
 HAVE_CHARACTERS_MAX = 400
 
@@ -30,17 +32,21 @@ class Watching(Choice, frozen=True, kw_only=True, forbid_unknown_fields=True):
 async def show(call: Call) -> Response:
     """Show the overview."""
     viewer = _viewer(call, call.query(Choice))
-    overview = await load_overview(call.services, board_of(call.services).shelf, viewer, call.scope)
+    overview = await load_overview(call.services, shared(call.services).shelf, viewer, call.scope)
     panels = draw(overview, origin=_origin(call))
     return page(call, "overview.html", {"it": overview, "panels": panels, "chosen": call.query(Choice)})
 
 
 async def watch(call: Call) -> Response:
     """Keep an open page up to date."""
-    asked = call.query(Watching)
-    have = dict(each.split(".", 1) for each in asked.have.split(",") if "." in each)
-    frames = board_of(call.services).frames(call.services, _viewer(call, asked), origin=_origin(call), have=have)
-    return Response(body=frames)
+    asked, services, origin = call.query(Watching), call.services, _origin(call)
+    viewer, same = _viewer(call, asked), shared(call.services)
+
+    async def drawing(scope: Scope) -> dict[str, Panel]:
+        return draw(await load_overview(services, same.shelf, viewer, scope), origin=origin)
+
+    sight = Sight(viewer.workspace, (viewer, origin), drawing)
+    return Response(body=same.board.frames(services, sight, have=had(asked.have)))
 
 
 def _viewer(call: Call, choice: Choice) -> Viewer:

@@ -1,10 +1,12 @@
 """What people see of jobs and do with them: list, look, cancel, try again; and what is forgotten in the end."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from isthmus.audit.trace import trace
 from isthmus.kernel.status import Status
@@ -13,6 +15,7 @@ from isthmus.stream.jobs.job import LIVING, Job, JobLiving, JobMissing, JobOver,
 from isthmus.stream.jobs.queue import enqueue
 
 KEPT, KEPT_FAILED = timedelta(days=7), timedelta(days=90)
+GROUPED_MAX = 10_000
 _SELECT: LiteralString = """
 select id, kind, status, reason, arguments, priority, due_at, dedupe, key, schedule, occurrence, attempt, tries,
        tries_max, progress, result, cancelled_by, created_at, created_by, tried_at, ended_at
@@ -42,6 +45,29 @@ where workspace = current_workspace() and id = %(id)s and status in ('needs atte
          and other.dedupe = job.dedupe and other.id <> job.id and other.status in ('pending', 'running', 'retrying')
   )
 """
+_DISCARD: LiteralString = """
+update job set status = 'paused', cancelled_by = %(actor)s, reason = 'Given up by ' || %(actor)s || '. ' || reason,
+       ended_at = %(now)s
+where workspace = current_workspace() and id = %(id)s and status = 'needs attention'
+"""
+_CAUSES: LiteralString = """
+with last as (
+    select * from job where workspace = current_workspace() and status = 'needs attention' order by id desc limit %s
+), placed as (
+    select *, count(*) over same as together, min(ended_at) over same as since, max(ended_at) over same as latest,
+           row_number() over (partition by kind, reason order by id desc) as place
+    from last window same as (partition by kind, reason)
+)
+select kind, reason, together, since, latest, id from placed where place <= %s
+order by together desc, kind, reason, place
+"""
+_ATTENTION: LiteralString = """
+select count(*) from job where workspace = current_workspace() and status = 'needs attention'
+"""
+_WAITING: LiteralString = """
+select id from job where workspace = current_workspace() and status = 'needs attention' and kind = %s and reason = %s
+order by id limit %s
+"""
 _FORGET: LiteralString = """
 with gone as (
     delete from job where workspace = current_workspace()
@@ -60,6 +86,17 @@ delete from job_key k where k.workspace = current_workspace() and not exists (
 _COUNTS: LiteralString = """
 select status, count(*) from job where workspace = current_workspace() group by status
 """
+
+
+class Cause(Struct, frozen=True):
+    """Jobs of a kind that need attention because of one fault: how many, since when, the latest when, and the last."""
+
+    kind: str
+    reason: str
+    count: int
+    since: datetime
+    latest: datetime
+    last: tuple[UUID, ...]
 
 
 async def jobs(
@@ -88,6 +125,18 @@ async def counts(tx: Transaction) -> dict[Status, int]:
     """Return how many jobs are in each status."""
     rows = await (await tx.connection.execute(_COUNTS)).fetchall()
     return {Status(status): int(count) for status, count in rows}
+
+
+async def attention_count(tx: Transaction) -> int:
+    """Return how many jobs need attention."""
+    row = await (await tx.connection.execute(_ATTENTION)).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def running(tx: Transaction, *, limit: int) -> list[Job]:
+    """Return jobs that run, the newest first."""
+    query: LiteralString = _SELECT + " and status = 'running' order by id desc limit %s"
+    return [_job(row) for row in await (await tx.connection.execute(query, (limit,))).fetchall()]
 
 
 async def start(tx: Transaction, wish: Wish) -> Job:
@@ -126,6 +175,46 @@ async def again(tx: Transaction, own: UUID) -> Job:
     found = await job_of(tx, own)
     await trace(tx, action="job.retried", resource="job", record_id=own, details={"kind": found.kind})
     return found
+
+
+async def discard(tx: Transaction, own: UUID) -> Job:
+    """Give up a job that needs attention: it rests, and can be tried again while it is kept.
+
+    Raises JobMissing, JobLiving for one that waits or runs, and JobOver for one that ended otherwise.
+    """
+    given = {"actor": tx.scope.actor, "now": tx.scope.now, "id": own}
+    if (await tx.connection.execute(_DISCARD, given)).rowcount != 1:
+        found = await job_of(tx, own)
+        if found.status in LIVING:
+            raise JobLiving("The job waits or runs.", fix="Cancel it: isthmus jobs cancel")
+        raise JobOver(f"The job waits for nobody: {found.status}.", fix="There is nothing left to give up.")
+    found = await job_of(tx, own)
+    await trace(tx, action="job.discarded", resource="job", record_id=own, details={"kind": found.kind})
+    return found
+
+
+async def jobs_by_id(tx: Transaction, wanted: Sequence[UUID]) -> dict[UUID, Job]:
+    """Return those of the jobs that are kept."""
+    rows = await (await tx.connection.execute(_SELECT + " and id = any(%s)", (list(wanted),))).fetchall()
+    return {each.id: each for each in map(_job, rows)}
+
+
+async def causes(tx: Transaction, *, shown: int) -> list[Cause]:
+    """Return why jobs need attention, the most frequent first, each with its last `shown` jobs.
+
+    The last 10,000 jobs that need attention are grouped.
+    """
+    grouped: dict[tuple[str, str, int, datetime, datetime], list[UUID]] = {}
+    rows = await (await tx.connection.execute(_CAUSES, (GROUPED_MAX, shown))).fetchall()
+    for kind, reason, count, since, latest, own in rows:
+        grouped.setdefault((kind, reason, count, since, latest), []).append(own)
+    return [Cause(*key, last=tuple(last)) for key, last in grouped.items()]
+
+
+async def waiting(tx: Transaction, *, kind: str, reason: str, limit: int) -> list[UUID]:
+    """Return jobs of a kind that need attention for one reason, oldest first."""
+    rows = await (await tx.connection.execute(_WAITING, (kind, reason, limit))).fetchall()
+    return [row[0] for row in rows]
 
 
 async def forget(tx: Transaction) -> int:

@@ -52,7 +52,8 @@ const again = async () => {
 };
 const connect = () => {
   const have = panels().map((each) => `${each.dataset.panel}.${each.dataset.digest}`).join(",");
-  stream = new EventSource(`/overview/live?${new URLSearchParams({ ...live.dataset, have })}`);
+  const { feed, ...asked } = live.dataset;
+  stream = new EventSource(`${feed}?${new URLSearchParams({ ...asked, have })}`);
   stream.onmessage = (event) => {
     const told = JSON.parse(event.data);
     for (const [name, drawn] of Object.entries(told.panels)) {
@@ -83,6 +84,13 @@ if (live) {
   window.addEventListener("pagehide", close);
 }
 
+/* What a button did is told once: a reload does not say it again. */
+const here = new URL(location.href);
+if (here.searchParams.has("did")) {
+  for (const name of ["did", "done", "failed", "more"]) here.searchParams.delete(name);
+  history.replaceState(null, "", here);
+}
+
 /* Keys. */
 const help = at("help");
 const opener = at("help-open");
@@ -90,19 +98,19 @@ if (opener && help) {
   opener.hidden = false;
   opener.addEventListener("click", () => help.showModal());
 }
-const go = (id) => {
-  const panel = at(id);
+const go = (key) => {
+  const panel = document.querySelector(`[data-key="${key}"]`);
   if (!panel) return;
   panel.tabIndex = -1;
   panel.focus({ preventScroll: true });
   panel.scrollIntoView({ block: "start" });
 };
 const keys = {
-  1: () => go("credit"),
-  2: () => go("cases"),
-  3: () => go("systems"),
-  4: () => go("domains"),
-  5: () => go("changes"),
+  1: () => go(1),
+  2: () => go(2),
+  3: () => go(3),
+  4: () => go(4),
+  5: () => go(5),
   m: () => {
     const models = [...document.querySelectorAll(".models a")];
     const now = models.findIndex((each) => each.hasAttribute("aria-current"));
