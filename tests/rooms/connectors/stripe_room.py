@@ -85,6 +85,12 @@ class StripeServer:
         """Take money and return the id of the charge."""
         return str(self.make("charges", customer=customer, amount=amount, currency=currency)["id"])
 
+    def flush(self) -> None:
+        """Forget everything; this is localstripe's own interface, and none of Stripe's."""
+        asked = Request(f"{self.url}/_config/data", method="DELETE")  # noqa: S310 - a server of ours.
+        with urlopen(asked, timeout=5):  # noqa: S310 - a server of ours.
+            return
+
     def _raw(self, method: str, path: str, values: Row) -> Row:
         ask = cast("Callable[..., stripe.StripeResponse]", self.sdk.raw_request)
         return msgspec.json.decode(ask(method, f"/v1/{path}", **values).body, type=Row)
