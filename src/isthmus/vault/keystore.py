@@ -127,7 +127,7 @@ class KeyStore:
         return found
 
     def erase(self, *, workspace: int, subject: UUID) -> bool:
-        """Destroy a key; tells whether there was one. No process uses it any more when this returns. Raises KeysAway."""
+        """Destroy a key; tells whether there was one. No process uses it any more after this. Raises KeysAway."""
         with self._lock, _told(), self._generation.moving():
             done = self._file.execute(
                 "delete from data_key where workspace = ? and subject = ?", (workspace, subject.bytes)
