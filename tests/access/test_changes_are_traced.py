@@ -192,6 +192,38 @@ async def delivery(desk: Desk) -> str:
     return f"{found}/deliveries/{text_of('whdl', waiting.id)}"
 
 
+async def playbook(desk: Desk) -> str:
+    """The name of a workflow on accounts."""
+    assert (await desk.get("/api/v1/workflows/rescue")).status == 200
+    return "rescue"
+
+
+async def resting_playbook(desk: Desk) -> str:
+    """One that rests."""
+    assert (await desk.post("/api/v1/workflows/rescue:pause", {})).status == 200
+    return "rescue"
+
+
+async def run(desk: Desk) -> str:
+    """A run of a workflow."""
+    (account,) = await desk.put(said("sales.account", "a2", name="Mills"))
+    made = await desk.post("/api/v1/workflows/rescue:start", {"subject_id": account})
+    return str(made.at("id"))
+
+
+async def resting_run(desk: Desk) -> str:
+    """One that rests."""
+    own = await run(desk)
+    assert (await desk.post(f"/api/v1/workflow-runs/{own}:pause")).status == 200
+    return own
+
+
+async def webinar(desk: Desk) -> str:
+    """The name of a workflow that is not there yet."""
+    del desk
+    return "webinar-guests"
+
+
 async def dead_letter(desk: Desk) -> str:
     """Have an event wait whose effect failed."""
     await stamped(desk)
@@ -219,6 +251,13 @@ EXAMPLES: Mapping[str, Json] = {
 MAKING: Mapping[str, Made] = {
     "POST /api/v1/jobs/{job_id}:cancel": job,
     "POST /api/v1/jobs/{job_id}:retry": cancelled_job,
+    "PUT /api/v1/workflows/{name}": webinar,
+    "POST /api/v1/workflows/{name}:pause": playbook,
+    "POST /api/v1/workflows/{name}:resume": resting_playbook,
+    "POST /api/v1/workflows/{name}:start": playbook,
+    "POST /api/v1/workflow-runs/{run_id}:cancel": run,
+    "POST /api/v1/workflow-runs/{run_id}:pause": run,
+    "POST /api/v1/workflow-runs/{run_id}:resume": resting_run,
     "PATCH /api/v1/schedules/{name}": first("/api/v1/schedules", "name"),
     "DELETE /api/v1/schedules/{name}": first("/api/v1/schedules", "name"),
     "POST /api/v1/schedules/{name}:pause": first("/api/v1/schedules", "name"),
@@ -297,9 +336,10 @@ async def test_a_change_is_traced(desk: Desk, route: Route) -> None:
         assert name_of(route) in MAKING, "say in MAKING how to make what the path names"
         path = path.partition("{")[0] + await MAKING[name_of(route)](desk) + path.rpartition("}")[2]
     example_body = EXAMPLES.get(name_of(route), route.request_example)
-    if isinstance(example_body, dict) and "account_id" in example_body:
+    for name in {"account_id", "subject_id"} & (example_body.keys() if isinstance(example_body, dict) else set()):
         account = (await desk.put(said("sales.account", "a1", name="Engines")))[0]
-        example_body = {**example_body, "account_id": account}
+        assert isinstance(example_body, dict)
+        example_body = {**example_body, name: account}
     found = await traced(desk, route.method, path, example_body, isthmus_purpose="tidying up")
     assert found
     assert {each.network for each in found} == {"127.0.0.0/24"}

@@ -25,6 +25,7 @@ COMMANDS = {
     "webhooks": "Have events told to addresses, see what was sent, send it again.",
     "jobs": "See what waits, runs and has ended; start, cancel, try again.",
     "schedule": "See when jobs come by themselves; move, pause, run, fill.",
+    "workflows": "See and edit what is done step by step; start, pause, cancel.",
     "keys": "Make, list, rotate and revoke API keys.",
     "roles": "Make roles of your own, and see what each role allows.",
     "policy": "Keep policies, try a change over last week, explain a decision.",

@@ -18,6 +18,7 @@ from isthmus.analytics import (
 )
 from isthmus.analytics.attribution import HALF_LIFE_DAYS, WINDOW_DAYS
 from isthmus.analytics.credits import Spans
+from isthmus.domains.sales.messages import REACHED
 from isthmus.domains.sales.performance import PERFORMANCE
 from isthmus.gateway import Services
 from isthmus.kernel.money import Money
@@ -220,5 +221,5 @@ LEAD_TOUCHES = Metric(
     permission="sales:read",
     meaning="How many touches of each kind reached a lead.",
 )
-METRICS = (LEAD_TOUCHES, PERFORMANCE)
+METRICS = (LEAD_TOUCHES, PERFORMANCE, REACHED)
 CREDITS = (ATTRIBUTION,)

@@ -4,6 +4,7 @@ from datetime import date
 from typing import Protocol
 from uuid import UUID
 
+from isthmus.domains.success.renewals import cue_renewals
 from isthmus.domains.success.snapshots import score_next
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
@@ -43,7 +44,8 @@ async def score_all(work: Work, context: Holding) -> Json:
 
         last = await work.step(f"after {after}", some)
         if not isinstance(last, str):
-            return {"day": str(day), "batches": batches}
+            begun = await work.step("renewals", lambda tx: cue_renewals(tx, context.store, day=day))
+            return {"day": str(day), "batches": batches, "renewals": begun}
         after, batches = UUID(last), batches + 1
         work.tell(done=batches, text="batches of accounts")
 
@@ -51,7 +53,7 @@ async def score_all(work: Work, context: Holding) -> Json:
 JOBS = (
     Kind(
         name=DAILY_HEALTH,
-        about="Write down the health score of every account.",
+        about="Write down the health score of every account, and begin what renewals that are near start.",
         run=score_all,
         permission="success:write",
     ),

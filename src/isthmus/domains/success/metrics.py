@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from isthmus.analytics import Catalog, Metric
 from isthmus.domains.success.records import HealthReason, Risk
+from isthmus.domains.success.renewals import RENEWING
 from isthmus.domains.success.rules import FeatureUse, Growth, Inputs, Quota, Seats, Signal, Trigger, health, signals
 from isthmus.kernel.money import Money, exact
 from isthmus.store.database import Transaction
@@ -263,4 +264,4 @@ DAILY = Metric(
     permission="success:read",
     meaning="Whose health is written down once a day: every account.",
 )
-METRICS = (HEALTH, DAILY, EXPANSION)
+METRICS = (HEALTH, DAILY, EXPANSION, RENEWING)

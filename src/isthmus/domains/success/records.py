@@ -65,11 +65,12 @@ class HealthReason(Struct, frozen=True, kw_only=True):
 
 
 class InterventionStep(Struct, frozen=True, kw_only=True):
-    """One step of an intervention."""
+    """One step of an intervention; without an `owner_id` it is that of the intervention."""
 
     title: str
     due_at: Moment | None = None
     completed_at: Moment | None = None
+    owner_id: Line | None = None
 
 
 class Ticket(Struct, frozen=True, kw_only=True):

@@ -1,15 +1,19 @@
 """Customer success over HTTP: health, expansion, interventions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta, Struct
 
 from isthmus.analytics import Catalog
 from isthmus.domains import Custom, Moment, Name
 from isthmus.domains.success.metrics import ExpansionView, HealthView, account_health, expansion
+from isthmus.domains.success.playbooks import playbook
 from isthmus.domains.success.records import INTERVENTION, InterventionStatus
+from isthmus.domains.success.workflows import crew_of
 from isthmus.gateway import Call, Route
 from isthmus.kernel.errors import Fault, NotFound
 from isthmus.kernel.ids import text_of
@@ -17,8 +21,10 @@ from isthmus.kernel.marks import Line
 from isthmus.kernel.money import Money
 from isthmus.store.database import Transaction
 from isthmus.store.records import find
+from isthmus.stream.workflows.runs import RUN_PREFIX, AlreadyRuns
+from isthmus.stream.workflows.shelf import Workflow, WorkflowPaused
 from isthmus.sync.ingest import Store
-from isthmus.sync.intake import aliases, arrive_structs, committed, refusal
+from isthmus.sync.intake import Reference, aliases, arrive_structs, committed, edit_many, refusal, resolve
 
 BASE = "/api/v1/integrations/success"
 ACCOUNT = "sales.account"
@@ -29,6 +35,11 @@ class AccountMissing(NotFound):
     """There is no account with this id, or the caller may not see it."""
 
     code, title = "account-missing", "There is no such account"
+
+
+@dataclass(frozen=True)
+class _Held:
+    store: Store
 
 
 class NewStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,11 +68,12 @@ class NewIntervention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class InterventionStored(Struct, frozen=True, kw_only=True):
-    """Where the intervention is."""
+    """Where the intervention is; `run` is the run of the playbook that was begun for it."""
 
     id: str
     link: str
     created: bool
+    run: str | None = None
 
 
 async def show_health(call: Call) -> HealthView:
@@ -94,6 +106,10 @@ async def store_intervention(call: Call) -> InterventionStored:
 
     async def work(tx: Transaction) -> InterventionStored:
         store = call.services.of(Store)
+        if given.status is InterventionStatus.ACTIVE and not given.steps and given.external_id is None:
+            workflow = await playbook(tx, given.playbook)
+            if workflow is not None:
+                return await _begun(tx, call, given, workflow)
         also = {"started_at": started.isoformat()} if given.status is InterventionStatus.ACTIVE else None
         (arrived,) = await arrive_structs(tx, store, INTERVENTION.name, [given], once=str(call.once), also=also)
         if arrived.record_id is None:
@@ -102,6 +118,28 @@ async def store_intervention(call: Call) -> InterventionStored:
         return InterventionStored(id=own, link=f"/api/v1/interventions/{own}", created=not arrived.repeated)
 
     return await committed(call.services.of(Store), call.scope, work)
+
+
+async def _begun(tx: Transaction, call: Call, given: NewIntervention, workflow: Workflow) -> InterventionStored:
+    """Begin a playbook; its steps are those of the intervention, and come in their time."""
+    store = call.services.of(Store)
+    wanted = [Reference("/account_id", ACCOUNT, given.account_id)]
+    wanted += [Reference("/person_id", "sales.person", given.person_id)] if given.person_id else []
+    found = await resolve(tx, store.schema, wanted)
+    account = found[ACCOUNT, given.account_id]
+    run = await crew_of(_Held(store)).begin(tx, workflow, account, cue="", owner=given.owner_id, by_hand=True)
+    if run is None or run.own_record is None:
+        raise AssertionError
+    names = ("trigger", "started_at", "due_at", "expected_value", "custom")
+    said = {name: value for name, value in msgspec.to_builtins(given).items() if name in names and value}
+    if given.person_id:
+        said["person_id"] = str(found["sales.person", given.person_id])
+    if said:
+        await edit_many(tx, store, INTERVENTION.name, {run.own_record: said})
+    own = text_of(INTERVENTION.prefix, run.own_record)
+    return InterventionStored(
+        id=own, link=f"/api/v1/interventions/{own}", created=True, run=text_of(RUN_PREFIX, run.id)
+    )
 
 
 async def _account(tx: Transaction, call: Call) -> tuple[Sequence[UUID], str]:
@@ -146,6 +184,7 @@ ROUTES = (
         handler=store_intervention,
         status=201,
         summary="Start an intervention",
+        description="Without steps and `external_id`, the name of a playbook begins it: its tasks become the steps.",
         tags=_TAGS,
         body=NewIntervention,
         response=InterventionStored,
@@ -155,5 +194,6 @@ ROUTES = (
             "owner_id": "eva",
             "steps": [{"title": "Call the champion"}],
         },
+        errors=(AlreadyRuns, WorkflowPaused),
     ),
 )

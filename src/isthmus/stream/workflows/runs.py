@@ -32,7 +32,8 @@ _LIST: LiteralString = (
     _SELECT
     + """
 and (%(name)s::text is null or r.name = %(name)s) and (%(state)s::text is null or r.state = %(state)s)
-and (%(subject)s::uuid is null or r.subject_id = %(subject)s) and (%(before)s::uuid is null or r.id < %(before)s)
+and (%(subject)s::uuid is null or r.subject_id = %(subject)s)
+and (%(types)s::text[] is null or r.subject_type = any(%(types)s)) and (%(before)s::uuid is null or r.id < %(before)s)
 order by r.id desc limit %(limit)s
 """
 )
@@ -139,11 +140,13 @@ async def runs(
     name: str | None = None,
     state: State | None = None,
     subject: UUID | None = None,
+    types: Sequence[str] | None = None,
     before: UUID | None = None,
     limit: int = 50,
 ) -> list[Run]:
-    """Return runs, the newest first, below the id `before`."""
-    given = {"name": name, "state": state, "subject": subject, "before": before, "limit": limit}
+    """Return runs on records of some types, the newest first, below the id `before`."""
+    chosen = None if types is None else list(types)
+    given = {"name": name, "state": state, "subject": subject, "types": chosen, "before": before, "limit": limit}
     return [_run(row) for row in await (await tx.connection.execute(_LIST, given)).fetchall()]
 
 

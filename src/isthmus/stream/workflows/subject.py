@@ -117,7 +117,8 @@ class Standard(Struct, frozen=True, kw_only=True):
 class Subject(Generic[Context_contra]):
     """Records of one type that workflows follow: the kinds of steps there are, and the cues that start them.
 
-    `cues` say in words what gives each. `effects` makes what does the steps out of what a worker works with.
+    `cues` say in words what gives each. `effects` makes what does the steps out of what a worker works with. `keeps`
+    is the type of the records that stand for runs, where there are such.
     """
 
     type: str
@@ -125,6 +126,7 @@ class Subject(Generic[Context_contra]):
     effects: Callable[[Context_contra], Effects]
     cues: Mapping[str, str] = field(default_factory=dict[str, str])
     standards: tuple[Standard, ...] = ()
+    keeps: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,7 +140,7 @@ async def test_what_stops_in_the_middle_is_gone_on_from_in_the_name_of_the_same_
     await night(desk, hours=10)
     async with desk.store.database.transaction(desk.now) as tx:
         done = await job_of(tx, job)
-    assert (done.status, done.result) == (Status.HEALTHY, {"day": "2026-11-03", "batches": 2})
+    assert (done.status, done.result) == (Status.HEALTHY, {"day": "2026-11-03", "batches": 2, "renewals": 0})
     assert [each for each, _ in await kept(desk)] == sorted(own)
 
 
@@ -150,7 +150,7 @@ async def test_an_account_of_which_nothing_is_known_has_no_score(desk: Desk) -> 
     await night(desk)
     async with desk.store.database.transaction(desk.now) as tx:
         (job,) = await jobs(tx)
-    assert (job.status, job.result) == (Status.HEALTHY, {"day": "2026-11-03", "batches": 1})
+    assert (job.status, job.result) == (Status.HEALTHY, {"day": "2026-11-03", "batches": 1, "renewals": 0})
     assert await kept(desk) == []
 
 
@@ -166,4 +166,25 @@ async def test_the_hour_and_the_day_are_those_of_the_workspace(desk: Desk) -> No
     await night(desk, hours=0.1)
     async with desk.store.database.transaction(desk.now) as tx:
         (job,) = await jobs(tx)
-    assert (job.result, await kept(desk)) == ({"day": "2026-11-03", "batches": 1}, [(own, "2026-11-02")])
+    assert job.result == {"day": "2026-11-03", "batches": 1, "renewals": 0}
+    assert await kept(desk) == [(own, "2026-11-02")]
+
+
+async def test_a_yearly_subscription_that_ends_soon_begins_the_renewal_once(desk: Desk) -> None:
+    (own,) = await desk.put(said("sales.account", "A1", name="One"))
+    await desk.put(
+        said(
+            "finance.subscription",
+            "S1",
+            plan="Team",
+            billing_interval="year",
+            period_ends_on="2027-01-15",
+            account_id="A1",
+        ),
+        said("finance.subscription", "S2", plan="Seats", period_ends_on="2026-12-01", account_id="A1"),
+    )
+    await scheduled(desk)
+    await night(desk)
+    await night(desk)
+    found = (await desk.get("/api/v1/interventions")).rows("data")
+    assert [(each["playbook"], each["account_id"]) for each in found] == [("renewal", own)]
