@@ -321,9 +321,20 @@ async def _merge(tx: Transaction, record_type: RecordType, staged: Sequence[Stag
         raise Raced("The external id was taken at this moment.", fix="Try again.")
 
 
+def _name_causes(causes: dict[str, str], staged: Sequence[Staged]) -> None:
+    """Give rows the causes of whoever put them; what becomes of their records later has these causes too."""
+    if not causes:
+        return
+    for row in staged:
+        row.cause = causes.get(row.external_id)
+        if row.cause is not None:
+            causes[str(row.record_id)] = row.cause
+
+
 async def run_staged(tx: Transaction, staged: Sequence[Staged], statement: LiteralString) -> int:
     """Copy rows into the stage, run a statement of `staging` over it and return the number it gives."""
     connection = tx.connection
+    _name_causes(tx.causes, staged)
     await connection.execute(STAGE)
     async with connection.cursor().copy(COPY) as copy:
         for block in binary(staged):

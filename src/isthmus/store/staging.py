@@ -20,7 +20,7 @@ create temporary table if not exists stage (
     ordinal integer, record_id uuid, system text, external_id text, hlc bigint, digest bytea, version text,
     said jsonb, said_sealed bytea, subject uuid, basis jsonb, claim_deleted boolean, payload bytea,
     writes_record boolean, fresh boolean, new_ref boolean, record jsonb, record_sealed bytea, gone boolean,
-    changed text, index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
+    changed text, own_cause text, index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
 ) on commit delete rows
 """
 COPY: LiteralString = "copy stage from stdin (format binary)"
@@ -28,7 +28,7 @@ COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 COPY_TRAILER = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
 _JSONB = b"\1"
-_COLUMNS = 20 + INDEXES_MAX
+_COLUMNS = 21 + INDEXES_MAX
 _BATCH_BYTES = 1 << 20
 _FIXED = struct.Struct(">hiii16s")
 _LENGTH = struct.Struct(">i")
@@ -38,7 +38,10 @@ _FLAG = {flag: struct.pack(">i?", 1, flag) for flag in (True, False)}
 
 @dataclass(slots=True)
 class Staged:
-    """One row of the stage. Without `record` the record takes what was said; without `changed` no event is told."""
+    """One row of the stage. Without `record` the record takes what was said; without `changed` no event is told.
+
+    `cause` takes the place of the scope's.
+    """
 
     record_id: UUID
     system: str
@@ -59,6 +62,7 @@ class Staged:
     record_sealed: bytes | None = None
     gone: bool = False
     changed: str | None = ""
+    cause: str | None = None
     indexes: tuple[bytes | None, ...] = ()
 
 
@@ -100,6 +104,7 @@ def _row(ordinal: int, row: Staged) -> bytes:
             _bytes(row.record_sealed),
             _FLAG[row.gone],
             _text(row.changed),
+            _text(row.cause),
             *map(_bytes, indexes),
         )
     )
@@ -170,8 +175,9 @@ with given as (
     select %(workspace)s::integer as workspace, %(now)s::timestamptz as at, %(actor)s::text as actor,
            %(cause)s::text as cause
 ), s as materialized (
-    select stage.*, given.*, coalesce(record, said) as spoken, coalesce(record_sealed, case when record is null then
-           said_sealed end) as spoken_sealed
+    select stage.*, given.workspace, given.at, given.actor, coalesce(own_cause, given.cause) as cause,
+           coalesce(record, said) as spoken,
+           coalesce(record_sealed, case when record is null then said_sealed end) as spoken_sealed
     from stage, given
 """
 _REFS = """), new_ref as (

@@ -32,7 +32,6 @@ from isthmus.app.http import (
 from isthmus.app.http import topics as topic_routes
 from isthmus.app.http import upstreams as upstream_routes
 from isthmus.app.http import webhooks as webhook_routes
-from isthmus.app.http import workflows as workflow_routes
 from isthmus.app.http.authz import OtherDoors
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
@@ -68,6 +67,7 @@ from isthmus.stream.live import Live
 from isthmus.stream.outbound import Outbound
 from isthmus.stream.tail import Tail
 from isthmus.stream.topics import Topics
+from isthmus.sync.gathering import Gathering
 from isthmus.sync.ingest import Store
 from isthmus.sync.runs import Engine
 
@@ -88,7 +88,6 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     system = System(lambda: routes)
     own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *THREATS)
     own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *upstream_routes.ROUTES, *system.routes)
-    own = (*workflow_routes.ROUTES, *own)
     own = (*saml.ROUTES, *scim.ROUTES, *jobs.ROUTES, *schedules.ROUTES, *own)
     own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES)
     own = (*own, *inbound.ROUTES, *dead_letters.ROUTES)
@@ -141,6 +140,7 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
         Minutes: minutes,
         Outbound: outbound,
         Rules: Rules(RULES),
+        Gathering: Gathering(),
     }
     added |= {Provider: provider, Epoch: epoch, PolicyGate: gate}
     reach = services.others.get(Reach)

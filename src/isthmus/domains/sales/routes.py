@@ -35,6 +35,7 @@ from isthmus.kernel.marks import Json
 from isthmus.kernel.period import period
 from isthmus.store.database import Transaction
 from isthmus.store.records import find
+from isthmus.sync.gathering import Gathering
 from isthmus.sync.ingest import Store
 from isthmus.sync.intake import Reference, committed, refusal, resolve
 from isthmus.sync.merges import MergeMissing, MergeUndone
@@ -83,21 +84,54 @@ class PeriodQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 async def capture_lead(call: Call) -> LeadCaptured:
-    """Take one lead through the pipeline, all of it or nothing."""
+    """Take one lead through the pipeline, all of it or nothing.
+
+    Leads that the same caller sends at the same moment share a transaction; each is answered and traced by itself.
+    """
     lead = call.body(NewLead)
     if faults := faults_of(lead):
         raise refusal(faults)
+    scope = call.scope
+    alike = ("sales.lead", scope.workspace, scope.actor, scope.circumstances, call.may("sales:read_personal"))
+    done = await call.services.of(Gathering).ask(alike, (call, lead), _capture_together)
+    if isinstance(done, Invalid):
+        raise done
+    return done
 
-    async def work(tx: Transaction) -> LeadCaptured:
-        campaigns = await _campaigns(tx, call, [(lead, "")])
-        one = Capture(str(call.once), lead, campaigns.get(lead.campaign_id or ""))
-        (done,) = await _pipeline(tx, call).capture([one])
-        if done.lead is None:
-            raise refusal(done.arrived.faults)
-        views = await _views(tx, call, [done.lead])
-        return LeadCaptured(outcome=_outcome(done), lead=views[done.lead], merged=_merged(done, done.lead))
 
-    return await committed(call.services.of(Store), call.scope, work)
+async def _capture_together(asked: Sequence[tuple[Call, NewLead]]) -> list[LeadCaptured | Invalid]:
+    """Take leads of one caller through the pipeline, with a result for each call, in their order."""
+    last = max((call for call, _ in asked), key=lambda each: each.scope.now)
+
+    async def work(tx: Transaction) -> list[LeadCaptured | Invalid]:
+        tx.causes.update({str(call.once): call.scope.cause for call, _ in asked})
+        placed = [(lead, f"/leads/{position}") for position, (_, lead) in enumerate(asked)]
+        campaigns, unknown = await _known_campaigns(tx, last, placed)
+        captures = {
+            position: Capture(str(call.once), lead, campaigns.get(lead.campaign_id or ""))
+            for position, (call, lead) in enumerate(asked)
+            if position not in unknown
+        }
+        done = dict(zip(captures, await _pipeline(tx, last).capture(list(captures.values())), strict=True))
+        views = await _views(tx, last, list({each.lead for each in done.values() if each.lead}))
+        return [
+            _captured(done[position], views) if position in done else refusal(_whole(unknown[position], position))
+            for position in range(len(asked))
+        ]
+
+    return await committed(last.services.of(Store), last.scope, work)
+
+
+def _captured(done: Captured, views: dict[UUID, LeadView]) -> LeadCaptured | Invalid:
+    if done.lead is None:
+        return refusal(done.arrived.faults)
+    return LeadCaptured(outcome=_outcome(done), lead=views[done.lead], merged=_merged(done, done.lead))
+
+
+def _whole(faults: Sequence[Fault], position: int) -> list[Fault]:
+    """Return faults of a lead that was looked at among others, as they are of a body that is this lead alone."""
+    at = f"/leads/{position}"
+    return [Fault(pointer=each.pointer.removeprefix(at), code=each.code, detail=each.detail) for each in faults]
 
 
 async def capture_leads(call: Call) -> BatchCaptured:
