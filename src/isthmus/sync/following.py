@@ -11,7 +11,9 @@ from uuid import UUID
 import msgspec
 
 from isthmus.store.database import Transaction
+from isthmus.store.fold import fold
 from isthmus.store.observation import Observation
+from isthmus.store.trail import claims_of
 from isthmus.sync.connector import Connector, Feed, Raw
 from isthmus.sync.ingest import Interval, Store
 from isthmus.sync.landing import Landed, land_observations, observe, tombstones
@@ -55,7 +57,7 @@ async def take(
 ) -> tuple[Landed, int]:
     """Map rows of one feed and put them, with their deletions and merges; returns what it did and the deletions."""
     observations, rejects = observe(store, connector, feed, system=system, rows=rows)
-    observations += await _agreeing(tx, feed, system=system, rows=rows, observations=observations)
+    observations += await _agreeing(tx, store, feed, system=system, rows=rows, observations=observations)
     ended = [raw for raw in rows if raw.deleted and not raw.merged_into]
     gone = await tombstones(tx, feed, system=system, rows=ended)
     landed = await land_observations(
@@ -73,19 +75,36 @@ async def take(
 
 
 async def _agreeing(
-    tx: Transaction, feed: Feed, *, system: str, rows: Sequence[Raw], observations: Sequence[Observation]
+    tx: Transaction, store: Store, feed: Feed, *, system: str, rows: Sequence[Raw], observations: Sequence[Observation]
 ) -> list[Observation]:
     """Return the words of survivors for the known ids that became part of them: what differed was settled there."""
     into = merged(rows)
     if not into:
         return []
-    known = await _known(tx, feed.types, system=system, ids=set(into))
-    return [
-        msgspec.structs.replace(each, external_id=external_id, payload=None, version=None)
-        for each in observations
-        for external_id, target in into.items()
-        if target == each.external_id and (each.type, external_id) in known
-    ]
+    known = await _known(tx, feed.types, system=system, ids={*into, *into.values()})
+    fresh = {(each.type, each.external_id): each for each in observations}
+    found: list[Observation] = []
+    for external_id, target in into.items():
+        for name in feed.types:
+            if (name, external_id) not in known:
+                continue
+            word = fresh.get((name, target))
+            if word is None and (name, target) in known:
+                word = await _last_word(tx, store, name, known[name, target], system=system, external_id=target)
+            if word is not None:
+                found.append(msgspec.structs.replace(word, external_id=external_id, payload=None, version=None))
+    return found
+
+
+async def _last_word(
+    tx: Transaction, store: Store, name: str, record: UUID, *, system: str, external_id: str
+) -> Observation | None:
+    """Return what a system said last under an id, but for what points to other records."""
+    record_type = store.schema[name]
+    trails = await claims_of(tx, store.vault, [record])
+    said = fold(record_type, trails[record]).shadows.get((system, external_id), {})
+    fields = {each.name: said[each.name] for each in record_type.fields if each.name in said and each.to is None}
+    return Observation(type=name, system=system, external_id=external_id, fields=fields) if fields else None
 
 
 async def follow(tx: Transaction, store: Store, feed: Feed, *, system: str, rows: Sequence[Raw]) -> None:

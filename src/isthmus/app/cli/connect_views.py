@@ -31,6 +31,13 @@ class SettingView(Struct, frozen=True, kw_only=True):
     default: str | None
 
 
+class UntriedView(Struct, frozen=True, kw_only=True):
+    """Checks of the conformance suite that a connector cannot be put to, and why."""
+
+    reason: str
+    checks: list[str]
+
+
 class ConnectorView(Struct, frozen=True, kw_only=True):
     """A connector; a fake one speaks with nothing real."""
 
@@ -42,6 +49,7 @@ class ConnectorView(Struct, frozen=True, kw_only=True):
     reads: list[str]
     writes: list[str]
     settings: list[SettingView]
+    untried: list[UntriedView]
 
 
 class FeedView(Struct, frozen=True, kw_only=True):
@@ -104,6 +112,10 @@ def connector_view(connector: Connector) -> ConnectorView:
             SettingView(name=each.name, about=each.about, secret=each.secret, default=each.default)
             for each in connector.settings
         ],
+        untried=[
+            UntriedView(reason=reason, checks=[name for name, why in connector.cannot.items() if why == reason])
+            for reason in dict.fromkeys(connector.cannot.values())
+        ],
     )
 
 
@@ -157,6 +169,9 @@ def show_connectors(found: Sequence[ConnectorView]) -> None:
         for number, setting in enumerate(each.settings):
             head = "settings" if number == 0 else ""
             click.echo(paragraph(_about(setting), head=f"  {head:8}{setting.name:{width}}  "))
+        for number, untried in enumerate(each.untried):
+            names = ", ".join(name.replace("_", " ") for name in untried.checks)
+            click.echo(paragraph(f"{names}. {untried.reason}", head=f"  {'' if number else 'untried':8}"))
 
 
 def show_connections(found: Sequence[ConnectionView], *, now: datetime) -> None:

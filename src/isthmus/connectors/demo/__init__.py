@@ -55,6 +55,19 @@ def read_call(body: bytes) -> Iterable[tuple[str, Raw]]:
     return ((called.feed, raw) for raw in called.rows)
 
 
+_FILE = "The fake systems live in a file on this machine: there is no network and no allowance between."
+CANNOT = {
+    "overlap_is_read_again": "Every change is stamped by one writer at a time: none is committed late.",
+    "rows_are_as_expected": "A wrong value is planted on purpose, and refused by the record type itself.",
+    **dict.fromkeys(
+        (
+            *("leave_is_asked", "without_leave_nothing_is_sent", "quota_is_leased", "too_many_requests"),
+            *("server_errors", "resets", "truncated_answers", "slow_answers", "expired_token", "skewed_date_header"),
+            *("garbage_answers", "storm"),
+        ),
+        _FILE,
+    ),
+}
 CONNECTOR = Connector(
     name="demo",
     title="Demo company (fake)",
@@ -69,6 +82,7 @@ CONNECTOR = Connector(
         Setting(name="companies", about="How many companies it knows, 12 to 600; all else follows.", default="300"),
         Setting(name="webhook_secret", about="Signs what the systems send us (whsec_…).", secret=True, default=""),
         Setting(name="latency_ms", about="How long every answer takes, in milliseconds.", default="0"),
+        Setting(name="page_rows", about="Rows of a page, at most 500.", default="500"),
     ),
     begin=begin,
     normalise=normalise,
@@ -77,5 +91,6 @@ CONNECTOR = Connector(
     allowances=(Rate(count=1_000, seconds=1),),
     feeds_for=feeds_for,
     writable={SHAPES[feed].type: SHAPES[feed].writable for feed in WRITABLE_FEEDS},
+    cannot=CANNOT,
     inbound=Inbound(verifier=StandardWebhooks(), secret="webhook_secret", read=read_call),  # noqa: S106 - a name.
 )

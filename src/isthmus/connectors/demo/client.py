@@ -72,7 +72,8 @@ async def open_session(settings: dict[str, str]) -> AsyncGenerator["DemoSession"
                 ),
             )
         latency_ms = _whole(settings, "latency_ms", default=0, least=0, most=10_000)
-        yield DemoSession(vendor, system=system, latency_s=latency_ms / 1000)
+        page_rows = _whole(settings, "page_rows", default=PAGE_ROWS_MAX, least=1, most=PAGE_ROWS_MAX)
+        yield DemoSession(vendor, system=system, latency_s=latency_ms / 1000, page_rows=page_rows)
     finally:
         await asyncio.to_thread(vendor.close)
 
@@ -106,9 +107,9 @@ def _now(settings: dict[str, str], *, vendor: Vendor) -> datetime:
 class DemoSession:
     """An open conversation with one fake system."""
 
-    def __init__(self, vendor: Vendor, *, system: str, latency_s: float) -> None:
-        """Speak for `system`; every answer takes `latency_s`."""
-        self._vendor, self._system, self._latency_s = vendor, system, latency_s
+    def __init__(self, vendor: Vendor, *, system: str, latency_s: float, page_rows: int = PAGE_ROWS_MAX) -> None:
+        """Speak for `system`; every answer takes `latency_s` and has at most `page_rows` rows."""
+        self._vendor, self._system, self._latency_s, self._page_rows = vendor, system, latency_s, page_rows
 
     async def check(self) -> str:
         """Return the name of the fake system, which says that it is fake."""
@@ -118,16 +119,19 @@ class DemoSession:
     async def read(self, feed: str, *, cursor: str | None) -> AsyncIterator[Page]:
         """Yield pages of what changed since the cursor; there is always one, which may be empty."""
         self._known(feed)
-        at = msgspec.json.decode(cursor, type=Cursor) if cursor else Cursor()
+        try:
+            at = msgspec.json.decode(cursor, type=Cursor) if cursor else Cursor()
+        except msgspec.DecodeError as error:
+            raise ConnectorError("The cursor is not one of the demo's.", fix="Read the feed from the start.") from error
         total = await asyncio.to_thread(self._vendor.count, feed, after=(at.at_us, at.id))
         more = True
         while more:
             await self._wait()
             rows = await asyncio.to_thread(
-                self._vendor.changed, feed, after=(at.at_us, at.id), rows_max=PAGE_ROWS_MAX + 1
+                self._vendor.changed, feed, after=(at.at_us, at.id), rows_max=self._page_rows + 1
             )
-            more = len(rows) > PAGE_ROWS_MAX
-            rows = rows[:PAGE_ROWS_MAX]
+            more = len(rows) > self._page_rows
+            rows = rows[: self._page_rows]
             at = Cursor(rows[-1].at_us, rows[-1].id) if rows else at
             text = msgspec.json.encode(at).decode()
             yield Page(rows=tuple(_raw(each) for each in rows), cursor=text, more=more, total=total)

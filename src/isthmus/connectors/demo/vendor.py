@@ -5,7 +5,7 @@ stamps grow, never repeat, and never ask a clock.
 """
 
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -136,6 +136,17 @@ class Vendor:
     def delete(self, feed: str, row_id: str) -> Kept:
         """Turn a row into a tombstone."""
         return self._change(feed, row_id, {}, deleted=True)
+
+    def bring(self, feed: str, bodies: Mapping[str, dict[str, Json]]) -> None:
+        """Make rows of an import, by id, all with one stamp."""
+        with self._transaction():
+            at_us = self._tick()
+            rows = ((feed, row_id, at_us, msgspec.json.encode(body).decode()) for row_id, body in bodies.items())
+            self._base.executemany("insert into kept values (?, ?, ?, 1, 0, ?)", rows)
+
+    def clear(self, feed: str) -> None:
+        """Forget all rows of a feed, without tombstones, as when a system is set up anew."""
+        self._base.execute("delete from kept where feed = ?", (feed,))
 
     def answered(self, key: str) -> str | None:
         """Return the id that an earlier attempt with the same idempotency key made."""

@@ -13,10 +13,56 @@ from isthmus.sync.connector import Change, Connector, Feed, Leave, Raw, Session,
 
 __all__ = ["CONNECTOR"]
 
+_EVERY = {"id": "number", "__name__": "text", "_timestamp": "text", "last_modified_at": "map"}
+_PARTY = {
+    **_EVERY,
+    "name": "text null",
+    "code": "text null",
+    "active": "truth number",
+    "lang": "map null",
+    "tax_identifier": "map null",
+    "categories": "list",
+    "contact_mechanisms": "list",
+    "addresses": "list",
+}
+_OPPORTUNITY = {
+    **_EVERY,
+    "number": "text null",
+    "reference": "text null",
+    "description": "text null",
+    "state": "text",
+    "amount": "map null",
+    "currency": "map null",
+    "conversion_probability": "number null",
+    "party": "map null",
+    "employee": "map null",
+    "start_date": "map null",
+    "end_date": "map null",
+    "lost_reason": "text null",
+}
+_INVOICE = {
+    **_EVERY,
+    "number": "text null",
+    "type": "text",
+    "state": "text",
+    "party": "map null",
+    "currency": "map null",
+    "total_amount": "map null",
+    "tax_amount": "map null",
+    "amount_to_pay": "map null",
+    "invoice_date": "map null",
+    "lines_to_pay": "list",
+    "reconciled": "map null",
+}
 FEEDS = (
-    Feed(name=mapping.PARTIES, types=("sales.account", "sales.person"), writes=("sales.account", "sales.person")),
-    Feed(name=mapping.OPPORTUNITIES, types=("sales.deal",), writes=("sales.deal",)),
-    Feed(name=mapping.INVOICES, types=("finance.invoice",), deletes=False),
+    Feed(
+        name=mapping.PARTIES,
+        types=("sales.account", "sales.person"),
+        writes=("sales.account", "sales.person"),
+        expects=_PARTY,
+    ),
+    Feed(name=mapping.OPPORTUNITIES, types=("sales.deal",), writes=("sales.deal",), expects=_OPPORTUNITY),
+    Feed(name=mapping.INVOICES, types=("finance.invoice",), deletes=False, expects=_INVOICE),
 )
 _TYPES = {feed.name: feed.types for feed in FEEDS}
 
@@ -71,4 +117,7 @@ CONNECTOR = Connector(
     writable=mapping.WRITABLE,
     together=mapping.TOGETHER,
     allowances=(Rate(count=20, seconds=1),),
+    cannot={
+        "rows_come_oldest_first": "A part of a record has a time of its own, by which its record comes once more.",
+    },
 )

@@ -48,6 +48,8 @@ class TrytonSession:
 
     async def read(self, feed: str, *, cursor: str | None) -> AsyncIterator[Page]:
         """Yield what changed, oldest first; then records of which only a part changed; last an empty page."""
+        if feed not in FIELDS:
+            raise ConnectorError(f"There is no feed {feed!r}.", fix=f"There are: {', '.join(FIELDS)}.")
         position = await self._start(feed) if cursor is None else Cursor.parse(cursor)
         position = position.begun(overlap=self._overlap)
         told: dict[int, datetime] = {}
