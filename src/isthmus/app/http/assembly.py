@@ -32,6 +32,7 @@ from isthmus.app.http import (
 from isthmus.app.http import topics as topic_routes
 from isthmus.app.http import upstreams as upstream_routes
 from isthmus.app.http import webhooks as webhook_routes
+from isthmus.app.http import workflows as workflow_routes
 from isthmus.app.http.authz import OtherDoors
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
@@ -88,6 +89,7 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     system = System(lambda: routes)
     own = (*signing.ROUTES, *people.ROUTES, *keys.ROUTES, *limits.ROUTES, *oauth.ROUTES, *audit.ROUTES, *THREATS)
     own = (*own, *alerts.ROUTES, *policies.ROUTES, *roles.ROUTES, *upstream_routes.ROUTES, *system.routes)
+    own = (*workflow_routes.ROUTES, *own)
     own = (*saml.ROUTES, *scim.ROUTES, *jobs.ROUTES, *schedules.ROUTES, *own)
     own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES)
     own = (*own, *inbound.ROUTES, *dead_letters.ROUTES)
