@@ -181,6 +181,26 @@ def retry_one(terminal: Terminal, job_id: str) -> None:
     terminal.answer(found, lambda: say(f"{found.id} waits to be done"))
 
 
+@command.command("discard")
+@click.argument("job_id", metavar="ID")
+@at_terminal
+def discard_one(terminal: Terminal, job_id: str) -> None:
+    """Give up a job that needs attention; it can be tried again while it is kept.
+
+    Example: isthmus jobs discard job_01KAX3V9Q2M4T8Z5N7P6R1S0WD
+    """
+    from isthmus.app.scheduling.views import job_view
+    from isthmus.stream.jobs.board import discard
+
+    own = id_of(_JOB, job_id, fix=_HINT)
+
+    async def work(tx: Transaction, _: Program) -> JobView:
+        return job_view(await discard(tx, own))
+
+    found = terminal.transact("jobs-discard", work)
+    terminal.answer(found, lambda: say(f"{found.id} is given up; have it done after all: isthmus jobs retry"))
+
+
 def read_arguments(given: tuple[str, ...]) -> dict[str, Json]:
     """Return arguments of the form NAME=VALUE; a value that is no JSON is text."""
     found: dict[str, Json] = {}

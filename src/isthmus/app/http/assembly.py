@@ -43,12 +43,14 @@ from isthmus.app.topics import topics
 from isthmus.app.upstreams.assembling import upstream_services
 from isthmus.app.upstreams.reach import Reach, reach_of
 from isthmus.app.upstreams.serving import Upstreams
+from isthmus.app.workings import workings_of
 from isthmus.audit.queue import AuditQueue
 from isthmus.auth.credentials import Credentials
 from isthmus.auth.oauth.provider import Provider
 from isthmus.auth.people.sign_in import People
 from isthmus.auth.tokens import Tokens
 from isthmus.console.monitoring.routes import Rules
+from isthmus.console.work.workings import Workings
 from isthmus.gateway import Route, Services
 from isthmus.gateway.asgi import Gateway, Parts
 from isthmus.gateway.decide import Chain, Stage
@@ -142,6 +144,7 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
         Minutes: minutes,
         Outbound: outbound,
         Rules: Rules(RULES),
+        Workings: workings_of(services),
         Gathering: Gathering(),
     }
     added |= {Provider: provider, Epoch: epoch, PolicyGate: gate}

@@ -13,7 +13,7 @@ from isthmus.kernel.ids import uuid_of
 from isthmus.kernel.marks import Json
 from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
-from isthmus.stream.jobs.board import again, cancel, job_of, jobs, start
+from isthmus.stream.jobs.board import again, cancel, discard, job_of, jobs, start
 from isthmus.stream.jobs.job import JOB_PREFIX, ORDINARY, Job, JobLiving, JobMissing, JobOver, UnknownKind, Wish
 
 _TAGS = ("jobs",)
@@ -81,6 +81,12 @@ async def retry_job(call: Call) -> JobView:
     """Try a job again."""
     async with call.services.database.transaction(call.scope) as tx:
         return job_view(await again(tx, await _permitted(call, tx)))
+
+
+async def discard_job(call: Call) -> JobView:
+    """Give a job up."""
+    async with call.services.database.transaction(call.scope) as tx:
+        return job_view(await discard(tx, await _permitted(call, tx)))
 
 
 async def list_kinds(call: Call) -> Page[KindView]:
@@ -165,6 +171,16 @@ ROUTES = (
         permission="stream:write",
         handler=retry_job,
         summary="Try a job again from the first step that is not done",
+        tags=_TAGS,
+        response=JobView,
+        errors=(JobMissing, JobOver, JobLiving),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/jobs/{job_id}:discard",
+        permission="stream:write",
+        handler=discard_job,
+        summary="Give up a job that needs attention; it can be tried again while it is kept",
         tags=_TAGS,
         response=JobView,
         errors=(JobMissing, JobOver, JobLiving),
