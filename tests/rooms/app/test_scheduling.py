@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
+from uuid import UUID
 
 import pytest
 
+from isthmus.app.scheduling.changes import Changes
 from isthmus.app.scheduling.connections import CONNECTION, STREAMS
 from isthmus.app.scheduling.context import JobContext
 from isthmus.app.scheduling.figures import month_before
@@ -17,13 +19,16 @@ from isthmus.kernel.ids import mint
 from isthmus.kernel.marks import Json
 from isthmus.kernel.status import Status
 from isthmus.store.database import Scope
+from isthmus.store.records import page
 from isthmus.stream.jobs import schedules
 from isthmus.stream.jobs.board import jobs
 from isthmus.stream.jobs.job import Backoff, Job, UnknownKind, Wish
 from isthmus.stream.jobs.queue import Holder, enqueue
 from isthmus.stream.jobs.worker import Worker
+from isthmus.stream.relay import stamp
 from isthmus.sync.connections import connect, connection_of, pause
 from isthmus.sync.connector import ConnectorError, Throttled
+from isthmus.sync.edit import edit
 from isthmus.sync.ingest import Store
 from isthmus.sync.runs import Engine
 from isthmus.vault import entropy
@@ -47,6 +52,16 @@ class Works:
         self.desk.later(**by)
         only = frozenset({self.desk.scope.workspace})
         await tick(self.desk.store.database, now=self.desk.clock.now(), only=only)
+        await self.worker().drain()
+
+    async def pass_changes(self) -> None:
+        """Let the relay stamp what happened, then do what is due, changes among it, within a second."""
+        self.desk.later(seconds=1)
+        database, only = self.desk.store.database, frozenset({self.desk.scope.workspace})
+        async with database.transaction(self.desk.now) as tx:
+            await stamp(tx.connection)
+        changes = Changes({"crm": self.vendor.connector()})
+        await tick(database, now=self.desk.clock.now(), only=only, changes=changes)
         await self.worker().drain()
 
     def worker(self) -> Worker[JobContext]:
@@ -102,6 +117,13 @@ async def test_the_standard_schedule_is_installed_and_runs_at_its_hours(works: W
     assert {each.status for name in kinds() for each in await works.jobs(name)} == {Status.HEALTHY}
 
 
+async def all_ids(works: Works, name: str) -> list[UUID]:
+    """Return the ids of all records of a type."""
+    store = works.desk.store
+    async with store.database.transaction(works.desk.now) as tx:
+        return [each.id for each in await page(tx, store.vault, store.schema[name], limit=100)]
+
+
 async def installed(works: Works) -> list[schedules.Schedule]:
     """Return the schedules."""
     async with works.desk.store.database.transaction(works.desk.now) as tx:
@@ -119,6 +141,34 @@ async def test_a_connection_runs_as_often_as_it_says(works: Works) -> None:
     assert (first.status, second.status) == (Status.HEALTHY, Status.HEALTHY)
     assert isinstance(first.result, dict)
     assert (first.result["read"], first.result["created"]) == (1, 1)
+
+
+async def test_a_change_is_pushed_as_soon_as_it_is_stamped_and_only_once(works: Works) -> None:
+    await works.connect(every_s=3_600)
+    works.vendor.put("deals", "d1", name="Engine", stage="proposal")
+    await works.pass_time()
+    (deal,) = await all_ids(works, "sales.deal")
+    await works.pass_changes()
+    assert works.vendor.writes == 0
+    await edit(works.desk.store, works.desk.now, "sales.deal", deal, {"name": "Loom"})
+    await works.pass_changes()
+    await works.pass_changes()
+    assert works.vendor.rows["deals"]["d1"].body["name"] == "Loom"
+    assert works.vendor.writes == 1
+    begun = [each.arguments for each in await works.jobs(CONNECTION)]
+    assert begun[-1]["parts"] == ["push"]
+    # An event that concerns nothing that is written there wants nothing.
+    before = len(begun)
+    await works.desk.put(said("marketing.campaign", "c1", name="Spring"))
+    await works.pass_changes()
+    assert len(await works.jobs(CONNECTION)) == before
+
+
+async def test_a_connection_without_a_schedule_is_not_pushed_to(works: Works) -> None:
+    await works.connect()
+    await works.desk.put(said("sales.deal", "d1", name="Engine", stage="proposal"))
+    await works.pass_changes()
+    assert await works.jobs(CONNECTION) == []
 
 
 async def test_a_system_that_asks_to_wait_is_asked_again_then(works: Works) -> None:

@@ -10,7 +10,9 @@ from typing import LiteralString
 
 import structlog
 
+from isthmus.app.discovery import connectors
 from isthmus.app.program import Program
+from isthmus.app.scheduling.changes import Changes
 from isthmus.app.scheduling.connections import want_due
 from isthmus.app.scheduling.context import JobContext
 from isthmus.app.scheduling.kinds import kinds
@@ -54,9 +56,10 @@ async def keep_working(program: Program, *, services: Callable[[], Services]) ->
 
 async def keep_scheduling(program: Program) -> None:
     """Make the jobs of schedules and connections whose time has come, until cancelled."""
+    changes = Changes(connectors())
     while True:
         try:
-            await tick(program.database, now=program.clock.now())
+            await tick(program.database, now=program.clock.now(), changes=changes)
         except DatabaseAway:
             pass
         except IsthmusError as error:
@@ -64,8 +67,13 @@ async def keep_scheduling(program: Program) -> None:
         await asyncio.sleep(TICK_S)
 
 
-async def tick(database: Database, *, now: datetime, only: frozenset[int] | None = None) -> int:
-    """Make the jobs that are due in all workspaces, or in some; returns how many are new."""
+async def tick(
+    database: Database, *, now: datetime, only: frozenset[int] | None = None, changes: Changes | None = None
+) -> int:
+    """Make the jobs that are due in all workspaces, or in some; returns how many are new.
+
+    With `changes` connected systems are also told what has changed since they were told last.
+    """
     async with database.plain() as connection:
         due = {int(row[0]) for row in await (await connection.execute(_DUE, (now, EDITION))).fetchall()}
         everywhere = [int(row[0]) for row in await (await connection.execute(_CONNECTED)).fetchall()]
@@ -77,4 +85,5 @@ async def tick(database: Database, *, now: datetime, only: frozenset[int] | None
                 await installed(tx)
                 made += len(await fire(tx))
             made += len(await want_due(tx))
+            made += len(await changes.want(tx)) if changes is not None else 0
     return made

@@ -1,0 +1,65 @@
+"""Changes go to connected systems as they happen: a push is wanted as soon as an event concerns what is written there.
+
+Only connections that run on a schedule, and are well, are told at once; others are told when somebody runs them. What a
+system brought itself, and nobody else spoke of, it need not be told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import LiteralString
+from uuid import UUID
+
+from isthmus.app.scheduling.connections import CONNECTION
+from isthmus.kernel.marks import Json
+from isthmus.kernel.status import Status
+from isthmus.store.database import Transaction
+from isthmus.stream.jobs.job import Wish
+from isthmus.stream.jobs.queue import enqueue
+from isthmus.sync.connections import Connection, connections
+from isthmus.sync.connector import Connector
+
+LOOKED_MAX = 5_000
+_WELL = (Status.HEALTHY, Status.DEGRADED)
+_LATER: LiteralString = """
+select bool_or(record_type = any(%(types)s) and (right(type, 10) <> 'created.v1' or exists (
+    select from claim c where c.workspace = current_workspace() and c.record_id = later.record_id
+       and c.system <> %(system)s
+))), max(seq) from (
+    select seq, type, record_type, record_id from event
+    where workspace = current_workspace() and seq > %(after)s order by seq limit %(limit)s
+) as later
+"""
+
+
+@dataclass
+class Changes:
+    """What has been looked at, by connection: the number of the last event that did not concern it."""
+
+    connectors: Mapping[str, Connector]
+    _passed: dict[UUID, int] = field(default_factory=dict[UUID, int])
+
+    async def want(self, tx: Transaction) -> list[UUID]:
+        """Want a push by every connection that an event since its last one concerns; returns the jobs that are new."""
+        concerned = [each for each in await connections(tx) if await self._concerns(tx, each)]
+        return [own for own in await enqueue(tx, [_push(each) for each in concerned]) if own is not None]
+
+    async def _concerns(self, tx: Transaction, each: Connection) -> bool:
+        connector = self.connectors.get(each.connector)
+        if connector is None or each.every_s is None or not each.options.push or each.status not in _WELL:
+            return False
+        types = [name for feed in connector.feeds_of(each.settings) for name in feed.writes]
+        after = max(each.pushed_seq, self._passed.get(each.id, 0))
+        given = {"types": types, "system": each.name, "after": after, "limit": LOOKED_MAX}
+        row = await (await tx.connection.execute(_LATER, given, prepare=True)).fetchone()
+        concerns, last = row or (None, None)
+        if not concerns and last is not None:
+            self._passed[each.id] = int(last)
+        return bool(concerns)
+
+
+def _push(connection: Connection) -> Wish:
+    """Return the wish for a push; it waits for a run of the same connection that goes on."""
+    given: dict[str, Json] = {"connection": str(connection.id), "parts": ["push"]}
+    return Wish(
+        kind=CONNECTION, arguments=given, dedupe=f"push:{connection.id}", key=f"connection:{connection.id}", priority=90
+    )
