@@ -1,0 +1,192 @@
+"""A proxy with bad days, seeded, to stand in front of any counterpart that speaks HTTP.
+
+async with proxy("http://127.0.0.1:8000", Script.of({Fault.RESET: 2})) as front:
+    ...                               # speak with front.url; front.met counts what was met
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from enum import StrEnum
+from random import Random
+from typing import cast
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from isthmus.kernel.marks import Json
+
+SLOW_S = 0.3
+SKEW = timedelta(days=2)
+DOUBLED_MIN = 3
+_HOP = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding", "date"})
+
+
+class Fault(StrEnum):
+    """What can go wrong with one request. LOST: it was done, and the answer never came."""
+
+    TOO_MANY = "429 with Retry-After"
+    SERVER_ERROR = "500, 502 or 503"
+    RESET = "connection cut before it was done"
+    LOST = "connection cut after it was done"
+    TRUNCATED = "answer cut short"
+    SLOW = "slow"
+    EXPIRED = "401 for a session that was good"
+    SKEWED = "503 with a time to wait, by a clock two days off"
+    GARBAGE = "a page for people"
+    DOUBLED = "rows of a list twice"
+
+
+Due = Callable[[web.Request], Fault | None]
+
+
+@dataclass
+class Script:
+    """Which fault is due for a request; `expires` tells whether a request may be told that its session is over."""
+
+    due: Due
+    expires: Callable[[web.Request], bool] = lambda _: True
+
+    @classmethod
+    def of(cls, faults: Mapping[Fault, int]) -> "Script":
+        """Return a script in which every other request meets one of these, so many times each."""
+        left = [fault for fault, times in faults.items() for _ in range(times)]
+        asked = 0
+
+        def due(_: web.Request) -> Fault | None:
+            nonlocal asked
+            asked += 1
+            return left.pop(0) if left and asked % 2 == 0 else None
+
+        return cls(due)
+
+    @classmethod
+    def always(cls, fault: Fault) -> "Script":
+        """Return a script in which every request meets a fault."""
+        return cls(lambda _: fault)
+
+    @classmethod
+    def storm(cls, seed: int, *, share: float, kinds: tuple[Fault, ...]) -> "Script":
+        """Return a script in which a share of all requests meets one of these, drawn by the seed."""
+        dice = Random(seed)
+        return cls(lambda _: dice.choice(kinds) if dice.random() < share else None)
+
+
+@dataclass
+class Front:
+    """A proxy that is up; with `script` None it only passes on."""
+
+    url: str
+    script: Script | None
+    met: Counter[Fault] = field(default_factory=Counter[Fault])
+    passed: int = 0
+
+
+class _Proxy:
+    def __init__(self, target: str, http: aiohttp.ClientSession) -> None:
+        self.target, self.http = target, http
+        self.front = Front("", None)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        script = self.front.script
+        fault = script.due(request) if script is not None else None
+        if script is not None and fault is Fault.EXPIRED and not script.expires(request):
+            fault = None
+        if fault is None:
+            self.front.passed += 1
+            return await self._pass(request)
+        self.front.met[fault] += 1
+        if (refused := _refusal(fault, self.front.met[fault])) is not None:
+            return refused
+        if fault is Fault.RESET:
+            return _cut(request)
+        return await self._spoilt(fault, request)
+
+    async def _spoilt(self, fault: Fault, request: web.Request) -> web.StreamResponse:
+        if fault is Fault.SLOW:
+            await asyncio.sleep(SLOW_S)
+        response = await self._pass(request)
+        match fault:
+            case Fault.LOST:
+                return _cut(request)
+            case Fault.TRUNCATED:
+                return await _truncated(request, response)
+            case Fault.DOUBLED:
+                return _doubled(response)
+            case _:
+                return response
+
+    async def _pass(self, request: web.Request) -> web.Response:
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in (*_HOP, "host")}
+        async with self.http.request(
+            request.method,
+            f"{self.target}{request.path_qs}",
+            headers=headers,
+            data=await request.read(),
+            allow_redirects=False,
+        ) as answer:
+            kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP}
+            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+
+
+def _refusal(fault: Fault, time: int) -> web.Response | None:
+    match fault:
+        case Fault.TOO_MANY:
+            return web.Response(status=429, headers={"Retry-After": "0"})
+        case Fault.SERVER_ERROR:
+            return web.Response(status=(502, 503)[time % 2])
+        case Fault.EXPIRED:
+            return web.Response(status=401)
+        case Fault.GARBAGE:
+            return web.Response(text="<html>We are back soon.</html>", content_type="text/html")
+        case Fault.SKEWED:
+            now = parsedate_to_datetime("Mon, 02 Nov 2026 09:00:00 GMT") + SKEW
+            later = now + timedelta(seconds=1)
+            told = {"Date": format_datetime(now, usegmt=True), "Retry-After": format_datetime(later, usegmt=True)}
+            return web.Response(status=503, headers=told)
+        case _:
+            return None
+
+
+def _cut(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def _truncated(request: web.Request, whole: web.Response) -> web.StreamResponse:
+    body = cast("bytes", whole.body)
+    response = web.StreamResponse(status=whole.status, headers={"Content-Length": str(len(body) + 1)})
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+def _doubled(whole: web.Response) -> web.Response:
+    try:
+        said = cast("Json", json.loads(cast("bytes", whole.body)))
+    except ValueError:
+        return whole
+    if not isinstance(said, list) or len(said) < DOUBLED_MIN:
+        return whole
+    return web.json_response([*said[:2], *said], headers={})
+
+
+@asynccontextmanager
+async def proxy(target: str, script: Script | None = None) -> AsyncGenerator[Front]:
+    """Run a proxy in front of an address."""
+    async with aiohttp.ClientSession(auto_decompress=True) as http:
+        own = _Proxy(target.rstrip("/"), http)
+        app = web.Application(client_max_size=2**26)
+        app.router.add_route("*", "/{path:.*}", own.answer)
+        async with TestServer(app) as server:
+            own.front = Front(str(server.make_url("/")).rstrip("/"), script)
+            yield own.front
