@@ -4,11 +4,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import aiohttp
+import psycopg
 from msgspec import Struct
 
 from isthmus.app.bench.chaos.cast import Cast
@@ -32,6 +34,7 @@ from isthmus.app.program import Program, opened
 from isthmus.app.reacting import reactions
 from isthmus.app.settings import Settings
 from isthmus.app.up import is_ready
+from isthmus.kernel.errors import Unavailable
 from isthmus.kernel.ids import uuid_of
 
 WORKSPACE = "chaos"
@@ -163,7 +166,9 @@ class _Scene:
             if time.monotonic() > over:
                 raise ChaosFailed(f"{len(waiting)} writers did not come to an end.", fix="Run it again with its seed.")
             if self.plan.hasty:
-                await ground.hasten()
+                # The database may be on its way back from the last kill.
+                with suppress(Unavailable, psycopg.Error):
+                    await ground.hasten()
             await asyncio.wait(waiting, timeout=1.0)
 
     def _writers(self, session: aiohttp.ClientSession) -> list[Writer]:
