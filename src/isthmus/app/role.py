@@ -22,6 +22,7 @@ from isthmus.app.settings import Settings, read_settings
 from isthmus.app.signing_keys import keep_keys
 from isthmus.app.signing_out import keep_telling_sign_outs
 from isthmus.app.ticking import keep_ticking
+from isthmus.app.webhook_rights import keep_rights
 from isthmus.app.webhooks import keep_landing, keep_telling
 from isthmus.gateway import Services
 from isthmus.kernel.errors import Unavailable
@@ -110,6 +111,7 @@ async def _until_dead(program: Program, role: str) -> None:
                 keep_working(program, services=lambda: _services(program)),
                 keep_telling(program),
                 keep_landing(program),
+                keep_rights(program),
                 keep_alerting(program),
                 keep_probing(program),
             )

@@ -108,7 +108,7 @@ def webhook_view(endpoint: Endpoint, schema: Schema) -> WebhookView:
         ordered=endpoint.ordered,
         per_second=endpoint.per_s,
         status=endpoint.status,
-        reason=endpoint.reason,
+        reason=endpoint.withheld or endpoint.reason,
         failing_since=endpoint.failing_since,
         retry_at=endpoint.closed_until,
         last_success_at=endpoint.succeeded_at,

@@ -6,6 +6,8 @@ from typing import LiteralString, TypeAlias
 
 from isthmus.app.alerting.rules import (
     BUDGET,
+    DEAD_EVENTS,
+    DEAD_JOBS,
     DISCREPANCY,
     ERRORS,
     FOUND,
@@ -13,7 +15,11 @@ from isthmus.app.alerting.rules import (
     LATENCY,
     LIMITS,
     OBSERVED,
+    RELAY,
+    SCHEDULE,
     THREAT,
+    WEBHOOK,
+    WITHHELD,
     burn_gauge,
 )
 from isthmus.app.program import Program
@@ -26,6 +32,8 @@ from isthmus.kernel.period import period
 from isthmus.kernel.status import Status
 from isthmus.store.database import Scope, Transaction
 from isthmus.stream.alerts.rules import Gauge, Reading
+from isthmus.stream.jobs.schedules import schedules
+from isthmus.stream.webhooks.endpoints import endpoint_text, endpoints
 from isthmus.sync.discrepancies import agreements
 from isthmus.sync.feeds import freshness
 
@@ -46,6 +54,16 @@ _QUOTAS: LiteralString = """
 select subject, period, sum(used)::bigint from limit_ledger
 where workspace = current_workspace() and subject like 'quota:%%' and period in (%s, %s)
 group by 1, 2 order by 1, 2
+"""
+_DEAD_EVENTS: LiteralString = """
+select consumer, count(*) from parked where workspace = current_workspace() group by 1 order by 1
+"""
+_DEAD_JOBS: LiteralString = """
+select kind, count(*) from job where workspace = current_workspace() and status = 'needs attention'
+group by 1 order by 1
+"""
+_UNSTAMPED: LiteralString = """
+select at from event where workspace = current_workspace() and seq is null order by id limit 1
 """
 Reader: TypeAlias = Callable[[Program, Transaction], Awaitable[Reading]]
 
@@ -156,6 +174,60 @@ async def found_threats(program: Program, tx: Transaction) -> Reading:
     return Reading(gauges=gauges, names=frozenset({FOUND, OBSERVED}))
 
 
+async def webhooks(program: Program, tx: Transaction) -> Reading:
+    """Read how long endpoints fail, and which are stopped for want of rights."""
+    del program
+    now, gauges = tx.scope.now, list[Gauge]()
+    for each in await endpoints(tx):
+        about = endpoint_text(each.id)
+        if each.withheld_at is not None:
+            gauges.append(Gauge(name=WITHHELD, about=about, value=1.0, reason=each.withheld))
+        elif each.failing_since is not None and each.paused_at is None:
+            failing = now - each.failing_since
+            reason = f"fails for {_said(failing)}: {each.reason}"
+            gauges.append(Gauge(name=WEBHOOK, about=about, value=failing.total_seconds(), reason=reason))
+    return Reading(gauges=gauges, names=frozenset({WEBHOOK, WITHHELD}))
+
+
+async def dead_letters(program: Program, tx: Transaction) -> Reading:
+    """Read how many events, by consumer, and jobs, by kind, failed and wait for a person."""
+    del program
+    gauges: list[Gauge] = []
+    for consumer, count in await (await tx.connection.execute(_DEAD_EVENTS)).fetchall():
+        reason = f"{count} events wait; see them: isthmus events dlq"
+        gauges.append(Gauge(name=DEAD_EVENTS, about=str(consumer), value=float(count), reason=reason))
+    for kind, count in await (await tx.connection.execute(_DEAD_JOBS)).fetchall():
+        reason = f"{count} jobs wait; see them: isthmus jobs ls --status 'needs attention'"
+        gauges.append(Gauge(name=DEAD_JOBS, about=str(kind), value=float(count), reason=reason))
+    return Reading(gauges=gauges, names=frozenset({DEAD_EVENTS, DEAD_JOBS}))
+
+
+async def relaying(program: Program, tx: Transaction) -> Reading:
+    """Read how long the oldest event waits for its number."""
+    del program
+    row = await (await tx.connection.execute(_UNSTAMPED)).fetchone()
+    waits = timedelta() if row is None else max(timedelta(), tx.scope.now - row[0])
+    gauge = Gauge(name=RELAY, about="relay", value=waits.total_seconds(), reason=f"the oldest waits {_said(waits)}")
+    return Reading(gauges=[gauge], names=frozenset({RELAY}))
+
+
+async def overdue(program: Program, tx: Transaction) -> Reading:
+    """Read how long schedules are overdue, which nobody makes jobs for."""
+    del program
+    now = tx.scope.now
+    gauges = [
+        Gauge(
+            name=SCHEDULE,
+            about=each.name,
+            value=(now - each.next_at).total_seconds(),
+            reason=f"due {_said(now - each.next_at)} ago; does the scheduler run?",
+        )
+        for each in await schedules(tx)
+        if each.next_at is not None and not each.paused and each.next_at < now
+    ]
+    return Reading(gauges=gauges, names=frozenset({SCHEDULE}))
+
+
 async def disagreements(program: Program, tx: Transaction) -> Reading:
     """Read the share of fields on which two systems differ, by record type."""
     gauges: list[Gauge] = []
@@ -201,6 +273,9 @@ def _said(length: timedelta) -> str:
     return f"{seconds} s"
 
 
-QUICK: Sequence[Reader] = (traffic, budgets_of_errors, streams, quotas, threats, found_threats)
+QUICK: Sequence[Reader] = (
+    *(traffic, budgets_of_errors, streams, quotas, threats, found_threats),
+    *(webhooks, dead_letters, relaying, overdue),
+)
 SLOW: Sequence[Reader] = (disagreements, budgets)
 """Those that read much are asked every ten minutes only."""

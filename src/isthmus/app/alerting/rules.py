@@ -6,6 +6,13 @@ from isthmus.stream.alerts.rules import Rule
 LATENCY, ERRORS, LIMITS = "latency.p95_ms", "errors.share", "limits.use"
 LATE, DISCREPANCY, THREAT, BUDGET = "stream.overdue_s", "discrepancy.share", "threat.refusals", "budget.used"
 REFUSALS_MAX = 100
+WEBHOOK, WITHHELD, DEAD_EVENTS, DEAD_JOBS = (
+    "webhook.failing_s",
+    "webhook.withheld",
+    "dead_letters.events",
+    "dead_letters.jobs",
+)
+RELAY, SCHEDULE = "relay.lag_s", "schedule.overdue_s"
 FOUND, OBSERVED = "threat.found", "threat.observed"
 
 
@@ -31,6 +38,18 @@ DECLARED = (
     ),
     Rule(name="threat-found", gauge=FOUND, threshold=0, severity="page", title="A caller is held back as a threat"),
     Rule(name="threat-observed", gauge=OBSERVED, threshold=0, severity="warning", title="A threat was observed"),
+    Rule(name="webhook", gauge=WEBHOOK, threshold=300, severity="warning", title="A webhook fails for over 5 minutes"),
+    Rule(
+        name="webhook-withheld",
+        gauge=WITHHELD,
+        threshold=0,
+        severity="warning",
+        title="A webhook is stopped: whoever chose what it is told may not read it",
+    ),
+    Rule(name="dead-events", gauge=DEAD_EVENTS, threshold=0, severity="warning", title="Events failed and wait"),
+    Rule(name="dead-jobs", gauge=DEAD_JOBS, threshold=0, severity="warning", title="Jobs failed and wait"),
+    Rule(name="relay-lag", gauge=RELAY, threshold=30, severity="page", title="Events wait over 30 s for their number"),
+    Rule(name="schedule-missed", gauge=SCHEDULE, threshold=300, severity="warning", title="A schedule was missed"),
     Rule(name="budget", gauge=BUDGET, threshold=1.0, severity="warning", title="A budget is overrun"),
 )
 BURNING = tuple(

@@ -133,7 +133,7 @@ async def claim(tx: Transaction, vault: Vault, endpoint: UUID, *, limit: int = B
         found = await endpoint_of(tx, endpoint)
     except EndpointMissing:
         return None
-    if found.paused_at is not None:
+    if found.paused_at is not None or found.withheld_at is not None:
         return None
     if health.closed_until is not None:
         limit = 1

@@ -41,7 +41,8 @@ _Chosen = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Me
 _PerS = Annotated[int, Meta(ge=1, le=PER_S_MAX)]
 _SHOWN: LiteralString = """
 select e.id, e.url, e.about, e.chosen, e.areas, e.accounts, e.kind, e.ordered, e.per_s, e.created_at, e.created_by,
-       e.paused_at, h.failures, h.failing_since, h.closed_until, h.disabled_at, h.reason, h.succeeded_at, h.failed_at
+       e.paused_at, h.failures, h.failing_since, h.closed_until, h.disabled_at, h.reason, h.succeeded_at, h.failed_at,
+       coalesce(e.vouched_by, e.created_by), h.withheld_at, h.withheld
 from webhook_endpoint e
 join webhook_health h on h.workspace = e.workspace and h.endpoint_id = e.id
 where e.workspace = current_workspace() and e.removed_at is null
@@ -58,7 +59,8 @@ _BEGIN: LiteralString = """
 insert into consumer_offset (workspace, consumer, seq) values (current_workspace(), %s, %s)
 """
 _CHANGE: LiteralString = """
-update webhook_endpoint set url = %s, about = %s, chosen = %s, areas = %s, accounts = %s, ordered = %s, per_s = %s
+update webhook_endpoint set url = %s, about = %s, chosen = %s, areas = %s, accounts = %s, ordered = %s, per_s = %s,
+       vouched_by = %s
 where workspace = current_workspace() and id = %s
 """
 _PAUSE: LiteralString = """
@@ -123,7 +125,10 @@ class EndpointChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """An endpoint without its secrets, and how it is."""
+    """An endpoint without its secrets, and how it is.
+
+    `answerable` chose what it is told; while that may not be read by them it is `withheld`, with the reason.
+    """
 
     id: UUID
     url: str
@@ -144,13 +149,16 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     reason: str
     succeeded_at: datetime | None
     failed_at: datetime | None
+    answerable: str
+    withheld_at: datetime | None
+    withheld: str
 
     @property
     def status(self) -> Status:
         """How it is, in the words that all streams share."""
         if self.paused_at is not None:
             return "paused"
-        if self.disabled_at is not None:
+        if self.disabled_at is not None or self.withheld_at is not None:
             return "needs attention"
         if self.closed_until is not None:
             return "retrying"
@@ -236,6 +244,7 @@ async def change(
         list(found.accounts if accounts is None else accounts),
         _or(wanted.ordered, found.ordered),
         _or(wanted.per_second, found.per_s),
+        found.answerable if isinstance(wanted.events, UnsetType) else tx.scope.actor,
         endpoint,
     )
     await tx.connection.execute(_CHANGE, row)

@@ -84,7 +84,7 @@ async def test_in_a_quiet_workspace_nothing_alarms(program: Program, reader: Rea
 def test_every_declared_rule_has_a_gauge_that_somebody_reads() -> None:
     burning = {each.gauge for each in RULES} - {each.gauge for each in DECLARED}
     assert burning == {burn_gauge(o, w) for o in ("errors", "latency", "uptime") for w in ("fast", "steady", "slow")}
-    assert len({each.name for each in RULES}) == len(RULES) == 18
+    assert len({each.name for each in RULES}) == len(RULES) == 24
 
 
 async def test_slow_answers_and_errors_are_told_by_domain(program: Program) -> None:
