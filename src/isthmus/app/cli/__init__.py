@@ -39,6 +39,7 @@ COMMANDS = {
     "query": "Ask the database, read-only.",
     "attribute": "Attribute outcomes to touches from files, without a server.",
     "bench": "Measure against named peers.",
+    "new": "Write a folder that works, to begin a connector from.",
     "completion": "Print the completion script of a shell.",
 }
 ABOUT = "Make a company's five revenue systems agree: sync, one gate, answers and trust in one program."
