@@ -1,8 +1,12 @@
 """A Stripe that somebody else wrote: localstripe as a process of its own, and Stripe's own SDK to act on it.
 
 localstripe is GPL: it lives in an environment of its own and is never imported.
+
+python -m tests.rooms.connectors.stripe_room        records the fixtures of the connector anew
 """
 
+import asyncio
+import json
 import os
 import re
 import socket
@@ -12,6 +16,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -21,6 +26,7 @@ import msgspec
 import stripe
 
 from isthmus.app.counterparts.tryton_running import LEASH
+from isthmus.connectors import stripe as connector
 from isthmus.connectors.stripe import CONNECTOR
 from isthmus.kernel.marks import Json
 from isthmus.sync.connector import Change, Page, Raw, Session
@@ -28,6 +34,7 @@ from tests.counterparts import PYTHON, require_python
 
 KEY, FEEDS = "sk_test_isthmus", "customers,subscriptions,invoices,charges,refunds"
 CUSTOMERS, SUBSCRIPTIONS, INVOICES, CHARGES, REFUNDS = FEEDS.split(",")
+FIXTURES = Path(connector.__file__).parent / "fixtures"
 START_S_MAX, STOP_S_MAX = 60.0, 10.0
 # What another program's environment must not inherit from ours.
 ENVIRONMENT = re.compile(r"PYTHON|VIRTUAL_ENV$|UV_PROJECT")
@@ -188,3 +195,44 @@ def change(
         deleted=deleted,
         key=key,
     )
+
+
+def company(server: StripeServer) -> None:
+    """Make a small company's billing: somebody who subscribes, somebody who paid once and was paid back, and a lead."""
+    lasting = server.buyer(
+        name="Quince & Compass Foods",
+        email="accounts@quince-compass.example",
+        phone="+33 1 55 50 01 02",
+        address={
+            "line1": "12 rue des Coings",
+            "line2": "Cour 3",
+            "postal_code": "75011",
+            "city": "Paris",
+            "country": "FR",
+        },
+        preferred_locales=["fr"],
+        tax_id_data=[{"type": "eu_vat", "value": "FR40303265045"}],
+        metadata={"tier": "gold"},
+    )
+    server.subscription(lasting, server.plan("Orchard", 4_900, nickname="Orchard monthly"), 3)
+    ended = server.subscription(lasting, server.plan("Cellar", 12_000, interval="month", interval_count=3))
+    server.delete(f"subscriptions/{ended}")
+    once = server.buyer(name="Marit Osterloh", email="marit@osterloh.example")
+    charge = server.charge(once, 12_340, "kwd")
+    server.make("refunds", charge=charge, amount=2_340)
+    server.make("refunds", charge=server.charge(once, 500, "jpy"))
+    server.customer(email="lead@nobody.example")
+
+
+async def _record() -> None:
+    with TemporaryDirectory() as home, localstripe(Path(home)) as server:
+        company(server)
+        async with opened(server.url) as session:
+            for feed in FEEDS.split(","):
+                bodies = [row.body for row in await rows(session, feed)]
+                written = json.dumps(bodies, indent=1, ensure_ascii=False, sort_keys=True)
+                (FIXTURES / f"{feed}.json").write_text(f"{written}\n", "utf-8")
+
+
+if __name__ == "__main__":
+    asyncio.run(_record())
