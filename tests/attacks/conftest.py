@@ -1,6 +1,5 @@
 """One target and one twin for all attackers."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +13,6 @@ from tests.attacks.certificate import certify
 from tests.attacks.target import Target
 from tests.journeys.running import free_port
 from tests.rooms.app.engines import stage
-
-collect_ignore = [] if os.environ.get("SCANNERS") else ["test_schemathesis.py", "test_sqlmap.py", "test_wapiti.py"]
-"""The three long scanners have a run of their own, `SCANNERS=1 uv run pytest tests/attacks`: they take minutes."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from tests.attacks.conftest import TwinServer
 from tests.attacks.target import Target
 from tests.attacks.tools import Said, scan
 
-SECONDS = 60
+SECONDS = 300
 
 
 def judge(port: int, authority: Path, cwd: Path) -> Said:

@@ -1,4 +1,7 @@
-"""wapiti walks the pages as a stranger and as somebody signed in, and attacks what it meets."""
+"""wapiti walks the pages as a stranger and as somebody signed in, and attacks what it meets.
+
+A bounded run gives each module eight seconds; a deep one gives it a minute, and adds modules that try to reach out.
+"""
 
 import json
 from pathlib import Path
@@ -7,11 +10,21 @@ from typing import cast
 from isthmus.kernel.marks import Json
 from tests.attacks.conftest import TwinServer
 from tests.attacks.target import FORM, Target
-from tests.attacks.tools import scan
+from tests.attacks.tools import DEEP, scan
 
-MODULES = "sql,xss,csp,cookieflags,http_headers,exec,file,ssrf,crlf,csrf,redirect"
-SECONDS = 150.0
-BOUNDS = ("--max-scan-time", "60", "--max-attack-time", "8", "--no-bugreport", "--flush-session", "--verify-ssl", "0")
+MODULES = "sql,xss,csp,cookieflags,http_headers,crlf,csrf" + (",exec,file,ssrf,redirect" if DEEP else "")
+SECONDS = 3_000.0
+SCAN, ATTACK = ("600", "60") if DEEP else ("60", "8")
+BOUNDS = (
+    "--max-scan-time",
+    SCAN,
+    "--max-attack-time",
+    ATTACK,
+    "--no-bugreport",
+    "--flush-session",
+    "--verify-ssl",
+    "0",
+)
 ENDINGS = ("sign-out", "end", "disable", "remove", "set-up")
 """Walking there ends the session that walks; whoever sets themselves up goes on with another."""
 EXPLAINED = {

@@ -1,4 +1,8 @@
-"""Running a scanner to its end, in an environment of its own."""
+"""Running a scanner to its end, in an environment of its own, as deep as `SCANNERS` says.
+
+Without it a run is bounded: few operations and parameters stand for all, with few examples of each. `SCANNERS=1` makes
+it deep: all of them, more examples, and calls that follow one another. What either leaves out its module names.
+"""
 
 import os
 import subprocess
@@ -6,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.counterparts import PYTHON, require_python
+
+DEEP = bool(os.environ.get("SCANNERS"))
 
 
 @dataclass(frozen=True)
