@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from isthmus.app.bench import Bar, Outcome
-from isthmus.app.bench.chaos.plan import FAULTS, Act, Plan
+from isthmus.app.bench.chaos.plan import FAULTS, KILLS, Act, Plan
 from isthmus.app.bench.chaos.preparing import ChaosFailed
 from isthmus.app.bench.chaos.running import Report
 
@@ -34,6 +34,10 @@ def measure(plan: Plan, *, say: Callable[[str], None]) -> Outcome:
     outcome.bars["kills"] = Bar(value=report.figures["kills"], limit=plan.kills, at_most=False)
     done = sum(report.struck.get(each, 0) for each in FAULTS if each is not Act.DISK_FULL)
     outcome.bars["faults"] = Bar(value=done, limit=len(FAULTS) - 1, at_most=False)
+    if plan.kills >= KILLS:
+        # It is meant to fail: else the kills would show nothing.
+        twice = report.figures["careless_effects_twice"]
+        outcome.bars["careless_effects_twice"] = Bar(value=twice, limit=1, at_most=False)
     return outcome
 
 

@@ -110,7 +110,8 @@ class _Scene:
             reader = self._writers(session)[0]
             follow_ups = {uuid_of("lead", each): await reader.follow_up(each) for each in self.told.leads}
         found = await ground.found(unfinished=left, told_after=first, follow_ups=follow_ups)
-        healing = await ground.healing(struck.moments)
+        healing = await ground.healing([moment for _, moment in struck.moments])
+        slowest = dict(sorted(zip((act for act, _ in struck.moments), healing, strict=True), key=lambda each: each[1]))
         figures = {
             "kills": float(sum(count for act, count in struck.counts.items() if act not in FAULTS)),
             **{f"{act}_kills" if act not in FAULTS else str(act): float(struck.counts[act]) for act in Act},
@@ -125,6 +126,7 @@ class _Scene:
             "careless_effects_twice": float(await ground.careless()),
             "heal_s_p50": round(median(healing), 2) if healing else 0.0,
             "heal_s_max": round(max(healing, default=0.0), 2),
+            **{f"{act}_heal_s_max": round(slowest[act], 2) for act in Act if act in slowest},
             "acts_without_a_write_before": float(struck.breathless),
             "wrote_s": round(wrote_s, 1),
             "whole_s": round(time.monotonic() - began, 1),

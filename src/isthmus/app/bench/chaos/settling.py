@@ -168,9 +168,5 @@ class Ground:
 
     async def healing(self, moments: Sequence[float]) -> list[float]:
         """Return for each moment how long it took until something that was written after it had its effect."""
-        rows = [(float(told), float(done)) for told, done in await self.rows(_HEALED, (CAREFUL,))]
-        return [
-            min(done for told, done in rows if told > moment) - moment
-            for moment in moments
-            if any(told > moment for told, _ in rows)
-        ]
+        rows = sorted((float(told), float(done)) for told, done in await self.rows(_HEALED, (CAREFUL,)))
+        return [min((done for told, done in rows if told > moment), default=moment) - moment for moment in moments]

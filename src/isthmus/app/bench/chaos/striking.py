@@ -37,10 +37,10 @@ class _Commands(Protocol):
 
 @dataclass
 class Struck:
-    """What was done: how often each thing, and the moments of kills (seconds since the epoch)."""
+    """What was done: how often each thing, and when (seconds since the epoch)."""
 
     counts: Counter[Act] = field(default_factory=Counter[Act])
-    moments: list[float] = field(default_factory=list[float])
+    moments: list[tuple[Act, float]] = field(default_factory=list[tuple[Act, float]])
     breathless: int = 0
 
 
@@ -64,6 +64,7 @@ class Striker:
             await self._breath()
             await self._do(act, chance)
             self.struck.counts[act] += 1
+            self.struck.moments.append((act, time.time()))
             if number % 10 == 0 or number == len(order):
                 self.say(f"{number} of {len(order)} acts, {self.told.writes:,} writes acknowledged")
         return self.struck
@@ -94,7 +95,6 @@ class Striker:
             if time.monotonic() > over:
                 raise NobodyThere(act)
             await asyncio.sleep(_LOOK_S)
-        self.struck.moments.append(time.time())
 
     async def _flush(self) -> None:
         """Empty Valkey."""

@@ -20,7 +20,7 @@ from isthmus.kernel.marks import Json
 
 CALL_S_MAX = 5.0
 _PAUSE_S, _AGAIN_S = 0.03, 0.1
-_DONE, _STALE = (200, 201), 412
+_DONE, _STALE, _MISSING = (200, 201), 412, 404
 _LEADS, _CLOSINGS = 0.25, 0.4
 _CAPTURE = "/api/v1/integrations/sales/leads"
 
@@ -95,7 +95,7 @@ class Writer:
             await asyncio.sleep(self.chance.uniform(0, 2 * _PAUSE_S))
 
     async def follow_up(self, lead: str) -> str:
-        """Return the state of a lead's follow-up."""
+        """Return the state of a lead's follow-up; empty when there is none, or no lead."""
         shown = (await self._until_done("GET", f"{_CAPTURE}/{lead}")).body.get("follow_up")
         return str(cast("dict[str, Json]", shown)["state"]) if shown else ""
 
@@ -107,6 +107,9 @@ class Writer:
     async def _close(self, lead: str) -> None:
         path = f"/api/v1/leads/{lead}"
         seen = await self._until_done("GET", path)
+        if seen.status == _MISSING:
+            # It is counted as lost in the end.
+            return
         await self._edit(path, seen.version, "status", "disqualified")
         self.told.closed.append(lead)
 
@@ -137,9 +140,10 @@ class Writer:
     async def _until_done(
         self, method: str, path: str, body: dict[str, Json] | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
+        """Ask until there is an answer, which may be that there is nothing."""
         while True:
             answer = await self._call(method, path, body, headers)
-            if answer is not None and answer.status in _DONE:
+            if answer is not None and answer.status in (*_DONE, _MISSING):
                 return answer
             await asyncio.sleep(_AGAIN_S)
 
