@@ -14,7 +14,7 @@ from isthmus.audit.entry import Entry
 from isthmus.kernel.errors import Unavailable
 from isthmus.store.database import Database, Scope
 
-PACE_S = 0.1
+PACE_S = 0.4
 GAP_S = 0.01
 ROWS_MAX = 5_000
 CLOSE_S_MAX = 5.0
@@ -37,12 +37,13 @@ class TraceRefused(Unavailable):
     code, title = "trace-refused", "The audit log cannot be written"
 
 
-@dataclass
-class _Noted:
-    """A denial and how often it came since the last write."""
+@dataclass(slots=True)
+class Noted:
+    """A denial and how often it came since the last write; `waiting` until that is under way."""
 
     entry: Entry
     count: int = 1
+    waiting: bool = True
 
 
 @dataclass
@@ -50,7 +51,7 @@ class _Group:
     """What waits in the name of one workspace."""
 
     kept: list[_Waiting] = field(default_factory=list[_Waiting])
-    noted: dict[_Key, _Noted] = field(default_factory=dict[_Key, _Noted])
+    noted: dict[_Key, Noted] = field(default_factory=dict[_Key, Noted])
 
 
 class AuditQueue:
@@ -64,7 +65,7 @@ class AuditQueue:
         self._database = database
         self._rows_max = rows_max
         self._pace_s = pace_s
-        self._noted: dict[_Key, _Noted] = {}
+        self._noted: dict[_Key, Noted] = {}
         self._kept: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -76,10 +77,11 @@ class AuditQueue:
         """How many entries wait."""
         return len(self._noted) + len(self._kept)
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: Entry) -> Noted | None:
         """Take an entry and return at once; alike ones become one with a count, and those beyond the bound are counted.
 
-        For denials: a flood of them costs a row for each kind of it, ten times a second.
+        For denials: a flood of them costs a row for each kind of it, twice a second. While what is returned waits,
+        whoever is about to note the same again may count it up instead.
         """
         key = (entry.workspace, entry.actor, entry.action, entry.resource, entry.network, str(entry.decision))
         found = self._noted.get(key)
@@ -88,8 +90,9 @@ class AuditQueue:
         elif self.depth >= self._rows_max:
             self.dropped += 1
         else:
-            self._noted[key] = _Noted(entry)
+            found = self._noted[key] = Noted(entry)
             self._wake()
+        return found
 
     async def keep(self, entry: Entry) -> None:
         """Return once the entry is committed; raises TraceRefused, and then it is not."""
@@ -125,6 +128,7 @@ class AuditQueue:
             for waiting in self._kept:
                 groups[waiting[0].workspace].kept.append(waiting)
             for key, each in self._noted.items():
+                each.waiting = False
                 groups[each.entry.workspace].noted[key] = each
             self._kept, self._noted = [], {}
             written = [await self._write(workspace, group) for workspace, group in groups.items()]
@@ -155,7 +159,7 @@ class AuditQueue:
             if (newer := self._noted.get(key)) is not None:
                 newer.count += each.count
             elif self.depth < self._rows_max:
-                self._noted[key] = each
+                self._noted[key], each.waiting = each, True
             else:
                 self.dropped += each.count
 
@@ -166,7 +170,7 @@ def _refuse(group: _Group) -> None:
             done.set_exception(TraceRefused("The audit log cannot be written.", fix="Try again in a moment."))
 
 
-def _counted(noted: _Noted) -> Entry:
+def _counted(noted: Noted) -> Entry:
     if noted.count == 1:
         return noted.entry
     return replace(noted.entry, details={**(noted.entry.details or {}), "count": noted.count})

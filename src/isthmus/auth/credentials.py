@@ -67,10 +67,12 @@ class _Found:
     epoch: int | None = None
     used_at: datetime | None = None
     until: datetime = field(init=False)
+    note_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
-        """Work out until when it may be trusted while nothing changes in its workspace."""
+        """Work out until when it may be trusted while nothing changes in its workspace, and when to note its use."""
         self.until = self.asked_at + (FOLLOWED if self.principal.user is not None else FOLLOWED_MACHINE)
+        self.note_at = self.until if self.used_at is None else self.used_at + USE_WRITTEN
 
 
 @dataclass(slots=True)
@@ -90,12 +92,13 @@ class Epochs(Protocol):
         """All of them, as they were last read; a workspace in which nothing changed is absent."""
         ...
 
-    def of(self, workspace: int) -> int:
-        """Return the number of a workspace, as it was last read."""
+    @property
+    def until(self) -> datetime:
+        """The moment from which a change may have been missed."""
         ...
 
-    def fresh(self, *, now: datetime) -> bool:
-        """Tell whether a change would have been seen."""
+    async def renew(self, *, now: datetime) -> None:
+        """Read the numbers if a change may have been missed; raises Unavailable."""
         ...
 
 
@@ -166,12 +169,17 @@ class Credentials:
 
         None where it must be asked for again; raises Unauthenticated for one that has expired.
         """
-        found = self._found.get(digest)
-        if found is None or not self._stands(found, now):
-            return None
-        if found.principal.kind == "token" and (self._tokens is None or not self._tokens.recalls(digest, now=now)):
-            return None
-        return _in_time(found, now)
+        found, epochs = self._found.get(digest), self._epochs
+        if found is None or epochs is None:
+            return None if found is None or not self._stands(found, now) else self._recalled(found, digest, now)
+        principal = found.principal
+        # This is asked at each call; what is written out here is what `_stands` says in the most frequent case.
+        followed = now < epochs.until and epochs.numbers.get(principal.workspace, 0) == found.epoch
+        if not (followed and found.asked_at <= now < found.until and now < found.note_at):
+            return self._recalled(found, digest, now) if self._stands(found, now) else None
+        if principal.kind == "key" and found.ends_at is None:
+            return principal
+        return self._recalled(found, digest, now)
 
     def refuses(self, digest: bytes, *, now: datetime) -> bool:
         """Tell whether a key was found to be none of this server's a moment ago, by the SHA-256 of its text."""
@@ -182,28 +190,42 @@ class Credentials:
         """Ask again for everything, because something was revoked here."""
         self._found.clear()
 
+    def _recalled(self, found: _Found, digest: bytes, now: datetime) -> Principal | None:
+        """Return the principal of what may be trusted; raises Unauthenticated."""
+        if found.principal.kind == "token" and (self._tokens is None or not self._tokens.recalls(digest, now=now)):
+            return None
+        return _in_time(found, now)
+
     async def _remembered(self, digest: bytes, ask: Callable[[], Awaitable[_Found]], now: datetime) -> Principal:
         found = self._found.get(digest)
-        if found is None or not self._stands(found, now):
-            found = await self._ask_once(digest, ask)
-        return _in_time(found, now)
+        if found is not None and not self._stands(found, now):
+            found = await self._still_stands(found, now)
+        return _in_time(found or await self._ask_once(digest, ask), now)
+
+    async def _still_stands(self, found: _Found, now: datetime) -> _Found | None:
+        """Return what was found if nothing but the numbers was too old, which one question for everybody mends."""
+        epochs = self._epochs
+        if epochs is None or found.epoch is None or now < epochs.until:
+            return None
+        await epochs.renew(now=now)
+        return found if self._stands(found, now) else None
 
     def _stands(self, found: _Found, now: datetime) -> bool:
         """Tell whether what was found may still be trusted."""
         epochs = self._epochs
-        if epochs is None or found.epoch is None or not epochs.fresh(now=now):
+        if epochs is None or found.epoch is None or now >= epochs.until:
             return found.asked_at <= now < found.asked_at + REMEMBERED
         if not found.asked_at <= now < found.until:
             return False
-        if epochs.of(found.principal.workspace) != found.epoch:
+        if epochs.numbers.get(found.principal.workspace, 0) != found.epoch:
             return now < found.asked_at + REMEMBERED
-        if found.used_at is not None and now >= found.used_at + USE_WRITTEN:
+        if found.used_at is not None and now >= found.note_at:
             self._note(found, now)
         return True
 
     def _note(self, found: _Found, now: datetime) -> None:
         """Have it written, with what is used within a second, that a key is still used."""
-        found.used_at = now
+        found.used_at, found.note_at = now, now + USE_WRITTEN
         self._used_again.setdefault(found.principal.workspace, set()).add(found.principal.id)
         if self._noting is None or self._noting.done():
             self._noting = asyncio.create_task(self._write_noted(now))
@@ -259,7 +281,7 @@ class Credentials:
 
     async def _ask_key(self, key_id: UUID, digest: bytes, now: datetime) -> _Found:
         epochs = self._epochs
-        read = epochs.numbers if epochs is not None and epochs.fresh(now=now) else None
+        read = epochs.numbers if epochs is not None and now < epochs.until else None
         row = await self._key_rows.get(key_id)
         known = bytes(row[2]) if row else bytes(len(digest))
         if not hmac.compare_digest(known, digest) or row is None:
@@ -296,7 +318,7 @@ class Credentials:
 
     async def _ask_token(self, access: Access, now: datetime) -> _Found:
         epochs = self._epochs
-        read = epochs.numbers if epochs is not None and epochs.fresh(now=now) else None
+        read = epochs.numbers if epochs is not None and now < epochs.until else None
         async with self._database.plain() as connection:
             row = await (await connection.execute(_FIND_ACCESS, (access.grant, access.id))).fetchone()
         if row is None or row[-1] or (row[-2] is not None and now >= row[-2]):

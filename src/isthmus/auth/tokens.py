@@ -1,7 +1,7 @@
 """Access tokens as they are shown to the gateway: whose signature holds, for whom, and bound to which key.
 
-A verified token is remembered by its digest for at most a minute and never beyond its end; whether it was revoked is
-asked for by whoever turns it into a principal.
+A verified token is remembered by its digest, never beyond its end, and each minute it is seen whether the key that
+signed it is still published; whether it was revoked is asked for by whoever turns it into a principal.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from isthmus.auth.oauth.errors import InvalidProof, InvalidToken, ProofRefused
 from isthmus.auth.oauth.inspecting import own_token
-from isthmus.auth.oauth.jose import NotSigned, Signed
+from isthmus.auth.oauth.jose import NotSigned, Signed, header_of
 from isthmus.auth.oauth.provider import Proof, Provider, read_proof, use_up_proof
 from isthmus.auth.oauth.scopes import read_scopes
 from isthmus.kernel.marks import Json
@@ -31,6 +31,20 @@ class Presented:
     method: str
     path: str
     proof: str | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class _Verified:
+    """A token that was verified, the name of the key that signed it, and since and until when that key was seen."""
+
+    access: "Access"
+    kid: object
+    since: datetime
+    until: datetime
+
+    def seen(self, now: datetime) -> None:
+        """Remember it for a while again."""
+        self.since, self.until = now, now + REMEMBERED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +66,22 @@ class Tokens:
     def __init__(self, provider: Provider) -> None:
         """Nothing is remembered at first."""
         self._provider = provider
-        self._known: OrderedDict[bytes, tuple[Access, datetime]] = OrderedDict()
+        self._known: OrderedDict[bytes, _Verified] = OrderedDict()
 
     async def read(self, text: str, *, now: datetime) -> Access:
         """Return what a token says; raises InvalidToken."""
         digest = sha256(text.encode()).digest()
         known = self._known.get(digest)
-        if known is not None and known[1] <= now < known[1] + REMEMBERED:
-            if now >= known[0].ends_at:
+        if known is not None and known.since <= now:
+            if now >= known.access.ends_at:
                 raise InvalidToken("The access token has expired.", fix="Refresh it, or ask for another.")
-            return known[0]
+            if now < known.until:
+                return known.access
+            if await self._provider.keyring.verifying(known.kid, now=now) is not None:
+                known.seen(now)
+                return known.access
         access = await self._verified(text, digest, now)
-        self._known[digest] = access, now
+        self._known[digest] = _Verified(access, header_of(text).get("kid"), now, now + REMEMBERED)
         while len(self._known) > REMEMBERED_MAX:
             self._known.popitem(last=False)
         return access
@@ -71,7 +89,14 @@ class Tokens:
     def recalls(self, digest: bytes, *, now: datetime) -> bool:
         """Tell whether a token, by its SHA-256, was verified a moment ago and may be shown without a further proof."""
         known = self._known.get(digest)
-        return known is not None and known[0].bound_to is None and known[1] <= now < known[1] + REMEMBERED
+        if known is None or known.access.bound_to is not None or now < known.since:
+            return False
+        if now < known.until:
+            return True
+        if not self._provider.keyring.publishes(known.kid, now=now):
+            return False
+        known.seen(now)
+        return True
 
     async def check_binding(
         self, access: Access, shown: Presented, *, workspace: int, cause: str, now: datetime

@@ -2,14 +2,14 @@
 
 import asyncio
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote
 
 import structlog
 
-from isthmus.audit.queue import AuditQueue
+from isthmus.audit.queue import AuditQueue, Noted
 from isthmus.auth.principal import Principal
 from isthmus.gateway.answering import VERSION_HEADER, NoParameters, kept, read_declared, replayed, run
 from isthmus.gateway.coalescing import Coalescing
@@ -81,7 +81,9 @@ class Gateway:
         self._holding = Holding(ticks=parts.ticks, changes=parts.traffic.changes)
         clock, ticks = services.clock, parts.ticks
         self._instant = InstantAnswers(parts.chain, self._holding, parts.traffic, clock=clock, ticks=ticks)
-        self._refusals = InstantRefusals(parts.chain, self._refused_again, self._count_again, clock=clock, ticks=ticks)
+        self._refusals = InstantRefusals(
+            parts.chain, self._refused_again, self._note, self._count_again, clock=clock, ticks=ticks
+        )
 
     @property
     def services(self) -> Services:
@@ -198,7 +200,7 @@ class Gateway:
         self._count(route, asked, status=answer.status, began=began)
 
     def _refused_again(self, request: Request, asked: Asked, error: IsthmusError) -> Outgoing:
-        return self._refused(request, asked.route, asked, error)
+        return self._refusal(request, asked.route, error)
 
     def _count_again(self, asked: Asked, status: int, began: int) -> None:
         self._count(asked.route, asked, status=status, began=began)
@@ -207,8 +209,12 @@ class Gateway:
         """Return the answer to a call that failed, and note it where it was denied."""
         answer = self._refusal(request, route, error)
         if asked is not None and answer.status in DENIED and isinstance(error, IsthmusError):
-            self._trail.note(denied(asked, error, request.headers))
+            self._note(asked, error, request.headers)
         return answer
+
+    def _note(self, asked: Asked, error: IsthmusError, headers: Mapping[str, str]) -> Noted | None:
+        """Note a denied call for the audit log."""
+        return self._trail.note(denied(asked, error, headers))
 
     def _count(self, route: Route | None, asked: Asked | None, *, status: int, began: int) -> None:
         """Count an answer, and tell the stages."""

@@ -30,6 +30,7 @@ class _Held:
     """An answer with its moments, and whether somebody works out the next one.
 
     It is fresh until `fresh_until` ticks and stands until `ends` ticks, and for moments between `first` and `last`.
+    `sent_on` tells that somebody was sent to `find` to work out the next one.
     """
 
     answer: Outgoing
@@ -39,7 +40,15 @@ class _Held:
     last: datetime
     version: int
     renewing: bool = False
-    sealed: dict[bool, bytes] = field(default_factory=dict[bool, bytes])
+    sent_on: bool = False
+    sealed: dict[bool, tuple[bytes, bytes]] = field(default_factory=dict[bool, tuple[bytes, bytes]])
+
+    def seal(self, *, secure: bool) -> tuple[bytes, bytes]:
+        """Return the head, but for lines of one call and its end, and the body."""
+        body = self.answer.body
+        assert isinstance(body, bytes)
+        made = self.sealed[secure] = seal(self.answer, secure=secure), body
+        return made
 
 
 class Holding:
@@ -81,16 +90,18 @@ class Holding:
     def find_sealed(self, key: HeldKey, *, now: datetime, ticks: int, secure: bool) -> tuple[bytes, bytes] | None:
         """Return the head, but for lines of one call and its end, and the body of an answer that need not be renewed.
 
-        `ticks` are those of the call. Nothing is changed: whoever renews the answer asks `find`.
+        `ticks` are those of the call. The first one for whom the answer is too old gets None, and renews it through
+        `find`; the others still get this one, while it stands.
         """
         held = self._held.get(key)
-        if held is None or (ticks >= held.fresh_until and not held.renewing) or not self._stands(held, key, ticks, now):
+        if held is None or held.version != self._changes(key[0]) or ticks >= held.ends:
             return None
-        head, body = held.sealed.get(secure), held.answer.body
-        assert isinstance(body, bytes)
-        if head is None:
-            head = held.sealed[secure] = seal(held.answer, secure=secure)
-        return head, body
+        if not held.first < now < held.last:
+            return None
+        if ticks >= held.fresh_until and not (held.renewing or held.sent_on):
+            held.sent_on = True
+            return None
+        return held.sealed.get(secure) or held.seal(secure=secure)
 
     def _stands(self, held: _Held, key: HeldKey, ticks: int, now: datetime) -> bool:
         return held.version == self._changes(key[0]) and ticks < held.ends and held.first < now < held.last

@@ -126,7 +126,8 @@ class Limits:
             return None
         books, leases, workspace = self._books, self._leases, principal.workspace
         taken, cost, words, counts = plan.leases, plan.cost, self._words, self._counts
-        policy = f"ratelimit-policy: {plan.policy}\r\n".encode("latin-1")
+        policy = f"ratelimit-policy: {plan.policy}\r\n"
+        named = {each: f'{policy}ratelimit: "{each.name}";r='.encode("latin-1") for each in taken}
 
         def passes(now: datetime) -> bool:
             if books.get(workspace) is not book or plan.day != now.toordinal() or leases.away_since is not None:
@@ -145,7 +146,10 @@ class Limits:
                 words[quota.place] += cost
             words[plan.place] += cost
             counts[_ADMITTED] += 1
-            return policy + _remaining_line(taken) if taken else b""
+            if not taken:
+                return b""
+            nearest, left = _nearest(taken)
+            return b"%b%d;t=%d\r\n" % (named[nearest], left, (nearest.room - left) * nearest.gain_s + 0.999)
 
         return Standing(passes=passes, count=count)
 
@@ -450,13 +454,6 @@ def _remaining(leases: tuple[Lease, ...]) -> str:
     """Return RateLimit of the limit that is nearest to its end; `t` is when it is whole again."""
     nearest, left = _nearest(leases)
     return f'"{nearest.name}";r={left};t={int((nearest.room - left) * nearest.gain_s + 0.999)}'
-
-
-def _remaining_line(leases: tuple[Lease, ...]) -> bytes:
-    """Return the same as a line of headers."""
-    nearest, left = _nearest(leases)
-    named = nearest.name.encode("latin-1")
-    return b'ratelimit: "%b";r=%d;t=%d\r\n' % (named, left, (nearest.room - left) * nearest.gain_s + 0.999)
 
 
 def _nearest(leases: tuple[Lease, ...]) -> tuple[Lease, int]:

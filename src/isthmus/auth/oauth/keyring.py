@@ -118,6 +118,10 @@ class Keyring:
                     return self._public[key.kid]
         return None
 
+    def publishes(self, kid: object, *, now: datetime) -> bool:
+        """Tell whether it is known without asking that the key of that name is published."""
+        return self._fresh(now, _LOOKED) and any(key.kid == kid for key in self._alive(now))
+
     async def published(self, *, now: datetime) -> list[dict[str, Json]]:
         """Return the public keys, the newest first."""
         await self._look(now, within=_LOOKED)

@@ -91,7 +91,8 @@ class Cell:
         self.calls += len(micros)
         self.timed += len(micros)
         self.micros += sum(micros)
-        self.slow += sum(each > OBJECTIVE_MICROS for each in micros)
+        if max(micros) > OBJECTIVE_MICROS:
+            self.slow += sum(each > OBJECTIVE_MICROS for each in micros)
         counts = self.counts
         for place in places:
             counts[place] = counts.get(place, 0) + 1
