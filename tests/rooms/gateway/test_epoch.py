@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from isthmus.app.engines import Engines
 from isthmus.auth.accounts import AccountWish, create_account, switch_account
 from isthmus.auth.credentials import Credentials
 from isthmus.auth.custom_roles import save
@@ -14,6 +15,7 @@ from isthmus.auth.keys import KeyWish, create_key, revoke_key
 from isthmus.auth.keytext import InvalidKey
 from isthmus.auth.roles import CustomRole
 from isthmus.gateway.epoch import FRESH, Epoch
+from isthmus.kernel.errors import Unavailable
 from isthmus.store.database import Database, Scope
 from tests.conftest import NOW
 
@@ -94,6 +96,44 @@ async def test_numbers_that_are_not_read_any_more_are_not_trusted(database: Data
     assert not epoch.fresh(now=NOW + FRESH)
     with pytest.raises(InvalidKey):
         await credentials.key(text.text, now=NOW + timedelta(seconds=1))
+
+
+async def test_after_a_standstill_one_reading_is_enough_for_all_callers(database: Database, scope: Scope) -> None:
+    async with database.transaction(scope) as tx:
+        wish = KeyWish(name="x", roles=("making.viewer",))
+        made = [(await create_key(tx, wish, domains=DOMAINS, giver=None))[1].text for _ in range(3)]
+    epoch = Epoch(database)
+    await epoch.read(now=NOW)
+    credentials = Credentials(database, domains=DOMAINS, epochs=epoch)
+    before = [await credentials.key(text, now=NOW) for text in made]
+    later = NOW + timedelta(seconds=20)
+    assert not epoch.fresh(now=later)
+    after = await asyncio.gather(*(credentials.key(text, now=later) for text in made))
+    assert [new is old for new, old in zip(after, before, strict=True)] == [True] * 3
+    assert epoch.fresh(now=later)
+
+
+async def test_after_a_standstill_a_change_is_seen_and_without_a_database_nothing_opens(
+    engines: Engines, database: Database, scope: Scope
+) -> None:
+    async with database.transaction(scope) as tx:
+        made, text = await create_key(tx, KeyWish(name="x", roles=("making.viewer",)), domains=DOMAINS, giver=None)
+    own = Database(engines.postgres.app.conninfo)
+    await own.open()
+    epoch = Epoch(own)
+    await epoch.read(now=NOW)
+    credentials = Credentials(database, domains=DOMAINS, epochs=epoch)
+    await credentials.key(text.text, now=NOW)
+    async with database.transaction(scope) as tx:
+        await revoke_key(tx, made.id)
+    with pytest.raises(InvalidKey):
+        await credentials.key(text.text, now=NOW + timedelta(seconds=20))
+    async with database.transaction(scope) as tx:
+        _, other = await create_key(tx, KeyWish(name="y", roles=("making.viewer",)), domains=DOMAINS, giver=None)
+    await credentials.key(other.text, now=NOW + timedelta(seconds=20))
+    await own.close()
+    with pytest.raises(Unavailable):
+        await credentials.key(other.text, now=NOW + timedelta(seconds=40))
 
 
 async def test_a_watcher_sees_a_change_within_a_second(database: Database, scope: Scope) -> None:

@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from isthmus.auth.keys import KeyWish, create_key
 from isthmus.gateway import Call, Route
+from isthmus.gateway.holding import Holding
+from isthmus.gateway.sending import Outgoing
 from isthmus.kernel.clock import FrozenClock
 from isthmus.store.database import Scope
 from isthmus.sync.ingest import Store
@@ -175,3 +177,23 @@ async def test_an_answer_is_never_twice_as_old_as_it_is_held(stage: Stage, count
     pass_by(stage, counter, ms=2_000)
     assert await number(stage) == 2
     assert await number(stage) == 2
+
+
+def test_one_of_those_who_are_answered_at_once_is_sent_to_renew(counter: Counter) -> None:
+    route = Route(
+        method="GET", path="/count", handler=counter.count, permission="making:read", held_s=HELD_S, summary="Count"
+    )
+    holding = Holding(ticks=lambda: counter.ticks, changes=lambda workspace: workspace)
+    key = (1, id(route), "/count", b"", frozenset[str](), "")
+    answer = Outgoing(status=200, media="text/plain", body=b"one")
+    holding.keep(key, answer, route=route, now=NOW, version=holding.begin(key))
+
+    def found(*, after_ms: int) -> bool:
+        return holding.find_sealed(key, now=NOW, ticks=after_ms * 10**6, secure=False) is not None
+
+    assert [found(after_ms=at) for at in (0, 999)] == [True] * 2
+    assert [found(after_ms=at) for at in (1_000, 1_001, 1_002)] == [False, True, True]
+    counter.ticks = 1_003 * 10**6
+    assert holding.find(key, now=NOW) is None, "the first to come the ordinary way works it out"
+    assert holding.find(key, now=NOW) is not None
+    assert [found(after_ms=at) for at in (1_999, 2_000)] == [True, False]

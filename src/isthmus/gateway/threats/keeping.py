@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import LiteralString, cast
 from uuid import UUID
@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 import psycopg
 import structlog
-from psycopg.types.json import Jsonb
 
 from isthmus.auth.keytext import KEY_PREFIX
 from isthmus.gateway.threats.ladder import Detector, Mode, Step, Threat
@@ -21,7 +20,7 @@ from isthmus.gateway.threats.watch import Honey, Threats, Verdict
 from isthmus.gateway.threats.window import Window
 from isthmus.kernel.errors import Unavailable
 from isthmus.kernel.ids import uuid_of
-from isthmus.store.database import Database, Scope
+from isthmus.store.database import Database, Scope, Transaction
 
 EVERY_S, SETTINGS_EVERY, WINDOWS_EVERY, PROFILES_EVERY = 0.2, 4, 50, 300
 KEPT, TRAFFIC_KEPT = timedelta(days=90), timedelta(days=8)
@@ -30,15 +29,18 @@ _RELEASES: LiteralString = "select workspace, detector, subject, released_at fro
 _MODES: LiteralString = "select workspace, detector, mode from threat_modes()"
 _HONEYS: LiteralString = "select workspace, kind, value from threat_honeys()"
 _PROFILES: LiteralString = "select workspace, subject, profile from threat_profiles(%s)"
-_READ_PROFILE: LiteralString = """
-select profile from threat_profile where workspace = current_workspace() and subject = %s for update
+_READ_PROFILES: LiteralString = """
+select subject, profile::text from threat_profile where workspace = current_workspace() and subject = any(%s)
+order by subject for update
 """
-_SAVE_PROFILE: LiteralString = """
-insert into threat_profile (workspace, subject, profile, seen_at) values (current_workspace(), %s, %s, %s)
+_SAVE_PROFILES: LiteralString = """
+insert into threat_profile (workspace, subject, profile, seen_at)
+select current_workspace(), subject, profile, %s
+from jsonb_to_recordset(%s::text::jsonb) as given (subject text, profile jsonb) order by subject
 on conflict (workspace, subject) do update set profile = excluded.profile, seen_at = excluded.seen_at
 """
 _FORGET: LiteralString = "delete from threat_profile where workspace = current_workspace() and seen_at < %s"
-_LAG = timedelta(seconds=5)
+_LAG, _TOGETHER = timedelta(seconds=5), 500
 _log = structlog.get_logger("isthmus.gateway.threats")
 
 
@@ -96,17 +98,15 @@ class Keeper:
     async def learn(self) -> None:
         """Write down what became usual, together with what other workers learned; raises DatabaseAway."""
         now = self._now()
-        groups: dict[int, list[tuple[str, Profile]]] = defaultdict(list)
+        groups: dict[int, dict[str, Profile]] = defaultdict(dict)
         for workspace, subject, profile in self._threats.dirty():
             if subject.startswith("key:"):
-                groups[workspace].append((subject, profile))
+                groups[workspace][subject] = profile
         for workspace, profiles in groups.items():
             async with self._database.transaction(self._scope(workspace, now)) as tx:
-                for subject, own in sorted(profiles, key=lambda each: each[0]):
-                    row = await (await tx.connection.execute(_READ_PROFILE, (subject,))).fetchone()
-                    kept = own if row is None else own.joined(msgspec.convert(row[0], Profile))
-                    plain: object = msgspec.to_builtins(kept)
-                    await tx.connection.execute(_SAVE_PROFILE, (subject, Jsonb(plain), now))
+                subjects = sorted(profiles)
+                for start in range(0, len(subjects), _TOGETHER):
+                    await _learn(tx, {each: profiles[each] for each in subjects[start : start + _TOGETHER]})
                 await tx.connection.execute(_FORGET, (now - KEPT,))
 
     async def store(self) -> None:
@@ -158,6 +158,17 @@ def _verdict(row: tuple[object, ...]) -> Verdict:
         since=cast("datetime", since),
         until=cast("datetime", until),
     )
+
+
+async def _learn(tx: Transaction, profiles: Mapping[str, Profile]) -> None:
+    """Write what became usual for these callers, in the order of the subjects, beside what is written already."""
+    rows = await (await tx.connection.execute(_READ_PROFILES, (list(profiles),))).fetchall()
+    known = {str(subject): msgspec.json.decode(str(kept), type=Profile) for subject, kept in rows}
+    given = [
+        {"subject": subject, "profile": own.joined(known[subject]) if subject in known else own}
+        for subject, own in profiles.items()
+    ]
+    await tx.connection.execute(_SAVE_PROFILES, (tx.scope.now, msgspec.json.encode(given).decode()))
 
 
 def _modes(rows: list[tuple[object, ...]]) -> dict[int, dict[Detector, Mode]]:

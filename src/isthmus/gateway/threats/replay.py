@@ -12,7 +12,6 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
-from psycopg.types.json import Jsonb
 
 from isthmus.auth.principal import Principal
 from isthmus.gateway.decide import Asked
@@ -27,7 +26,11 @@ from isthmus.store.database import Transaction
 CALLS_MAX = 2_000
 """Of one window so many calls are played; further ones change no verdict."""
 WINDOWS_MAX = 50_000
-_WRITE: LiteralString = "insert into threat_traffic (workspace, at, facts) values (current_workspace(), %s, %s)"
+_WRITE: LiteralString = """
+insert into threat_traffic (workspace, at, facts)
+select current_workspace(), (facts->>'at')::timestamptz, facts
+from jsonb_array_elements(%s::text::jsonb) as given (facts)
+"""
 _FORGET: LiteralString = "delete from threat_traffic where workspace = current_workspace() and at < %s"
 _READ: LiteralString = """
 select facts from threat_traffic where workspace = current_workspace() and at >= %s order by at, id limit %s
@@ -56,9 +59,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
 async def save_windows(tx: Transaction, windows: Sequence[Window], *, keep: timedelta) -> None:
     """Write windows down, and forget those that are too old."""
-    rows = [(each.at, Jsonb(msgspec.to_builtins(each))) for each in windows]
-    async with tx.connection.cursor() as cursor:
-        await cursor.executemany(_WRITE, rows)
+    await tx.connection.execute(_WRITE, (msgspec.json.encode(windows).decode(),))
     await tx.connection.execute(_FORGET, (tx.scope.now - keep,))
 
 

@@ -168,6 +168,25 @@ async def test_what_belongs_to_one_call_or_connection_is_read_each_time(lanes: L
     assert lanes.hot(raw) is None
 
 
+async def test_a_refusal_counts_up_what_it_was_noted_as_until_that_is_written(
+    lanes: Lanes, store: Store, scope: Scope
+) -> None:
+    raw = request("/show/a", lanes.stranger)
+    async with lanes.at.wire() as wire:
+        first = await wire.ask(raw)
+        assert [lanes.hot(raw) is not None for _ in range(5)] == [True] * 5
+        again = await wire.ask(raw)
+    assert first.headers["x-request-id"] in first.body.decode()
+    assert again.headers["x-request-id"] in again.body.decode()
+    assert first.headers["x-request-id"] != again.headers["x-request-id"]
+    await lanes.gateway.close()
+    assert lanes.hot(raw)
+    await lanes.gateway.close()
+    async with store.database.transaction(scope) as tx:
+        rows = await (await tx.connection.execute(_DENIED)).fetchall()
+    assert sorted(int(row[0]) for row in rows) == [1, 7]
+
+
 async def test_a_key_that_was_revoked_opens_nothing_the_next_second(lanes: Lanes, store: Store, scope: Scope) -> None:
     raw = request("/show/a", lanes.key)
     async with lanes.at.wire() as wire:
