@@ -14,13 +14,12 @@ from collections.abc import Callable
 import msgspec
 
 from isthmus.app.bench import Bar, Outcome
+from isthmus.app.bench.chaos.inside import ALONE
 from isthmus.app.bench.chaos.plan import FAULTS, KILLS, Act, Plan
 from isthmus.app.bench.chaos.preparing import ChaosFailed
 from isthmus.app.bench.chaos.running import Report
 
 _ALONE = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-ALONE = "alone"
-"""How the program inside is told that it is in namespaces of its own."""
 
 
 def measure(plan: Plan, *, say: Callable[[str], None]) -> Outcome:

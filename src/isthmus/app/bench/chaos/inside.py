@@ -16,15 +16,18 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from isthmus.app.bench.chaos.ground import ALONE
 from isthmus.app.bench.chaos.plan import Plan
-from isthmus.app.bench.chaos.running import run
 
+ALONE = "alone"
+"""How it is told that it is in namespaces of its own."""
 _DISK = "768m"
 
 
 def main(arguments: list[str]) -> None:
     """Run the plan."""
+    # Each process that is forked imports this module, and is not to load all that it needs itself.
+    from isthmus.app.bench.chaos.running import run
+
     place, alone = Path(arguments[0]), ALONE in arguments[1:]
     plan = msgspec.json.decode(sys.stdin.readline(), type=Plan)
     threading.Thread(target=_end_with_the_input, daemon=True).start()
