@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
 import pytest
@@ -170,6 +171,23 @@ async def test_an_ended_grant_and_a_removed_program_are_refused_within_a_second(
         await remove_client(tx, room.client.id)
     with pytest.raises(InvalidToken):
         await proven(credentials, two, now=later + timedelta(seconds=1))
+
+
+async def test_a_token_is_remembered_while_the_key_that_signed_it_is_published(room: Room) -> None:
+    credentials = room.credentials()
+    token, _ = await room.token(("sales:read",))
+    await proven(credentials, token)
+    digest, later = sha256(token.encode()).digest(), NOW + timedelta(seconds=61)
+    tokens = Tokens(room.provider)
+    await tokens.read(token, now=NOW)
+    assert tokens.recalls(digest, now=NOW + timedelta(seconds=59))
+    assert not tokens.recalls(digest, now=later), "nobody looked lately which keys there are"
+    await room.provider.keyring.published(now=later)
+    assert tokens.recalls(digest, now=later)
+    ring, key = room.provider.keyring, await room.provider.keyring.signing(now=later)
+    assert [ring.publishes(kid, now=later) for kid in (key.kid, "another", None)] == [True, False, False]
+    assert not ring.publishes(key.kid, now=later + timedelta(seconds=30))
+    assert (await tokens.read(token, now=later + timedelta(seconds=100))).digest == digest
 
 
 async def test_a_token_ends_in_time_also_where_it_is_remembered(room: Room) -> None:
