@@ -49,7 +49,8 @@ class Event(Struct, frozen=True):
     at: datetime
 
 
-def _event(row: TupleRow) -> Event:
+def event_of(row: TupleRow) -> Event:
+    """Return the event of a row with the columns in the order of its fields."""
     seq, event_id, kind, record_type, record_id, account_id, hlc, changed, actor, cause, at = row
     return Event(seq, event_id, kind, record_type, record_id, account_id, hlc, tuple(changed), actor, cause, at)
 
@@ -65,7 +66,7 @@ async def within(connection: AsyncConnection[TupleRow], workspace: int) -> Async
 async def events_after(connection: AsyncConnection[TupleRow], *, after: int, limit: int) -> list[Event]:
     """Return stamped events of the connection's workspace in order, from the one after `after`."""
     cursor = await connection.execute(_AFTER, (after, limit), prepare=True)
-    return [_event(row) for row in await cursor.fetchall()]
+    return [event_of(row) for row in await cursor.fetchall()]
 
 
 async def events_of(
@@ -73,13 +74,13 @@ async def events_of(
 ) -> list[Event]:
     """Return stamped events of some types in order, from the one after `after` to `until`."""
     cursor = await connection.execute(_OF_TYPES, (after, until, list(types), limit), prepare=True)
-    return [_event(row) for row in await cursor.fetchall()]
+    return [event_of(row) for row in await cursor.fetchall()]
 
 
 async def last_events(connection: AsyncConnection[TupleRow], types: Sequence[str], *, limit: int) -> list[Event]:
     """Return the last stamped events of some types, in order."""
     cursor = await connection.execute(_LAST, (list(types), limit))
-    return [_event(row) for row in reversed(await cursor.fetchall())]
+    return [event_of(row) for row in reversed(await cursor.fetchall())]
 
 
 async def before_moment(connection: AsyncConnection[TupleRow], at: datetime) -> int:
@@ -91,7 +92,7 @@ async def before_moment(connection: AsyncConnection[TupleRow], at: datetime) -> 
 async def events_at(connection: AsyncConnection[TupleRow], seqs: Sequence[int]) -> list[Event]:
     """Return the events of those numbers, in order."""
     cursor = await connection.execute(_SOME, (list(seqs),))
-    return [_event(row) for row in await cursor.fetchall()]
+    return [event_of(row) for row in await cursor.fetchall()]
 
 
 async def head_of(connection: AsyncConnection[TupleRow]) -> int:

@@ -1,6 +1,7 @@
 """Carrying stamped events from the log to the tail in Valkey, and catching up after Valkey or this program was away."""
 
 import asyncio
+from collections.abc import Sequence
 
 import psycopg
 from psycopg import AsyncConnection
@@ -10,7 +11,7 @@ from isthmus.store.database import Database, DatabaseAway
 from isthmus.store.schema import Schema
 from isthmus.stream.broker import Broker, BrokerAway, Entry
 from isthmus.stream.envelope import envelope_json
-from isthmus.stream.event import events_after, head_of, within
+from isthmus.stream.event import Event, events_after, head_of, within
 
 EVENTS_MAX = 1_000
 RETRY_S = 0.5
@@ -28,12 +29,17 @@ class Publisher:
         self._database, self._schema, self._broker, self._retry_s = database, schema, broker, retry_s
         self._ends: dict[int, int] = {}
         self._due: set[int] = set()
+        self._fresh: dict[int, list[Event]] = {}
         self._moved = asyncio.Event()
         self.reached = False
         self.published = 0
 
-    def moved(self, workspace: int) -> None:
-        """Take note that the log of a workspace has grown."""
+    def moved(self, workspace: int, events: Sequence[Event] = ()) -> None:
+        """Take note that the log of a workspace has grown, by these events, which need not be read from it then."""
+        fresh = self._fresh.setdefault(workspace, [])
+        fresh += events
+        if len(fresh) > EVENTS_MAX:
+            fresh.clear()
         self._due.add(workspace)
         self._moved.set()
 
@@ -61,8 +67,18 @@ class Publisher:
 
     async def _publish_due(self) -> None:
         while self._due:
-            async with self._database.plain() as connection:
-                await self._publish(connection, self._due.pop())
+            workspace = self._due.pop()
+            if not await self._publish_fresh(workspace):
+                async with self._database.plain() as connection:
+                    await self._publish(connection, workspace)
+
+    async def _publish_fresh(self, workspace: int) -> bool:
+        """Send the events that were just stamped, if they follow what was sent; tells whether that was all."""
+        events, end = self._fresh.pop(workspace, []), self._ends.get(workspace)
+        if not events or end is None or events[0].seq != end + 1 or events[-1].seq != end + len(events):
+            return False
+        self._ends[workspace] = await self._send(workspace, events, follows=end)
+        return self._ends[workspace] == events[-1].seq
 
     async def _publish(self, connection: AsyncConnection[TupleRow], workspace: int) -> None:
         end = self._ends.get(workspace)
@@ -86,9 +102,14 @@ class Publisher:
         async with within(connection, workspace):
             after = max(end, head - min(EVENTS_MAX, self._broker.events_max))
             events = await events_after(connection, after=after, limit=EVENTS_MAX)
+        now = await self._send(workspace, events, follows=end)
+        return now if events else head
+
+    async def _send(self, workspace: int, events: Sequence[Event], *, follows: int) -> int:
+        """Send events and return where the tail ends then."""
         bodies = [envelope_json(each, workspace=workspace, schema=self._schema) for each in events]
         entries = [Entry(each.seq, each.type, body) for each, body in zip(events, bodies, strict=True)]
-        now = await self._broker.append(workspace, entries, follows=end)
+        now = await self._broker.append(workspace, entries, follows=follows)
         if events and now == events[-1].seq:
             self.published += len(events)
-        return now if events else head
+        return now

@@ -8,6 +8,7 @@ record the order of its changes. Stamping never waits for Valkey; without it eve
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import LiteralString
 
 import psycopg
@@ -17,11 +18,11 @@ from psycopg.rows import TupleRow
 from isthmus.store.database import Database, DatabaseAway
 from isthmus.store.schema import Schema
 from isthmus.stream.broker import Broker
-from isthmus.stream.event import within
+from isthmus.stream.event import Event, event_of, within
 from isthmus.stream.publish import Publisher
 
 BATCH_EVENTS_MAX = 5_000
-POLL_S = 0.05
+POLL_S, BUSY_POLL_S = 0.05, 0.002
 STANDBY_S = 0.5
 _TURN_LOCK = 4_815_162_343
 _TAKE_TURN: LiteralString = "select pg_try_advisory_lock(%s)"
@@ -35,10 +36,15 @@ with waiting as (
     select id, row_number() over (order by id) as place
     from (select id from event where workspace = current_workspace() and seq is null order by id limit %s) as first
 )
-update event set seq = %s + waiting.place from waiting
+update event set seq = (select seq from event_head where workspace = current_workspace()) + waiting.place from waiting
 where event.workspace = current_workspace() and event.id = waiting.id
+returning seq, event.id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
 """
-_MOVE_HEAD: LiteralString = "update event_head set seq = seq + %s where workspace = current_workspace()"
+_MOVE_HEAD: LiteralString = """
+update event_head h set seq = last.seq
+from (select max(seq) as seq from event where workspace = current_workspace()) as last
+where h.workspace = current_workspace() and last.seq > h.seq
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,7 @@ class Relay:
         self._publisher = Publisher(database=database, schema=schema, broker=broker) if broker else None
         self._stamps = False
         self._stamped = 0
+        self._rest_s = poll_s
         self._woken = asyncio.Event()
 
     @property
@@ -113,31 +120,40 @@ class Relay:
                 publishing.cancel()
 
     async def _round(self, connection: AsyncConnection[TupleRow]) -> None:
-        """Stamp a batch of every workspace that waits; rest when there is none."""
+        """Stamp a batch of every workspace that waits; rest when there is none, the longer the longer that lasts."""
         self._woken.clear()
         cursor = await connection.execute(_WAITING, prepare=True)
         waiting = [int(row[0]) for row in await cursor.fetchall()]
         for workspace in waiting:
-            async with within(connection, workspace):
-                self._stamped += await stamp(connection)
+            async with connection.pipeline(), within(connection, workspace):
+                events = await stamped(connection)
+            self._stamped += len(events)
             if self._publisher is not None:
-                self._publisher.moved(workspace)
-        if not waiting:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_s):
-                    await self._woken.wait()
+                self._publisher.moved(workspace, events)
+        if waiting:
+            self._rest_s = min(self._poll_s, BUSY_POLL_S)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._rest_s):
+                await self._woken.wait()
+        self._rest_s = min(self._poll_s, 2 * self._rest_s)
+
+
+async def stamped(connection: AsyncConnection[TupleRow], *, limit: int = BATCH_EVENTS_MAX) -> list[Event]:
+    """Give the next numbers to committed events of the transaction's workspace, in order of ids; returns them.
+
+    The head row is locked first, so that the numbers have no gap whoever stamps. No statement needs the answer to the
+    one before it, so that in a pipeline they go to the database together.
+    """
+    await connection.execute(_LOCK_HEAD, prepare=True)
+    cursor = await connection.execute(_STAMP, (limit,), prepare=True)
+    await connection.execute(_MOVE_HEAD, prepare=True)
+    return sorted(map(event_of, await cursor.fetchall()), key=attrgetter("seq"))
 
 
 async def stamp(connection: AsyncConnection[TupleRow], *, limit: int = BATCH_EVENTS_MAX) -> int:
-    """Give the next numbers to committed events of the transaction's workspace, in order of ids; returns how many.
-
-    The head row is locked first, so that the numbers have no gap whoever stamps.
-    """
-    head = await _one(connection, _LOCK_HEAD, ())
-    stamped = (await connection.execute(_STAMP, (limit, head), prepare=True)).rowcount
-    if stamped:
-        await connection.execute(_MOVE_HEAD, (stamped,), prepare=True)
-    return stamped
+    """Stamp as `stamped` does, and return how many events that were."""
+    return len(await stamped(connection, limit=limit))
 
 
 async def _one(

@@ -8,19 +8,19 @@ from isthmus.store.schema import Schema
 from isthmus.stream.broker import Broker
 from isthmus.stream.event import within
 from isthmus.stream.publish import Publisher
-from isthmus.stream.relay import Relay, stamp
+from isthmus.stream.relay import Relay, stamp, stamped
 from tests.rooms.stream.stage import OwnValkey, beside, connected, emit, emit_in, log, log_reaches, tail_becomes, until
 
 
 async def stamp_all(database: Database, workspace: int) -> int:
     async with database.plain() as connection:
-        stamped = 0
+        count = 0
         while True:
             async with within(connection, workspace):
                 more = await stamp(connection, limit=3)
             if not more:
-                return stamped
-            stamped += more
+                return count
+            count += more
 
 
 async def test_numbers_follow_the_order_of_ids_without_gaps(database: Database, scope: Scope) -> None:
@@ -153,6 +153,28 @@ async def test_a_flushed_tail_and_a_tail_of_another_log_are_mended(
         await stamp_all(database, scope.workspace)
         publisher.moved(scope.workspace)
         await tail_becomes(broker, scope.workspace, [1, 2, 3, 4])
+
+
+async def test_what_was_just_stamped_is_sent_without_being_read_and_what_does_not_follow_is_read(
+    database: Database, scope: Scope, schema: Schema, valkey: OwnValkey, broker: Broker
+) -> None:
+    valkey.start()
+    await emit(database, scope, [1])
+    await stamp_all(database, scope.workspace)
+    publisher = Publisher(database=database, schema=schema, broker=broker)
+    async with beside(publisher.run()):
+        await tail_becomes(broker, scope.workspace, [1])
+        await emit(database, scope, [2, 3])
+        async with database.plain() as connection, within(connection, scope.workspace):
+            events = await stamped(connection)
+            # Nobody else can read these numbers in the log before this block ends.
+            publisher.moved(scope.workspace, events)
+            await tail_becomes(broker, scope.workspace, [1, 2, 3])
+        await emit(database, scope, [4, 5])
+        async with database.plain() as connection, within(connection, scope.workspace):
+            events = await stamped(connection)
+        publisher.moved(scope.workspace, events[1:])
+        await tail_becomes(broker, scope.workspace, [1, 2, 3, 4, 5])
 
 
 async def test_a_tail_far_behind_goes_on_near_the_head(
