@@ -129,8 +129,9 @@ class Desk:
         return [await self.id_of(each.type, each.external_id, system=each.system) for each in observations]
 
     async def steps(self) -> int:
-        """Let workflows do all that is due; returns how many jobs that were."""
+        """Let workflows do all that is due, also what workers that are gone began; returns how many jobs that were."""
         worker = stepper(self.services.of(Engine), self.clock, only=frozenset({self.scope.workspace}))
+        await worker.mend()
         await worker.drain()
         return worker.done
 

@@ -106,7 +106,7 @@ async def deliverers(tx: Transaction, connectors: Mapping[str, Connector]) -> li
         writes = connector is not None and any(ACTIVITY in feed.writes for feed in connector.feeds_of(each.settings))
         if writes and each.options.push and ACTIVITY in each.options.create:
             found.append(each.name)
-    return found
+    return sorted(found)
 
 
 def chosen(there: Sequence[str], *, through: str) -> tuple[str | None, str]:
