@@ -1,12 +1,13 @@
 """Reading: nothing is missed, nothing is doubled, whatever happens while pages are read."""
 
+from contextlib import suppress
 from copy import deepcopy
 
 import msgspec
 import pytest
 
 from isthmus.app.discovery import schema
-from isthmus.sync.connector import ConnectorError, Throttled
+from isthmus.sync.connector import ConnectorError, Outcome, Throttled
 from isthmus.sync.drift import drift_of, unexpected
 from tests.conformance.bending import Counting
 from tests.conformance.conftest import Side, ids, latest, pages, rows
@@ -179,9 +180,12 @@ async def test_leave_is_asked(side: Side) -> None:
 async def test_without_leave_nothing_is_sent(side: Side) -> None:
     made, text = side.make()
     counting = Counting(refusing=Throttled("The allowance is used up.", retry_after_s=60))
-    with pytest.raises(Throttled):
+    change = side.change({side.counterpart.fields[0]: "Not sent"}, of=made)
+    with suppress(Throttled):
         async with side.connector.open(side.settings, leave=counting.leave()) as session:
-            await session.write(side.feed.name, [side.change({side.counterpart.fields[0]: "Not sent"}, of=made)])
+            answers = await session.write(side.feed.name, [change])
+            assert [each.outcome for each in answers] == [Outcome.FAILED]
+    assert counting.asked
     held = side.counterpart.held(made)
     assert held is not None
     assert held[side.counterpart.fields[0]] == text
