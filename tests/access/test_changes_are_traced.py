@@ -157,6 +157,15 @@ async def cancelled_job(desk: Desk) -> str:
     return found
 
 
+async def failed_job(desk: Desk) -> str:
+    """Have a job need attention."""
+    found = await job(desk)
+    query = "update job set status = 'needs attention' where workspace = current_workspace() and id = %s"
+    async with desk.store.database.transaction(desk.now) as tx:
+        await tx.connection.execute(query, (uuid_of("job", found),))
+    return found
+
+
 async def resting(desk: Desk) -> str:
     """Let a schedule rest."""
     found = await first("/api/v1/schedules", "name")(desk)
@@ -250,6 +259,7 @@ EXAMPLES: Mapping[str, Json] = {
 """What is sent where the example of a route only hints at it."""
 MAKING: Mapping[str, Made] = {
     "POST /api/v1/jobs/{job_id}:cancel": job,
+    "POST /api/v1/jobs/{job_id}:discard": failed_job,
     "POST /api/v1/jobs/{job_id}:retry": cancelled_job,
     "PUT /api/v1/workflows/{name}": webinar,
     "POST /api/v1/workflows/{name}:pause": playbook,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from isthmus.app.program import migrate_as_owner
 from tests.counterparts import require_debian
@@ -18,6 +18,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 Window = Callable[..., BrowserContext]
+WAIT_MS = 15_000
+"""How long a test waits for what it expects: a machine that does much else may be slow."""
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +66,7 @@ def newcomer(site: Site, empty: int) -> Who:
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, for one file of tests: while it is open, nothing asynchronous can run in this thread."""
     program: Path = require_debian("chromium", binary="chromium")
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield browser
@@ -85,7 +88,7 @@ def window(chromium: Browser, site: Site) -> Iterator[Window]:
         context = chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=script
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(WAIT_MS)
         if who is not None:
             context.add_cookies([{"name": "isthmus_session", "value": who.token, "url": site.url}])
         opened.append(context)

@@ -1,9 +1,12 @@
 """What the page needs of the program: what kinds of jobs there are, and who takes an event again that failed."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from isthmus.sync.letters import Finder
+
+TITLE_MAX = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +18,9 @@ class KindWords:
 
     @property
     def title(self) -> str:
-        """What they do, without the full stop."""
-        return self.about.rstrip(".")
+        """What they do, as a heading: a long sentence up to its first comma or colon."""
+        whole = self.about.rstrip(".")
+        return whole if len(whole) <= TITLE_MAX else re.split("[,:]", whole)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

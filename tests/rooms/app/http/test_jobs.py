@@ -26,13 +26,13 @@ async def desk(store: Store, scope: Scope) -> Desk:
     return desk
 
 
-async def done(desk: Desk, kind: str) -> str:
-    """Have a job done that has a result."""
+async def done(desk: Desk, kind: str, *, status: Status = Status.HEALTHY, reason: str = "") -> str:
+    """Have a job end with a result."""
     async with desk.store.database.transaction(desk.now) as tx:
         await start(tx, Wish(kind=kind))
         holder = Holder(id=mint(unix_ms=0, entropy=entropy(10)), worker="test")
         (own,) = await claim(tx, holder, [kind], limit=1)
-        outcome = Outcome(id=own.id, attempt=own.attempt, status=Status.HEALTHY, result={"credit": 7})
+        outcome = Outcome(id=own.id, attempt=own.attempt, status=status, reason=reason, result={"credit": 7})
         await end(tx, holder, [outcome])
         return text_of("job", own.id)
 
@@ -49,6 +49,18 @@ async def test_a_job_is_started_cancelled_and_tried_again(desk: Desk) -> None:
     found = (await desk.get(f"{JOBS}?status=pending&kind=success.health")).rows("data")
     assert [each["id"] for each in found] == [made.at("id")]
     assert (await desk.get(f"{JOBS}/job_01KAX3V9Q2M4T8Z5N7P6R1S0WD")).status == 404
+
+
+async def test_a_job_that_needs_attention_is_given_up_and_can_still_be_tried_again(desk: Desk) -> None:
+    own = f"{JOBS}/{await done(desk, 'analytics.full', status=Status.NEEDS_ATTENTION, reason='It failed. (gave-up)')}"
+    assert (await desk.post(f"{own}:discard", roles=OPERATOR)).at("code") == "denied"
+    given_up = await desk.post(f"{own}:discard")
+    assert (given_up.status, given_up.at("status")) == (200, "paused")
+    assert str(given_up.at("reason")).startswith("Given up by ")
+    assert str(given_up.at("reason")).endswith("It failed. (gave-up)")
+    assert (await desk.post(f"{own}:discard")).at("code") == "job-over"
+    assert (await desk.post(f"{own}:retry")).at("status") == "pending"
+    assert (await desk.post(f"{own}:discard")).at("code") == "job-living"
 
 
 async def test_who_starts_a_job_needs_what_its_kind_needs(desk: Desk) -> None:
