@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from isthmus.connectors.stripe.wire import rows
 from isthmus.kernel.marks import Json
-from tests.rooms.connectors.stripe_room import KEY, Row
+from tests.rooms.connectors.stripe_room import Row
 
 EVERYTHING = "100000"
 PLURAL = 2  # /v1/customers is a list; /v1/customers/cus_1 is not
@@ -68,7 +68,7 @@ class Front:
                 400, "idempotency_error", "Keys can only be used with the same parameters they were first used with."
             )
         if before is None:
-            said = await self._behind(request.method, request.path_qs, body, request.content_type)
+            said = await self._behind(request, request.path_qs, body)
             if not key:
                 return said
             before = self._answered[key] = (body, said)
@@ -79,7 +79,7 @@ class Front:
         query = dict(request.query)
         limit, after = int(query.pop("limit", "10")), query.pop("starting_after", None)
         rest = "".join(f"&{name}={value}" for name, value in query.items())
-        status, body = await self._behind("GET", f"{request.path}?limit={EVERYTHING}{rest}", b"", "")
+        status, body = await self._behind(request, f"{request.path}?limit={EVERYTHING}{rest}", b"")
         if status != web.HTTPOk.status_code:
             return status, body
         told = msgspec.json.decode(body, type=Row)
@@ -98,11 +98,12 @@ class Front:
         shown: Row = {"data": list[Json](found[start : start + limit]), "has_more": start + limit < len(found)}
         return status, msgspec.json.encode(told | shown)
 
-    async def _behind(self, method: str, path: str, body: bytes, kind: str) -> Said:
-        headers = {"Authorization": f"Bearer {KEY}"} | ({"Content-Type": kind} if body else {})
+    async def _behind(self, request: web.Request, path: str, body: bytes) -> Said:
+        passed = ("Authorization", "Content-Type") if body else ("Authorization",)
+        headers = {name: request.headers[name] for name in passed if name in request.headers}
         async with (
             aiohttp.ClientSession() as http,
-            http.request(method, f"{self.behind}{path}", data=body or None, headers=headers) as answer,
+            http.request(request.method, f"{self.behind}{path}", data=body or None, headers=headers) as answer,
         ):
             return answer.status, await answer.read()
 

@@ -7,6 +7,7 @@ from random import Random
 from isthmus.connectors.stripe import mapping
 from isthmus.connectors.stripe.client import session
 from isthmus.connectors.stripe.events import read
+from isthmus.connectors.stripe.shapes import EXPECTED
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Link, Observation
 from isthmus.stream.limits import Rate
@@ -15,24 +16,20 @@ from isthmus.sync.connector import Change, Connector, ConnectorError, Feed, Inbo
 
 __all__ = ["CONNECTOR"]
 
+_BOTH, _SOLD = (mapping.ACCOUNT, mapping.PERSON), (mapping.SUBSCRIPTION,)
+
+
+def _feed(name: str, types: tuple[str, ...], *, writes: tuple[str, ...] = (), deletes: bool = True) -> Feed:
+    return Feed(name=name, types=types, writes=writes, deletes=deletes, page_rows_max=100, expects=EXPECTED[name])
+
+
 FEEDS = (
-    Feed(
-        name=mapping.CUSTOMERS,
-        types=(mapping.ACCOUNT, mapping.PERSON),
-        writes=(mapping.ACCOUNT, mapping.PERSON),
-        page_rows_max=100,
-    ),
-    Feed(
-        name=mapping.SUBSCRIPTIONS,
-        types=(mapping.SUBSCRIPTION,),
-        writes=(mapping.SUBSCRIPTION,),
-        deletes=False,
-        page_rows_max=100,
-    ),
-    Feed(name=mapping.INVOICES, types=(mapping.INVOICE,), page_rows_max=100),
-    Feed(name=mapping.CREDIT_NOTES, types=(mapping.INVOICE,), page_rows_max=100),
-    Feed(name=mapping.CHARGES, types=(mapping.PAYMENT,), deletes=False, page_rows_max=100),
-    Feed(name=mapping.REFUNDS, types=(mapping.PAYMENT,), deletes=False, page_rows_max=100),
+    _feed(mapping.CUSTOMERS, _BOTH, writes=_BOTH),
+    _feed(mapping.SUBSCRIPTIONS, _SOLD, writes=_SOLD, deletes=False),
+    _feed(mapping.INVOICES, (mapping.INVOICE,)),
+    _feed(mapping.CREDIT_NOTES, (mapping.INVOICE,)),
+    _feed(mapping.CHARGES, (mapping.PAYMENT,), deletes=False),
+    _feed(mapping.REFUNDS, (mapping.PAYMENT,), deletes=False),
 )
 SIGNING = "webhook_secret"
 ALL = ",".join(feed.name for feed in FEEDS)
@@ -96,5 +93,9 @@ CONNECTOR = Connector(
     express=express,
     writable=mapping.WRITABLE,
     allowances=(Rate(count=20, seconds=1),),
+    cannot={
+        "overlap_is_read_again": "Events that were read are known by their ids, so that going back reads none twice.",
+        "expired_token": "A key of Stripe's is no session, and does not expire while it is used.",
+    },
     inbound=Inbound(verifier=Stripe(), secret=SIGNING, read=read),
 )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import cast
 
@@ -62,6 +62,14 @@ class Touched:
     events: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class _Events:
+    """Events by their ids, and when Stripe was first asked for them."""
+
+    read: dict[str, Row]
+    at: int
+
+
 class StripeSession:
     """Implements `isthmus.sync.connector.Session`."""
 
@@ -113,22 +121,33 @@ class StripeSession:
 
     async def _everything(self, feed: str, start: Cursor | None) -> AsyncIterator[Page]:
         """List everything; what changes meanwhile is told by events from the time at which the list began."""
-        position, more = start, True
+        position: Cursor = start or await self._start()
+        more = True
         while more:
-            after = position.after if position else None
             try:
-                found, more, at = await self._page(feed, after, limit=self._page_rows)
+                found, more, at = await self._page(feed, position.after, limit=self._page_rows)
             except StripeFault as fault:
-                if after is None or not fault.missing:
+                if position.after is None or not fault.missing:
                     raise unreadable(fault, what=feed) from fault
                 # The object at which the page ended was deleted since: the list is begun again, and nothing is lost.
-                position = Cursor(since=position.since if position else 0, listing=True)
+                position = msgspec.structs.replace(position, after=None)
                 continue
-            since = position.since if position and position.since else max(at - self._overlap_s, 0)
-            position = Cursor(since=since, listing=True, after=str(found[-1]["id"]) if found else after)
             if found:
-                yield Page(rows=await self._raws(feed, found), cursor=position.text(), more=True)
-        yield Page(rows=(), cursor=Cursor(since=position.since if position else 0).text(), more=False)
+                position = msgspec.structs.replace(position, after=str(found[-1]["id"]))
+                # A list does not say when its objects changed; they stood so at the time of the answer.
+                stood = [msgspec.structs.replace(raw, at=at) for raw in await self._raws(feed, found)]
+                yield Page(rows=tuple(stood), cursor=position.text(), more=True)
+        ended = msgspec.structs.replace(position, listing=False, after=None)
+        yield Page(rows=(), cursor=ended.text(), more=False)
+
+    async def _start(self) -> Cursor:
+        """Return where a list begins: at Stripe's time, with the events that were told before it."""
+        if self._follow == LISTS:
+            return Cursor(since=0, listing=True)
+        _, at = await self._list(EVENTS, [("limit", "1")])
+        since = max(at - self._overlap_s, 0)
+        before = await self._events(since)
+        return Cursor(since=since, listing=True, seen=tuple(sorted(before.read)) if before else ())
 
     async def _told(self, feed: str, position: Cursor, news: News) -> AsyncIterator[Page]:
         """Ask for each object that events tell of, those that were told of first first."""
@@ -152,21 +171,30 @@ class StripeSession:
 
     async def _news(self, feed: str, position: Cursor) -> News | None:
         """Return what events tell since a time; nothing where they do not reach back so far, or are too many."""
-        read: dict[str, Row] = {}
-        asked, after, more = 0, None, True
+        found = await self._events(position.since)
+        if found is None:
+            return None
+        events = tuple((number, _created(event)) for number, event in found.read.items())
+        seen = set(position.seen)
+        fresh = [event for number, event in found.read.items() if number not in seen]
+        at = found.at or max((at for _, at in events), default=position.since)
+        return News(at, _touched(feed, fresh), events)
+
+    async def _events(self, since: int) -> "_Events | None":
+        """Read all events since a time; nothing where they do not reach back so far, or are too many."""
+        found = _Events({}, 0)
+        after, more = None, True
         while more:
-            query = [("limit", str(PAGE_ROWS_MAX)), ("created[gte]", str(position.since))]
+            query = [("limit", str(PAGE_ROWS_MAX)), ("created[gte]", str(since))]
             told, at = await self._list(EVENTS, query + ([("starting_after", after)] if after else []))
-            found = rows(told)
-            asked = asked or at
-            if (asked and asked - position.since > EVENT_DAYS * DAY_S) or len(read) > EVENTS_MAX:
+            found.at = found.at or at
+            if (found.at and found.at - since > EVENT_DAYS * DAY_S) or len(found.read) > EVENTS_MAX:
                 return None
-            read |= {str(event["id"]): event for event in found}
-            more = bool(told.get("has_more")) and bool(found)
-            after = str(found[-1]["id"]) if found else None
-        events = tuple((number, _created(event)) for number, event in read.items())
-        fresh = [event for number, event in read.items() if number not in position.seen]
-        return News(asked or max((at for _, at in events), default=position.since), _touched(feed, fresh), events)
+            page = rows(told)
+            found.read |= {str(event["id"]): event for event in page}
+            more = bool(told.get("has_more")) and bool(page)
+            after = str(page[-1]["id"]) if page else None
+        return found
 
     async def _look(self, feed: str, some: Sequence[Touched]) -> list[Raw]:
         """Return how objects stand now, in their order; one that is gone is a deleted one."""
@@ -196,13 +224,13 @@ class StripeSession:
 
     async def _page(
         self, feed: str, after: str | None, *, limit: int, expanded: bool = True
-    ) -> tuple[list[Row], bool, int]:
-        """Return objects of a list, whether there are more, and Stripe's time; raises StripeFault."""
+    ) -> tuple[list[Row], bool, datetime | None]:
+        """Return objects of a list, whether there are more, and the time by Stripe's clock; raises StripeFault."""
         query = [("limit", str(limit)), *WHOLE.get(feed, ())]
         query += [("expand[]", f"data.{name}") for name in (EXPANDED.get(feed, ()) if expanded else ())]
         told = await self._transport.get(f"/v1/{feed}", query + ([("starting_after", after)] if after else []))
         found = _listed(told.body)
-        return found, bool(told.body.get("has_more")) and bool(found), told.at
+        return found, bool(told.body.get("has_more")) and bool(found), instant(told.at or None)
 
     async def _list(self, what: str, query: Query) -> tuple[Row, int]:
         try:

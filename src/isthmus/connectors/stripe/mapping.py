@@ -310,7 +310,8 @@ def _refund(body: Row) -> Iterable[Word]:
         "failure_reason": _line(text(body.get("failure_reason"))),
         **_custom(body),
     }
-    links = _link("account_id", at_path(charge, "customer")) | _link("invoice_id", at_path(charge, "invoice"))
+    links = _link("account_id", body.get("customer") or at_path(charge, "customer"))
+    links |= _link("invoice_id", at_path(charge, "invoice"))
     yield Word(type=PAYMENT, fields=fields, links=links)
 
 

@@ -35,6 +35,7 @@ from isthmus.kernel.marks import Json, RecordType
 from isthmus.kernel.money import Money
 from isthmus.store.observation import Observation
 from isthmus.sync.connector import Change, ConnectorError, FeedTrouble, Raw
+from isthmus.sync.drift import drift_of, unexpected
 
 TYPES: dict[str, RecordType] = {each.name: each for each in (ACCOUNT, PERSON, SUBSCRIPTION, INVOICE, PAYMENT)}
 RECORDED = (CUSTOMERS, SUBSCRIPTIONS, INVOICES, CHARGES, REFUNDS)
@@ -86,6 +87,19 @@ def test_every_recorded_object_becomes_valid_records(feed: str) -> None:
             assert not [name for name in observation.fields if kind.field(name) is None]
             assert all((field := kind.field(name)) and field.to for name in observation.links)
             msgspec.convert(given, kind.struct, strict=False)
+
+
+@pytest.mark.parametrize("feed", RECORDED)
+def test_every_recorded_object_is_as_expected_and_one_without_its_amount_is_not(feed: str) -> None:
+    [own] = [each for each in CONNECTOR.feeds if each.name == feed]
+    rows = recorded(feed)
+    assert [drift_of(own, row) for row in rows] == [None] * len(rows)
+    assert unexpected(own, [Raw(external_id="1", body=row) for row in rows]) == set()
+    read = [name for name, kinds in own.expects.items() if "absent" not in kinds]
+    for name in read:
+        assert drift_of(own, {other: value for other, value in rows[0].items() if other != name}) is not None
+        wrong: Json = "text" if "list" in own.expects[name] else [1]
+        assert drift_of(own, but(rows[0], **{name: wrong})) is not None
 
 
 # https://docs.stripe.com/currencies: zero-decimal, three-decimal, and two that lost their hundredths.

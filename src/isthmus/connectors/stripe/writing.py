@@ -21,10 +21,11 @@ from isthmus.connectors.stripe.mapping import (
 from isthmus.connectors.stripe.transport import EXPANDED, FORBIDDEN, StripeFault, Transport
 from isthmus.connectors.stripe.wire import digest, own_id, rows, text
 from isthmus.kernel.marks import Json
-from isthmus.sync.connector import Change, ConnectorError, Outcome, Raw, Written
+from isthmus.sync.connector import Change, ConnectorError, KeyRefused, Outcome, Raw, Throttled, Written
 
 CONFLICT, BUSY, BROKEN = 409, 429, 500
 ENDED = ("canceled", "incomplete_expired")
+LATER = "Stripe took no more writes for now."
 GONE = "It is no longer in Stripe."
 Row = dict[str, Json]
 Raws = Callable[[str, Sequence[Row]], Awaitable[tuple[Raw, ...]]]
@@ -42,7 +43,10 @@ class Writer:
         self._transport, self._raws = transport, raws
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
-        """Return one answer for each change; after a lost connection the rest is not tried."""
+        """Return one answer for each change; after a lost connection the rest is not tried.
+
+        Raises Throttled and KeyRefused while nothing has been written.
+        """
         if feed not in (CUSTOMERS, SUBSCRIPTIONS):
             return [Written(outcome=Outcome.REFUSED, reason=f"{feed} is only read.") for _ in changes]
         answers: list[Written] = []
@@ -52,6 +56,10 @@ class Writer:
                 try:
                     answers.append(await self._one(feed, change))
                     continue
+                except (Throttled, KeyRefused):
+                    if not answers:
+                        raise
+                    lost = LATER
                 except ConnectorError as error:
                     lost = str(error)
             answers.append(Written(outcome=Outcome.FAILED, external_id=change.external_id, reason=lost))
@@ -152,6 +160,8 @@ class Writer:
         wanted = express(change.type, change.fields, links=change.links, new=False)
         if change.type == SUBSCRIPTION:
             return await self._subscription(change, wanted, row)
+        if not wanted:
+            raise Refusal("Stripe has no place for this; countries, for instance, are two letters there.")
         values = parameters(wanted, current=row)
         row = await self._send(feed, str(row["id"]), values, key=_key(change.key, values, row))
         return await self._written(feed, row)
