@@ -29,7 +29,7 @@ from isthmus.sync.ingest import Store
 from isthmus.sync.runs import Engine
 from isthmus.vault import entropy
 
-OTHERS_S = 0.05
+OTHERS_S = 0.1
 _DUE: LiteralString = """
 select exists (select from job where workspace = current_workspace() and kind = %s and status in ('pending', 'running')
                   and due_at <= %s)
@@ -126,8 +126,9 @@ async def drained(program: Program) -> int:
     worker = stepper(sync_engine(program), program.clock, only=frozenset({program.workspace}))
     await worker.drain()
     while await _due(program):
-        # Another worker is at them.
+        # Another worker is at them, or was when it died.
         await asyncio.sleep(OTHERS_S)
+        await worker.mend()
         await worker.drain()
     return worker.done
 

@@ -13,7 +13,8 @@ from isthmus.stream.reactions import Reaction
 from isthmus.stream.workflows.runs import cancel, end, run_of
 from isthmus.sync.intake import Acting, edit_many
 
-RECENT = timedelta(days=2)
+RECENT, SETTLED = timedelta(days=2), timedelta(hours=1)
+"""What is older says nothing of today; what is younger may still be arriving from systems that were just connected."""
 _RISKS = {str(Risk.HIGH): HIGH_RISK, str(Risk.MEDIUM): MEDIUM_RISK}
 _OF_INTERVENTION: LiteralString = """
 select id from workflow_run where workspace = current_workspace() and own_record = %s
@@ -31,25 +32,26 @@ async def health_came(acting: Acting, event: Event) -> None:
 
 
 async def ticket_moved(acting: Acting, event: Event) -> None:
-    """Begin what an escalation starts."""
-    new = ".created." in event.type or "escalated" in event.changed
-    ticket = await _record(acting, event) if new else None
+    """Begin what an escalation starts: of a ticket that was there, for a desk that is connected brings old ones."""
+    ticket = await _record(acting, event) if "escalated" in event.changed else None
     closed = ticket is None or ticket.values.get("status") in ("solved", "closed")
-    if ticket is not None and not closed and ticket.values.get("escalated") is True:
+    if ticket is not None and _was_there(ticket, event) and not closed and ticket.values.get("escalated") is True:
         await _cue(acting, ticket, ESCALATED)
 
 
 async def account_moved(acting: Acting, event: Event) -> None:
     """Begin what a new customer starts: an account that was there before, and is one now."""
     account = await _record(acting, event) if "kind" in event.changed else None
-    if account is not None and account.values.get("kind") == "customer":
+    if account is not None and _was_there(account, event) and account.values.get("kind") == "customer":
         await cued(acting.tx, crew_of(acting), [account.id], cue=NEW_CUSTOMER)
 
 
 async def deal_moved(acting: Acting, event: Event) -> None:
     """Begin the same for the account of a deal that was won."""
     deal = await _record(acting, event) if {"stage", "won"} & set(event.changed) else None
-    if deal is not None and (deal.values.get("won") is True or deal.values.get("stage") == "closed_won"):
+    if deal is None or not _was_there(deal, event):
+        return
+    if deal.values.get("won") is True or deal.values.get("stage") == "closed_won":
         await _cue(acting, deal, NEW_CUSTOMER)
 
 
@@ -76,6 +78,11 @@ async def intervention_moved(acting: Acting, event: Event) -> None:
         await edit_many(acting.tx, acting.store, INTERVENTION.name, {intervention.id: {**edit}})
 
 
+def _was_there(record: Stored, event: Event) -> bool:
+    """Tell whether a record is no news: what arrives now was a customer, was won, was escalated before we knew it."""
+    return record.created_at <= event.at - SETTLED
+
+
 async def _cue(acting: Acting, record: Stored, cue: str) -> None:
     account = record.values.get("account_id")
     if isinstance(account, str):
@@ -95,7 +102,6 @@ def _moment_text(record: Stored, name: str) -> str:
 
 REACTIONS = (
     Reaction(on="isthmus.success.health_snapshot.created.v1", do=health_came),
-    Reaction(on="isthmus.success.ticket.created.v1", do=ticket_moved),
     Reaction(on="isthmus.success.ticket.changed.v1", do=ticket_moved),
     Reaction(on="isthmus.sales.account.changed.v1", do=account_moved),
     Reaction(on="isthmus.sales.deal.changed.v1", do=deal_moved),

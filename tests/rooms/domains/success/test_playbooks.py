@@ -99,10 +99,14 @@ async def test_what_was_long_ago_begins_nothing(desk: Desk) -> None:
 
 async def test_an_escalated_ticket_and_a_won_deal_are_cues(desk: Desk) -> None:
     await account(desk)
-    await desk.put(said("success.ticket", "T1", status="open", escalated=True, account_id="A1"))
+    await desk.put(said("success.ticket", "T0", status="open", escalated=True, account_id="A1"))
+    await desk.put(said("success.ticket", "T1", status="open", escalated=False, account_id="A1"))
+    await desk.put(said("sales.deal", "D0", name="Old", stage="closed_won", account_id="A1"))
     await desk.put(said("sales.deal", "D1", name="Big", stage="proposal", account_id="A1"))
     await react(desk)
-    desk.later(minutes=1)
+    assert await interventions(desk) == []
+    desk.later(hours=1)
+    await desk.put(said("success.ticket", "T1", status="open", escalated=True, account_id="A1"))
     await desk.put(said("sales.deal", "D1", name="Big", stage="closed_won", account_id="A1"))
     await react(desk)
     assert sorted(str(each["playbook"]) for each in await interventions(desk)) == ["onboarding", "rescue"]
