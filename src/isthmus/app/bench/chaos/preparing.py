@@ -25,7 +25,7 @@ from isthmus.stream.jobs.job import Wish
 from isthmus.stream.jobs.queue import enqueue
 from isthmus.sync.ingest import Interval, put
 
-START_S_MAX = 120.0
+START_S_MAX = 240.0
 _LOOK_S = 0.1
 _JOBS_EVERY_S, _AGAIN_S = 0.1, 0.2
 _PLENTY = 1_000_000_000

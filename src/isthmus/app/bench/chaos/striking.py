@@ -26,7 +26,7 @@ from isthmus.app.engines.liveness import head_of, working_in
 CUT_BYTES = 13
 """Less than any command takes, so that the last one is broken in the middle."""
 _BREATH_S_MAX, _LOOK_S = 20.0, 0.05
-_VICTIM_S_MAX = 30.0
+_VICTIM_S_MAX = 120.0
 _FULL_S = 1.5
 _CHUNK = 1 << 20
 
