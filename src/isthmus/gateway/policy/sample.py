@@ -191,14 +191,14 @@ class Sample:
     async def write(self) -> None:
         """Write what was gathered; what cannot be written is counted as dropped."""
         counts, self._counts = self._counts, {}
-        groups: dict[int, dict[str, dict[str, object]]] = {}
+        groups: dict[int, dict[str, _Row]] = {}
         latest: dict[int, datetime] = {}
         for each in counts.values():
             workspace, row = each.principal.workspace, _row(each)
             rows = groups.setdefault(workspace, {})
-            alike = rows.setdefault(str(row["digest"]), row)
+            alike = rows.setdefault(row.digest, row)
             if alike is not row:
-                alike["seen"] = int(str(alike["seen"])) + each.seen
+                alike.seen += each.seen
             latest[workspace] = max(each.kept.hour, latest.get(workspace, each.kept.hour))
         for workspace, rows in groups.items():
             scope = Scope(workspace=workspace, actor="gate", cause="sample", now=latest[workspace])
@@ -254,21 +254,33 @@ def _kept(asked: Asked, principal: Principal) -> Kept:
     )
 
 
-def _row(count: _Count) -> dict[str, object]:
+class _Row(msgspec.Struct):
+    """A row as it is written; its facts are encoded once, for it and for its digest."""
+
+    digest: str
+    hour: datetime
+    facts: msgspec.Raw
+    allowed: bool
+    refused_by: list[str]
+    shadowed_by: list[str]
+    seen: int
+
+
+def _row(count: _Count) -> _Row:
     kept, refused, reasons = count.kept, count.refused, count.reasons
-    facts: object = msgspec.to_builtins(kept)
+    facts = msgspec.Raw(msgspec.json.encode(kept))
     by = [each.removeprefix("policy:") for each in reasons if each.startswith("policy:")] if refused else []
     shadows = [each.removeprefix("shadow:") for each in reasons if each.startswith("shadow:")]
     what = msgspec.json.encode([facts, refused, by, shadows])
-    return {
-        "digest": hashlib.sha256(what).hexdigest()[:32],
-        "hour": kept.hour.isoformat(),
-        "facts": facts,
-        "allowed": not refused,
-        "refused_by": by,
-        "shadowed_by": shadows,
-        "seen": count.seen,
-    }
+    return _Row(
+        digest=hashlib.sha256(what).hexdigest()[:32],
+        hour=kept.hour,
+        facts=facts,
+        allowed=not refused,
+        refused_by=by,
+        shadowed_by=shadows,
+        seen=count.seen,
+    )
 
 
 def _network(client: str) -> str:
