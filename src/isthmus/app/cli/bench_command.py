@@ -17,6 +17,8 @@ BENCHES = {
     "gateway": "A call through the whole chain, against nginx with Lua and Redis, and Envoy.",
     "limits": "Leased limits of two to eight nodes, against one ideal bucket.",
     "jobs": "Durable jobs, against pgqueuer and procrastinate, and workers that are killed.",
+    "events": "Events from commit to consumer, against a commit and an XADD by hand.",
+    "realtime": "Leads from a POST to the live feed, a webhook and the CRM, 200 a second.",
     "chaos": "What becomes of acknowledged writes while every part of the program is killed.",
     "threats": "The gate's decision with every detector listening, against the same without.",
     "put": "A put of leads with everything on, against a bare load of the same rows.",
