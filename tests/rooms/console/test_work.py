@@ -217,7 +217,7 @@ def test_who_may_only_look_finds_no_buttons_and_who_may_less_less(window: Window
     assert tending.get_by_role("button", name="Run now: Health scores").count() == 0
     assert tending.get_by_role("button", name="Retry all: Run a connection").count() == 0
     refused = tending.evaluate(
-        "async () => (await fetch('/work/schedules/daily-health/run', {method: 'POST', body: new URLSearchParams({"
+        "async () => (await fetch('/working/schedules/daily-health/run', {method: 'POST', body: new URLSearchParams({"
         "csrf: document.querySelector('#press [name=csrf]').value})})).status"
     )
     assert refused == 403

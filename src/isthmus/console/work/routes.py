@@ -29,6 +29,8 @@ from isthmus.sync.letters import Retried, discard_letter, retry_letter
 
 HAVE_CHARACTERS_MAX = 200
 READ = "stream:read"
+BELOW = "/working"
+"""Under which the live panels and the buttons stand; `/work` with a slash would read as a path of a machine."""
 _Text = Annotated[str, Meta(max_length=500)]
 
 
@@ -265,7 +267,7 @@ def _form(
 ) -> Route:
     return Route(
         method="POST",
-        path=f"{HERE}/{path}",
+        path=f"{BELOW}/{path}",
         permission=ACT,
         handler=handler,
         summary=summary,
@@ -289,7 +291,7 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        path=f"{HERE}/live",
+        path=f"{BELOW}/live",
         permission=READ,
         handler=watch,
         summary="Live work",
