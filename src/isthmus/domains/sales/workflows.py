@@ -18,6 +18,7 @@ from isthmus.sync.ingest import Store
 from isthmus.sync.intake import Arrival, arrive, edit_many, settings_of
 from isthmus.sync.runs import Engine
 
+PURPOSE = "sales"
 NOTIFIED, ESCALATED = "isthmus.sales.lead.notified.v1", "isthmus.sales.lead.escalated.v1"
 _TELL: LiteralString = """
 insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
@@ -76,7 +77,7 @@ class LeadEffects:
         connection, why = chosen(await deliverers(at.tx, self.connectors), through=step.through)
         if connection is None:
             return f"Not sent: {why}"
-        reason = await obstacle(at.tx, self.store, at.record, purpose=step.purpose)
+        reason = await obstacle(at.tx, self.store, at.record, purpose=step.purpose or PURPOSE)
         if reason is not None:
             return f"Not sent: {reason}"
         fields: dict[str, Json] = {

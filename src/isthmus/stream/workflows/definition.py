@@ -67,7 +67,7 @@ class Send(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="s
 
     subject: Line
     text: Text
-    purpose: Line = "sales"
+    purpose: Annotated[str, Meta(max_length=LINE_MAX)] = ""
     through: Annotated[str, Meta(max_length=LINE_MAX)] = ""
     label: Label = ""
 
