@@ -41,11 +41,11 @@ class CloudEvent(Struct, frozen=True, kw_only=True):
 def envelope(event: Event, *, workspace: int, schema: Schema) -> CloudEvent:
     """Return the outside form: the subject is the record's id text, the partition key the account it belongs to.
 
-    Raises UnknownRecordType when no domain declares the type any more.
+    Where no domain declares the type any more, the subject is the bare id: what happened before is still told.
     """
-    record_type = schema[event.record_type]
-    subject = text_of(record_type.prefix, event.record_id)
-    account = record_type.field("account_id")
+    record_type = schema.types.get(event.record_type)
+    subject = str(event.record_id) if record_type is None else text_of(record_type.prefix, event.record_id)
+    account = None if record_type is None else record_type.field("account_id")
     key = subject
     if event.account_id is not None and account is not None and account.to is not None:
         key = text_of(schema[account.to].prefix, event.account_id)

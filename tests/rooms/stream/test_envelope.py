@@ -48,3 +48,8 @@ def test_the_account_of_whoever_sat_at_the_terminal_is_not_told(schema: Schema) 
     named = msgspec.structs.replace(event("sales.deal", None), actor="cli:ada")
     told = msgspec.json.decode(envelope_json(named, workspace=3, schema=schema))
     assert told["data"]["actor"] == "cli"
+
+
+def test_an_event_of_a_type_that_is_declared_no_more_is_told_by_its_bare_id(schema: Schema) -> None:
+    told = msgspec.json.decode(envelope_json(event("sales.abacus", UUID(int=2)), workspace=3, schema=schema))
+    assert told["subject"] == told["partitionkey"] == str(UUID(int=1))
