@@ -22,6 +22,7 @@ from isthmus.app.http.listening import Listener
 from isthmus.app.http.supervising import listen
 from isthmus.auth.sessions import create_admin_link, end_session, session_digest
 from isthmus.gateway import Services
+from isthmus.gateway.policy.gate import PolicyGate
 from isthmus.store.database import Database, Scope
 from isthmus.stream.relay import Relay
 from isthmus.sync.connections import connect
@@ -115,6 +116,7 @@ class Site:
         await self.listener.close(grace_s=5)
         self.relay.cancel()
         await asyncio.wait([self.relay], timeout=15)
+        await self.gateway.services.of(PolicyGate).close()
         await self.gateway.close()
         await self.database.close()
         self.keys.close()
