@@ -55,7 +55,7 @@ _EXAMPLE: dict[str, Json] = {
 }
 
 
-class Resting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Stopping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why."""
 
     reason: _Text = ""
@@ -124,7 +124,7 @@ async def pause_workflow(call: Call) -> WorkflowView:
     """Let a workflow rest."""
     async with call.services.database.transaction(call.scope) as tx:
         name = await _permitted(call, tx)
-        return workflow_view(await paused(tx, name, reason=call.body(Resting).reason))
+        return workflow_view(await paused(tx, name, reason=call.body(Stopping).reason))
 
 
 async def resume_workflow(call: Call) -> WorkflowView:
@@ -173,7 +173,7 @@ async def cancel_run(call: Call) -> RunView:
     """Cancel a run."""
     async with call.services.database.transaction(call.scope) as tx:
         run = await _run(call, tx)
-        done = await cancelled(tx, _held(call), run.id, reason=call.body(Resting).reason)
+        done = await cancelled(tx, _held(call), run.id, reason=call.body(Stopping).reason)
     return run_view(done, call.services.schema)
 
 
@@ -275,7 +275,7 @@ ROUTES = (
         handler=pause_workflow,
         summary="Let a workflow rest, with all its runs",
         tags=_TAGS,
-        body=Resting,
+        body=Stopping,
         response=WorkflowView,
         request_example={"reason": "the texts are rewritten"},
         errors=(WorkflowMissing, WorkflowStands),
@@ -330,7 +330,7 @@ ROUTES = (
         handler=cancel_run,
         summary="Cancel a run",
         tags=_TAGS,
-        body=Resting,
+        body=Stopping,
         response=RunView,
         request_example={"reason": "they called us"},
         errors=_NOT_NOW,
