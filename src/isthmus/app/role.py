@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+import uvloop
 from valkey.asyncio import Valkey
 
 from isthmus.app.alerting.keeping import keep_alerting, keep_probing
@@ -53,7 +54,7 @@ def main(roles: Sequence[str]) -> None:
 
         serve(settings)
         return
-    asyncio.run(_background(settings, running, roles))
+    uvloop.run(_background(settings, running, roles))
 
 
 def _end_with_parent() -> None:
