@@ -65,7 +65,7 @@ class Tail:
                 self._polls_left = POLLS_BETWEEN_TRIES
             else:
                 if found and found[0].seq == after + 1:
-                    return found
+                    return _unbroken(found, after=after)
                 # Nothing, or a gap: the log knows better. Nobody may be publishing, or the tail was trimmed or lost.
                 return await self.kept(workspace, after=after)
         self._polls_left = max(0, self._polls_left - 1)
@@ -81,3 +81,10 @@ class Tail:
         return [
             Entry(each.seq, each.type, envelope_json(each, workspace=workspace, schema=self._schema)) for each in events
         ]
+
+
+def _unbroken(found: list[Entry], *, after: int) -> list[Entry]:
+    """Return the entries up to the first gap; what stands in the gap comes from the log with the next call."""
+    if found[-1].seq == after + len(found):
+        return found
+    return [each for number, each in enumerate(found, after + 1) if each.seq == number]

@@ -155,3 +155,17 @@ async def test_losing_valkey_loses_no_event_of_a_live_client(
         await emit(database, scope, range(6, 8))
         assert await take(frames, 2) == [6, 7]
         await frames.aclose()
+
+
+async def test_a_gap_amid_what_the_tail_gives_at_once_is_filled_from_the_log(
+    database: Database, scope: Scope, schema: Schema, valkey: OwnValkey, broker: Broker
+) -> None:
+    valkey.start()
+    await write(database, scope, range(1, 7))
+    tail = Tail(database=database, schema=schema, broker=broker)
+    entries = {each.seq: each for each in await tail.kept(scope.workspace, after=0)}
+    assert await broker.append(scope.workspace, [entries[1], entries[2]], follows=0) == 2
+    assert await broker.append(scope.workspace, [entries[5], entries[6]], follows=2) == 6
+    frames = Live(tail).frames(scope.workspace, after=0, wants=everything)
+    assert await take(frames, 6) == [1, 2, 3, 4, 5, 6]
+    await frames.aclose()
