@@ -4,7 +4,7 @@ The client speaks the vendor's protocol (`Session`); the mapping is pure, both w
 does the rest: cursors, checkpoints, retries, limits, matching, conflicts, pushing, echoes.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.marks import Json
-from isthmus.store.observation import Observation
+from isthmus.kernel.words import Word
+from isthmus.store.observation import Link, Observation
 from isthmus.stream.limits import Rate
 from isthmus.stream.webhooks.verifying import Verifier
 
@@ -243,3 +244,17 @@ class Throttled(ConnectorError):
         """`retry_after_s` is the vendor's own word, or our back-off when it said none."""
         super().__init__(detail, fix=fix)
         self.retry_after_s = retry_after_s
+
+
+def observations(system: str, raw: Raw, words: Iterable[Word]) -> Iterator[Observation]:
+    """Yield the words of a row as observations, with its id, its stamp and its version."""
+    for word in words:
+        yield Observation(
+            type=word.type,
+            system=system,
+            external_id=raw.external_id,
+            fields=word.fields,
+            links={name: Link(external_id=number) for name, number in word.links.items()},
+            at=raw.at,
+            version=raw.version,
+        )

@@ -9,10 +9,21 @@ from isthmus.connectors.stripe.client import session
 from isthmus.connectors.stripe.events import read
 from isthmus.connectors.stripe.shapes import EXPECTED
 from isthmus.kernel.marks import Json
-from isthmus.store.observation import Link, Observation
+from isthmus.store.observation import Observation
 from isthmus.stream.limits import Rate
 from isthmus.stream.webhooks.verifying import Stripe
-from isthmus.sync.connector import Change, Connector, ConnectorError, Feed, Inbound, Leave, Raw, Session, Setting
+from isthmus.sync.connector import (
+    Change,
+    Connector,
+    ConnectorError,
+    Feed,
+    Inbound,
+    Leave,
+    Raw,
+    Session,
+    Setting,
+    observations,
+)
 
 __all__ = ["CONNECTOR"]
 
@@ -52,16 +63,7 @@ def begin(settings: dict[str, str], leave: Leave) -> AbstractAsyncContextManager
 
 def normalise(feed: str, raw: Raw) -> Iterable[Observation]:
     """Return what an object says of our records."""
-    for word in mapping.words(feed, raw.body):
-        yield Observation(
-            type=word.type,
-            system="stripe",
-            external_id=raw.external_id,
-            fields=word.fields,
-            links={name: Link(external_id=number) for name, number in word.links.items()},
-            at=raw.at,
-            version=raw.version,
-        )
+    return observations("stripe", raw, mapping.words(feed, raw.body))
 
 
 def express(feed: str, change: Change) -> dict[str, Json]:

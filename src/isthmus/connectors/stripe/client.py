@@ -24,9 +24,10 @@ from isthmus.connectors.stripe.transport import (
     Transport,
     unreadable,
 )
-from isthmus.connectors.stripe.wire import at_path, instant, own_id, rows, text
+from isthmus.connectors.stripe.wire import instant, own_id, rows
 from isthmus.connectors.stripe.writing import Writer
 from isthmus.kernel.marks import Json
+from isthmus.kernel.words import at_path, text
 from isthmus.sync.calls import calling
 from isthmus.sync.connector import Change, ConnectorError, Leave, NotAsDocumented, Page, Raw, Written, freely
 

@@ -19,8 +19,9 @@ from isthmus.connectors.stripe.mapping import (
     SUBSCRIPTIONS,
     version,
 )
-from isthmus.connectors.stripe.wire import at_path, instant, own_id
+from isthmus.connectors.stripe.wire import instant, own_id
 from isthmus.kernel.marks import Json
+from isthmus.kernel.words import at_path
 from isthmus.sync.connector import Raw
 
 FEEDS = {

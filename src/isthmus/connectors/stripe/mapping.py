@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import cast
 
-from msgspec import Struct
-
-from isthmus.connectors.stripe.wire import at_path, day, digest, moment, money, own_id, rows, text, whole
+from isthmus.connectors.stripe.wire import day, digest, moment, money, own_id, rows, whole
 from isthmus.kernel.marks import LINE_MAX, Json
+from isthmus.kernel.words import Word, at_path, text
 
 CUSTOMERS, SUBSCRIPTIONS, INVOICES = "customers", "subscriptions", "invoices"
 CREDIT_NOTES, CHARGES, REFUNDS = "credit_notes", "charges", "refunds"
@@ -58,14 +57,6 @@ WRITABLE: dict[str, tuple[str, ...]] = {
 _WATCHED = ("name", "email", "phone", "description", "address", "preferred_locales", "metadata")
 _WATCHED_SUBSCRIPTION = ("status", "metadata", "cancel_at_period_end", "pause_collection")
 Row = dict[str, Json]
-
-
-class Word(Struct, frozen=True, kw_only=True):
-    """What an object says of one of our records; `links` names other objects."""
-
-    type: str
-    fields: dict[str, Json]
-    links: dict[str, str] = {}
 
 
 def words(feed: str, body: Row) -> Iterable[Word]:

@@ -7,8 +7,9 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from isthmus.connectors.stripe.mapping import CUSTOMERS, REFUNDS
-from isthmus.connectors.stripe.wire import at_path, form, text
+from isthmus.connectors.stripe.wire import form
 from isthmus.kernel.marks import Json
+from isthmus.kernel.words import at_path, text
 from isthmus.sync.calls import Answer, Calls, Rules
 from isthmus.sync.connector import ConnectorError, FeedTrouble, KeyRefused, NotAsDocumented
 

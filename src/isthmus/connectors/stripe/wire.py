@@ -12,6 +12,7 @@ from typing import cast
 import msgspec
 
 from isthmus.kernel.marks import Json
+from isthmus.kernel.words import text
 
 # Stripe's own list, not that of ISO 4217: it counts UGX and ISK in hundredths, which they no longer have.
 _ZERO = ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF")
@@ -35,18 +36,6 @@ def money(minor: Json, currency: Json) -> Json:
 def whole(minor: Decimal) -> int:
     """Return a fraction of the smallest unit rounded as Stripe rounds what it bills: half away from zero."""
     return int(minor.quantize(Decimal(1), ROUND_HALF_UP))
-
-
-def text(value: Json) -> str | None:
-    """Return a text; nothing for an empty one, which is how Stripe is told that there is none."""
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def at_path(body: Json, *path: str) -> Json:
-    """Return what stands at the end of a path; null where it breaks off."""
-    for name in path:
-        body = body.get(name) if isinstance(body, dict) else None
-    return body
 
 
 def rows(value: Json) -> list[dict[str, Json]]:

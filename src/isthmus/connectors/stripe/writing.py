@@ -19,8 +19,9 @@ from isthmus.connectors.stripe.mapping import (
     version,
 )
 from isthmus.connectors.stripe.transport import EXPANDED, FORBIDDEN, StripeFault, Transport
-from isthmus.connectors.stripe.wire import digest, own_id, rows, text
+from isthmus.connectors.stripe.wire import digest, own_id, rows
 from isthmus.kernel.marks import Json
+from isthmus.kernel.words import text
 from isthmus.sync.connector import Change, ConnectorError, KeyRefused, Outcome, Raw, Throttled, Written
 
 CONFLICT, BUSY, BROKEN = 409, 429, 500

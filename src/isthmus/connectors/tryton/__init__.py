@@ -7,9 +7,9 @@ from random import Random
 from isthmus.connectors.tryton import mapping
 from isthmus.connectors.tryton.client import session
 from isthmus.kernel.marks import Json
-from isthmus.store.observation import Link, Observation
+from isthmus.store.observation import Observation
 from isthmus.stream.limits import Rate
-from isthmus.sync.connector import Change, Connector, Feed, Leave, Raw, Session, Setting
+from isthmus.sync.connector import Change, Connector, Feed, Leave, Raw, Session, Setting, observations
 
 __all__ = ["CONNECTOR"]
 
@@ -75,16 +75,7 @@ def begin(settings: dict[str, str], leave: Leave) -> AbstractAsyncContextManager
 
 def normalise(feed: str, raw: Raw) -> Iterable[Observation]:
     """Return what a row says of our records."""
-    for word in mapping.words(feed, raw.body):
-        yield Observation(
-            type=word.type,
-            system="tryton",
-            external_id=raw.external_id,
-            fields=word.fields,
-            links={name: Link(external_id=number) for name, number in word.links.items()},
-            at=raw.at,
-            version=raw.version,
-        )
+    return observations("tryton", raw, mapping.words(feed, raw.body))
 
 
 def express(feed: str, change: Change) -> dict[str, Json]:

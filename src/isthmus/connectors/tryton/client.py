@@ -11,9 +11,10 @@ import aiohttp
 from isthmus.connectors.tryton.cursor import Cursor, Place
 from isthmus.connectors.tryton.mapping import FIELDS, PARTIES, PARTS
 from isthmus.connectors.tryton.transport import Transport
-from isthmus.connectors.tryton.wire import EPOCH, at_path, last_change, moment
+from isthmus.connectors.tryton.wire import EPOCH, last_change, moment
 from isthmus.connectors.tryton.writing import Writer, raw
 from isthmus.kernel.marks import Json
+from isthmus.kernel.words import at_path
 from isthmus.sync.calls import CONNECTIONS_MAX, HOUSE, permitted
 from isthmus.sync.connector import Change, ConnectorError, Leave, Page, Written, freely
 

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import cast
 
-from msgspec import Struct
-
-from isthmus.connectors.tryton.wire import at_path, day, day_form, decimal, decimal_form, rows, text
+from isthmus.connectors.tryton.wire import day, day_form, decimal, decimal_form, rows
 from isthmus.kernel.marks import LINE_MAX, Json
+from isthmus.kernel.words import Word, at_path, text
 
 PARTIES, OPPORTUNITIES, INVOICES = "party.party", "sale.opportunity", "account.invoice"
 PERSON_CATEGORY = "Person"
@@ -78,14 +77,6 @@ _ENOUGH = {("converted", "opportunity"), ("cancelled", "lost")}
 PHONES = ("phone", "mobile")
 # A VAT number of the European Union begins with its country (EL is Greece, XI Northern Ireland).
 EU_VAT = re.compile(r"(AT|BE|BG|CY|CZ|D[EK]|E[ELS]|F[IR]|H[RU]|I[ET]|L[TUV]|MT|NL|P[LT]|RO|S[EIK]|XI)[0-9A-Z+* .-]+")
-
-
-class Word(Struct, frozen=True, kw_only=True):
-    """What a row says of one of our records; `links` names other rows."""
-
-    type: str
-    fields: dict[str, Json]
-    links: dict[str, str] = {}
 
 
 class Refusal(Exception):

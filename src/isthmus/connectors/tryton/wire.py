@@ -54,18 +54,6 @@ def decimal_form(digits: str) -> Json:
     return {"__class__": "Decimal", "decimal": digits}
 
 
-def text(value: Json) -> str | None:
-    """Return a text; nothing for an empty one, which Tryton does not tell from none."""
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def at_path(body: Json, *path: str) -> Json:
-    """Return what stands at the end of a path through records that point to records; null where it breaks off."""
-    for name in path:
-        body = body.get(name) if isinstance(body, dict) else None
-    return body
-
-
 def rows(value: Json) -> list[dict[str, Json]]:
     """Return the records of a list field."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

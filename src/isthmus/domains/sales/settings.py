@@ -7,51 +7,36 @@ from msgspec import Meta, Struct
 from isthmus.domains import Name
 from isthmus.domains.sales.records import LeadStatus
 from isthmus.domains.sales.rules import MQL_THRESHOLD, Territory
-from isthmus.stream.workflows.definition import Clause, Definition, Escalate, Send, Step
-from isthmus.stream.workflows.definition import Condition as Deciding
-from isthmus.stream.workflows.definition import Notify as Telling
-from isthmus.stream.workflows.definition import Task as Giving
-from isthmus.stream.workflows.definition import Wait as Waiting
-
-STEPS_MAX = 50
-Hours = Annotated[float, Meta(ge=0, le=24 * 365)]
-
-
-class Wait(Struct, frozen=True, kw_only=True, tag="wait", tag_field="kind"):
-    """Let time pass."""
-
-    hours: Hours
+from isthmus.stream.workflows.definition import (
+    STEPS_MAX,
+    Clause,
+    Condition,
+    Definition,
+    Escalate,
+    Notify,
+    Send,
+    Step,
+    Task,
+    Wait,
+)
 
 
-class Condition(Struct, frozen=True, kw_only=True, tag="condition", tag_field="kind"):
+class LeadCondition(Struct, frozen=True, kw_only=True, tag="condition", tag_field="kind"):
     """Go on only while the lead is in one of these states, or all of `where` holds; otherwise the follow-up is done."""
 
     status: tuple[LeadStatus, ...] = ()
     where: tuple[Clause, ...] = ()
 
 
-class Task(Struct, frozen=True, kw_only=True, tag="task", tag_field="kind"):
-    """Give the owner something to do, due some hours later."""
-
-    title: Name
-    due_hours: Hours = 24.0
-
-
-class Notify(Struct, frozen=True, kw_only=True, tag="notify", tag_field="kind"):
-    """Tell subscribers that the lead needs somebody; the text is in the log of the follow-up."""
-
-    text: Name
-
-
-FollowUpStep: TypeAlias = Wait | Condition | Task | Notify | Send | Escalate
+FollowUpStep: TypeAlias = Wait | LeadCondition | Task | Notify | Send | Escalate
 _OPEN = (LeadStatus.NEW, LeadStatus.WORKING, LeadStatus.QUALIFIED)
 FIRST_CONTACT: tuple[FollowUpStep, ...] = (
     Task(title="Make first contact", due_hours=24),
     Wait(hours=72),
-    Condition(status=_OPEN),
+    LeadCondition(status=_OPEN),
     Task(title="Try again by another way", due_hours=24),
     Wait(hours=168),
-    Condition(status=_OPEN),
+    LeadCondition(status=_OPEN),
     Notify(text="No reply after two attempts: qualify out, or hand over to nurturing"),
 )
 
@@ -75,36 +60,20 @@ class FollowUpDefinition(Struct, frozen=True, kw_only=True):
 
 
 def _step(step: FollowUpStep) -> Step:
-    match step:
-        case Wait(hours=hours):
-            return Waiting(hours=hours)
-        case Condition(status=status, where=where):
-            own = (Clause(field="status", comparison="one_of", value=[str(each) for each in status]),)
-            return Deciding(where=((*own, *where) if status or not where else where))
-        case Task(title=title, due_hours=due_hours):
-            return Giving(title=title, due_hours=due_hours)
-        case Notify(text=text):
-            return Telling(text=text)
-        case Send() | Escalate():
-            return step
+    if not isinstance(step, LeadCondition):
+        return step
+    own = (Clause(field="status", comparison="one_of", value=[str(each) for each in step.status]),)
+    return Condition(where=((*own, *step.where) if step.status or not step.where else step.where))
 
 
 def shown(step: Step) -> FollowUpStep:
     """Return a step of the workflow in the words of a follow-up."""
-    match step:
-        case Waiting(hours=hours):
-            return Wait(hours=hours)
-        case Deciding(where=where):
-            own = [each for each in where if (each.field, each.comparison) == ("status", "one_of")]
-            said = own[0].value if own else None
-            status = tuple(LeadStatus(each) for each in said if isinstance(each, str)) if isinstance(said, list) else ()
-            return Condition(status=status, where=tuple(each for each in where if each not in own[:1]))
-        case Giving(title=title, due_hours=due_hours):
-            return Task(title=title, due_hours=due_hours)
-        case Telling(text=text):
-            return Notify(text=text)
-        case Send() | Escalate():
-            return step
+    if not isinstance(step, Condition):
+        return step
+    own = [each for each in step.where if (each.field, each.comparison) == ("status", "one_of")]
+    said = own[0].value if own else None
+    status = tuple(LeadStatus(each) for each in said if isinstance(each, str)) if isinstance(said, list) else ()
+    return LeadCondition(status=status, where=tuple(each for each in step.where if each not in own[:1]))
 
 
 class SalesSettings(Struct, frozen=True, kw_only=True):
