@@ -16,10 +16,14 @@ from isthmus.app.clock import SystemClock
 from isthmus.kernel.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from uuid import UUID
+
     from isthmus.app.program import Program
     from isthmus.app.scheduling.views import JobView
     from isthmus.kernel.marks import Json
     from isthmus.store.database import Transaction
+    from isthmus.stream.jobs.job import Job
 
 _JOB = "job"
 _ROWS = 200
@@ -147,15 +151,9 @@ def cancel_one(terminal: Terminal, job_id: str) -> None:
 
     Example: isthmus jobs cancel job_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
-    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import cancel
 
-    own = id_of(_JOB, job_id, fix=_HINT)
-
-    async def work(tx: Transaction, _: Program) -> JobView:
-        return job_view(await cancel(tx, own))
-
-    found = terminal.transact("jobs-cancel", work)
+    found = _changed(terminal, job_id, cancel, cause="jobs-cancel")
     running = found.status == Status.RUNNING
     told = "stops at its next step" if running else "is cancelled; have it done after all: isthmus jobs retry"
     terminal.answer(found, lambda: say(f"{found.id} {told}"))
@@ -169,15 +167,9 @@ def retry_one(terminal: Terminal, job_id: str) -> None:
 
     Example: isthmus jobs retry job_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
-    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import again
 
-    own = id_of(_JOB, job_id, fix=_HINT)
-
-    async def work(tx: Transaction, _: Program) -> JobView:
-        return job_view(await again(tx, own))
-
-    found = terminal.transact("jobs-retry", work)
+    found = _changed(terminal, job_id, again, cause="jobs-retry")
     terminal.answer(found, lambda: say(f"{found.id} waits to be done"))
 
 
@@ -189,15 +181,9 @@ def discard_one(terminal: Terminal, job_id: str) -> None:
 
     Example: isthmus jobs discard job_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
-    from isthmus.app.scheduling.views import job_view
     from isthmus.stream.jobs.board import discard
 
-    own = id_of(_JOB, job_id, fix=_HINT)
-
-    async def work(tx: Transaction, _: Program) -> JobView:
-        return job_view(await discard(tx, own))
-
-    found = terminal.transact("jobs-discard", work)
+    found = _changed(terminal, job_id, discard, cause="jobs-discard")
     terminal.answer(found, lambda: say(f"{found.id} is given up; have it done after all: isthmus jobs retry"))
 
 
@@ -213,6 +199,20 @@ def read_arguments(given: tuple[str, ...]) -> dict[str, Json]:
         except msgspec.DecodeError:
             found[name] = text
     return found
+
+
+def _changed(
+    terminal: Terminal, job_id: str, change: Callable[[Transaction, UUID], Awaitable[Job]], *, cause: str
+) -> JobView:
+    """Change a job at the terminal, and return it as it is shown."""
+    from isthmus.app.scheduling.views import job_view
+
+    own = id_of(_JOB, job_id, fix=_HINT)
+
+    async def work(tx: Transaction, _: Program) -> JobView:
+        return job_view(await change(tx, own))
+
+    return terminal.transact(cause, work)
 
 
 def _progress(job: JobView) -> str:

@@ -14,6 +14,8 @@ from isthmus.stream.workflows.shelf import Workflow
 from isthmus.stream.workflows.subject import Run, Standard
 
 NAME, LEAD, CAPTURED = "follow-up", "sales.lead", "captured"
+SETTINGS = "settings"
+"""The note of a version that the settings of the workspace gave."""
 
 
 class NoFollowUp(Conflicting):
@@ -30,21 +32,36 @@ class Following(Struct, frozen=True, kw_only=True):
 
 
 async def following(tx: Transaction, settings: FollowUpDefinition) -> Following:
-    """Return the follow-up that begins now: what the settings say where they are newer than the workflow, or it."""
+    """Return the follow-up that begins now: what the settings say where they were edited since, or the workflow."""
     found = await shelf.known(tx, NAME)
     if found is None:
         standard = Standard(name=NAME, definition=settings.definition)
         await shelf.install(tx, LEAD, (standard,), version=settings.version)
         found = await shelf.workflow_of(tx, NAME)
-    elif settings.version > found.version:
+    elif await _edited(tx, settings, found):
         found = await shelf.edit(
-            tx, NAME, settings.definition, subject_type=LEAD, note="settings", at_least=settings.version
+            tx, NAME, settings.definition, subject_type=LEAD, note=SETTINGS, at_least=settings.version
         )
     if not settings.enabled:
         return Following(workflow=found, obstacle="Follow-ups are switched off in the settings.")
     if found.paused:
         return Following(workflow=found, obstacle=f"Follow-ups rest. {found.reason}".strip())
     return Following(workflow=found)
+
+
+async def _edited(tx: Transaction, settings: FollowUpDefinition, found: Workflow) -> bool:
+    """Tell whether the settings say something new: a higher version, or other steps than they said last.
+
+    Settings that were never given say nothing, so that a new standard replaces no workflow that somebody edited.
+    """
+    definition = settings.definition
+    if definition == found.definition:
+        return False
+    if settings.version > found.version:
+        return True
+    said = await shelf.noted(tx, NAME, (shelf.STANDARD, SETTINGS))
+    never = (said is None or said.note == shelf.STANDARD) and settings == FollowUpDefinition()
+    return not never and (said is None or said.definition != definition)
 
 
 async def start(tx: Transaction, lead_ids: Sequence[UUID], workflow: Workflow) -> None:

@@ -44,8 +44,8 @@ FIRST_CONTACT: tuple[FollowUpStep, ...] = (
 class FollowUpDefinition(Struct, frozen=True, kw_only=True):
     """What is done after a capture; running follow-ups keep the version that they began with.
 
-    A version that is above the one of the workflow `follow-up` becomes its version; an edit of the workflow goes on
-    from there.
+    An edit becomes the next version of the workflow `follow-up`, or `version` where that is higher; an edit of the
+    workflow goes on from there, until these settings are edited again.
     """
 
     name: Name = "First contact"

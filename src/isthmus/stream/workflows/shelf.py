@@ -39,6 +39,12 @@ _VERSIONS: LiteralString = """
 select version, definition, note, made_at, made_by from workflow_version
 where workspace = current_workspace() and name = %s order by version desc
 """
+_NOTED: LiteralString = """
+select version, definition, note, made_at, made_by from workflow_version
+where workspace = current_workspace() and name = %s and note = any(%s) order by version desc limit 1
+"""
+STANDARD = "standard"
+"""The note of a version that came with the product."""
 
 
 class WorkflowMissing(NotFound):
@@ -113,7 +119,13 @@ async def versions(tx: Transaction, name: str) -> list[Version]:
     """Return all versions, the newest first; raises WorkflowMissing."""
     await workflow_of(tx, name)
     rows = await (await tx.connection.execute(_VERSIONS, (name,))).fetchall()
-    return [msgspec.convert(dict(zip(Version.__struct_fields__, row, strict=True)), Version) for row in rows]
+    return [_version(row) for row in rows]
+
+
+async def noted(tx: Transaction, name: str, notes: Sequence[str]) -> Version | None:
+    """Return the newest version with one of these notes, or None."""
+    row = await (await tx.connection.execute(_NOTED, (name, list(notes)))).fetchone()
+    return None if row is None else _version(row)
 
 
 async def install(tx: Transaction, subject_type: str, standards: Iterable[Standard], *, version: int = 1) -> None:
@@ -122,7 +134,7 @@ async def install(tx: Transaction, subject_type: str, standards: Iterable[Standa
     for each in standards:
         row = (each.name, subject_type, version, True, scope.now, scope.actor)
         if (await tx.connection.execute(_INSERT, row)).rowcount == 1:
-            await _keep(tx, each.name, version, each.definition, note="standard")
+            await _keep(tx, each.name, version, each.definition, note=STANDARD)
 
 
 async def edit(
@@ -180,6 +192,10 @@ async def _turn(tx: Transaction, name: str, *, paused: bool, reason: str) -> Wor
 async def _keep(tx: Transaction, name: str, version: int, definition: Definition, *, note: str) -> None:
     given = Jsonb(msgspec.to_builtins(definition))
     await tx.connection.execute(_VERSION, (name, version, given, note, tx.scope.now, tx.scope.actor))
+
+
+def _version(row: Sequence[object]) -> Version:
+    return msgspec.convert(dict(zip(Version.__struct_fields__, row, strict=True)), Version)
 
 
 def _workflow(row: Sequence[object]) -> Workflow:

@@ -109,6 +109,35 @@ async def test_a_running_follow_up_keeps_the_version_that_it_began_with(desk: De
     )
 
 
+async def test_settings_that_are_edited_without_a_version_become_the_next_one_and_spare_the_workflow_else(
+    desk: Desk,
+) -> None:
+    def steps(title: str) -> list[Json]:
+        return [{"kind": "task", "title": title, "due_hours": 1}]
+
+    async def version_of(lead: str) -> tuple[Json, Json]:
+        found = await seen(desk, lead)
+        return found.at("follow_up.version"), found.at("follow_up.next_step.title")
+
+    await captured(desk)
+    await desk.set("sales", {"follow_up": {"name": "Brochure", "steps": steps("Send the brochure")}})
+    assert await version_of(await captured(desk, email="a@hopper.example")) == (2, "Send the brochure")
+    wanted: Json = {"title": "By hand", "steps": steps("Write a letter")}
+    assert (await desk.call("PUT", "/api/v1/workflows/follow-up", wanted)).at("version") == 3
+    assert await version_of(await captured(desk, email="b@hopper.example")) == (3, "Write a letter")
+    await desk.set("sales", {"follow_up": {"name": "Brochure", "steps": steps("Send the leaflet")}})
+    assert await version_of(await captured(desk, email="c@hopper.example")) == (4, "Send the leaflet")
+    await desk.set("sales", {})
+    assert await version_of(await captured(desk, email="d@hopper.example")) == (5, "Make first contact")
+
+
+async def test_a_workflow_that_was_edited_stands_while_no_settings_were_given(desk: Desk) -> None:
+    wanted: Json = {"title": "By hand", "steps": [{"kind": "task", "title": "Write a letter"}]}
+    assert (await desk.call("PUT", "/api/v1/workflows/follow-up", wanted)).at("version") == 2
+    lead = await seen(desk, await captured(desk))
+    assert (lead.at("follow_up.version"), lead.at("follow_up.next_step.title")) == (2, "Write a letter")
+
+
 async def test_a_condition_that_does_not_hold_ends_it(desk: Desk) -> None:
     lead = await captured(desk)
     await work(desk)
