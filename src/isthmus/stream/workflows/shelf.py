@@ -35,6 +35,7 @@ _REST: LiteralString = """
 update workflow set paused = %s, reason = %s, updated_at = %s, updated_by = %s
 where workspace = current_workspace() and name = %s and paused <> %s
 """
+_LOCK: LiteralString = "select from workflow where workspace = current_workspace() and name = %s for update"
 _VERSIONS: LiteralString = """
 select version, definition, note, made_at, made_by from workflow_version
 where workspace = current_workspace() and name = %s order by version desc
@@ -108,10 +109,9 @@ async def workflow_of(tx: Transaction, name: str) -> Workflow:
     return found
 
 
-async def known(tx: Transaction, name: str, *, lock: bool = False) -> Workflow | None:
+async def known(tx: Transaction, name: str) -> Workflow | None:
     """Return a workflow, or None."""
-    query: LiteralString = _SELECT + " and w.name = %s" + (" for update of w" if lock else "")
-    row = await (await tx.connection.execute(query, (name,), prepare=True)).fetchone()
+    row = await (await tx.connection.execute(_SELECT + " and w.name = %s", (name,), prepare=True)).fetchone()
     return None if row is None else _workflow(row)
 
 
@@ -151,7 +151,9 @@ async def edit(
     The number of the version is the next one, or `at_least`. Raises WorkflowOther.
     """
     scope = tx.scope
-    before = await known(tx, name, lock=True)
+    # Whoever waited here for another edit reads what that one wrote, which one statement with a lock would not.
+    await tx.connection.execute(_LOCK, (name,))
+    before = await known(tx, name)
     if before is not None and before.subject_type != subject_type:
         raise WorkflowOther(
             f"{name!r} follows records of type {before.subject_type}.", fix="Name that type, or choose another name."
@@ -160,7 +162,9 @@ async def edit(
         return before
     version = max(at_least, 1 if before is None else before.version + 1)
     if before is None:
-        await tx.connection.execute(_INSERT, (name, subject_type, version, False, scope.now, scope.actor))
+        made = await tx.connection.execute(_INSERT, (name, subject_type, version, False, scope.now, scope.actor))
+        if made.rowcount != 1:
+            return await edit(tx, name, definition, subject_type=subject_type, note=note, at_least=at_least)
     await _keep(tx, name, version, definition, note=note)
     await tx.connection.execute(_CHANGE, (version, scope.now, scope.actor, name))
     details = {"name": name, "before": None if before is None else before.version, "after": version, "note": note}

@@ -1,5 +1,7 @@
 """Workflows are edited in versions, paused and resumed, and a run does what its version says, however it goes."""
 
+import asyncio
+
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
 from tests.rooms.domains.desk import Answer, Desk, said
@@ -56,6 +58,11 @@ async def test_an_edit_is_a_version_and_what_runs_goes_on_with_its_own(desk: Des
     assert [(each["version"], each["note"]) for each in versions] == [(2, "shorter"), (1, "")]
     entries = (await desk.get("/api/v1/audit?q=action:workflow.edited")).rows("data")
     assert len(entries) == 2
+
+
+async def test_edits_at_the_same_moment_are_versions_one_after_another(desk: Desk) -> None:
+    edits = [write(desk, {"kind": "notify", "text": f"No. {n}"}) for n in range(4)]
+    assert sorted(str(each.at("version")) for each in await asyncio.gather(*edits)) == ["1", "2", "3", "4"]
 
 
 async def test_a_workflow_that_rests_begins_nothing_and_does_what_fell_due_when_it_goes_on(desk: Desk) -> None:
