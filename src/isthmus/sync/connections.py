@@ -241,7 +241,7 @@ def _seal(tx: Transaction, vault: Vault, subject: UUID, secrets: Mapping[str, st
 
 
 def _checked(connector: Connector, *, name: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings with defaults filled in; raises SettingsRefused with every fault."""
+    """Return the settings with defaults filled in; raises SettingsRefused with every fault, also of what they map."""
     faults: list[Fault] = []
     if not name or len(name) > NAME_CHARACTERS_MAX or name == HERE or name.strip() != name:
         detail = f"Give a name of 1 to {NAME_CHARACTERS_MAX} characters other than {HERE!r}."
@@ -259,6 +259,7 @@ def _checked(connector: Connector, *, name: str, settings: Mapping[str, str]) ->
             faults.append(Fault(pointer=f"/settings/{key}", code="missing", detail=f"Give {key!r}: {setting.about}."))
     if faults:
         raise SettingsRefused(" ".join(each.detail for each in faults), faults=tuple(faults))
+    connector.adapted(given)
     return given
 
 

@@ -39,12 +39,17 @@ class Raw(Struct, frozen=True, kw_only=True):
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    """Some raw records and the cursor from which to go on; the cursor is the connector's own JSON text."""
+    """Some raw records and the cursor from which to go on; the cursor is the connector's own JSON text.
+
+    `emptied` tells that the system threw away all that the feed held at once, without naming it: the ids are compared
+    in this run, when what came after it has been read.
+    """
 
     rows: tuple[Raw, ...]
     cursor: str
     more: bool
     total: int | None = None
+    emptied: bool = False
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -118,6 +123,15 @@ class Scanning(Protocol):
         ...
 
 
+@runtime_checkable
+class Parting(Protocol):
+    """A session whose system keeps something for the connection, which goes with it, such as a place in a log."""
+
+    async def part(self) -> None:
+        """Remove what the system keeps for the connection; raises ConnectorError with what to do by hand."""
+        ...
+
+
 @dataclass(frozen=True)
 class Feed:
     """A vendor-side collection: its name there, the record types it becomes, and what can be done with it.
@@ -177,7 +191,8 @@ class Connector:
     """A connector: `name` is its folder. `begin` opens a session from the settings by name, and asks leave.
 
     `allowances` say how many requests the vendor takes in which time, for each connection.
-    `feeds` are all that it knows; where settings decide which of them a connection has, `feeds_for` says so.
+    `feeds` are all that it knows; where settings decide which of them a connection has, `feeds_for` says so. Where they
+    decide what is mapped to what as well, `adapt` returns the connector as the settings make it.
     `writable` names by record type the fields that may be written, said before by the system or not; of a type that a
     feed writes and that is not in it, only fields that the system itself has spoken of are written. `together` names
     by record type fields that the system holds as one value, such as the halves of a name: they are written together,
@@ -201,6 +216,11 @@ class Connector:
     together: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict[str, tuple[tuple[str, ...], ...]])
     inbound: Inbound | None = None
     cannot: Mapping[str, str] = field(default_factory=dict[str, str])
+    adapt: Callable[[dict[str, str]], "Connector"] | None = None
+
+    def adapted(self, settings: dict[str, str]) -> "Connector":
+        """Return the connector as a connection with these settings has it; raises ConnectorError."""
+        return self if self.adapt is None else self.adapt(settings)
 
     def open(self, settings: dict[str, str], *, leave: Leave = freely) -> AbstractAsyncContextManager[Session]:
         """Open a session, which asks leave before each request."""
@@ -208,7 +228,8 @@ class Connector:
 
     def feeds_of(self, settings: dict[str, str]) -> tuple[Feed, ...]:
         """Return the feeds that a connection with these settings offers, in the order of pulling."""
-        return self.feeds if self.feeds_for is None else self.feeds_for(settings)
+        found = self.adapted(settings)
+        return found.feeds if found.feeds_for is None else found.feeds_for(settings)
 
 
 class ConnectorError(IsthmusError):

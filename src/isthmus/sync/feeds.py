@@ -80,6 +80,11 @@ async def finish(tx: Transaction, connection_id: UUID, feed: str, *, since: date
     await tx.connection.execute(_FINISH, given)
 
 
+async def compare_soon(tx: Transaction, connection_id: UUID, feed: str) -> None:
+    """Have the ids of a feed compared by the next sweep, however long ago the last one was."""
+    await tx.connection.execute(_SWEPT, (None, connection_id, [feed]))
+
+
 async def swept(tx: Transaction, connection_id: UUID, feeds: list[str]) -> None:
     """Say that the ids of these feeds were compared."""
     await tx.connection.execute(_SWEPT, (tx.scope.now, connection_id, feeds))

@@ -192,7 +192,7 @@ async def _work(engine: Engine, workspace: int, connection: Connection, progress
         engine=engine,
         workspace=workspace,
         connection=connection,
-        connector=connector,
+        connector=connector.adapted(settings),
         settings=settings,
         progress=progress,
     )
