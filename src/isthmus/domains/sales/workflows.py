@@ -7,7 +7,7 @@ from typing import LiteralString, Protocol
 from uuid import UUID
 
 from isthmus.domains.sales.follow_up import LEAD, NAME
-from isthmus.domains.sales.messages import ACTIVITY, chosen, deliverers, obstacle
+from isthmus.domains.sales.messages import ACTIVITY, obstacle
 from isthmus.domains.sales.settings import FollowUpDefinition, SalesSettings
 from isthmus.kernel.marks import Json
 from isthmus.store.records import find
@@ -16,6 +16,7 @@ from isthmus.stream.workflows.subject import At, Effects, Made, Standard, Subjec
 from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
 from isthmus.sync.intake import Arrival, arrive, edit_many, settings_of
+from isthmus.sync.messages import chosen, deliverers
 from isthmus.sync.runs import Engine
 
 PURPOSE = "sales"
@@ -74,7 +75,9 @@ class LeadEffects:
 
     async def send(self, at: At, step: Send) -> str:
         """Write the message down as an activity, which the connection delivers once; say why where it may not go."""
-        connection, why = chosen(await deliverers(at.tx, self.connectors), through=step.through)
+        connection, why = chosen(
+            await deliverers(at.tx, self.connectors, message=ACTIVITY), through=step.through, message=ACTIVITY
+        )
         if connection is None:
             return f"Not sent: {why}"
         reason = await obstacle(at.tx, self.store, at.record, purpose=step.purpose or PURPOSE)

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from isthmus.analytics import Catalog, Metric
+from isthmus.domains.success.messages import REACHED
 from isthmus.domains.success.records import HealthReason, Risk
 from isthmus.domains.success.renewals import RENEWING
 from isthmus.domains.success.rules import FeatureUse, Growth, Inputs, Quota, Seats, Signal, Trigger, health, signals
@@ -264,4 +265,4 @@ DAILY = Metric(
     permission="success:read",
     meaning="Whose health is written down once a day: every account.",
 )
-METRICS = (HEALTH, DAILY, EXPANSION, RENEWING)
+METRICS = (HEALTH, DAILY, EXPANSION, RENEWING, REACHED)

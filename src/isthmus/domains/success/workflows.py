@@ -1,6 +1,6 @@
 """What the steps of playbooks do for accounts: an intervention stands for each run, and tasks are its steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString, Protocol
@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from isthmus.domains.success.messages import ACTIVITY, NOBODY, addressee, obstacle
 from isthmus.domains.success.playbooks import ACCOUNT, CUES, STANDARDS
 from isthmus.domains.success.records import INTERVENTION, InterventionStatus, InterventionStep
 from isthmus.domains.success.settings import SuccessSettings
@@ -16,9 +17,13 @@ from isthmus.store.records import Stored, find
 from isthmus.stream.workflows.advance import Crew
 from isthmus.stream.workflows.definition import Escalate, Notify, Send, Task
 from isthmus.stream.workflows.subject import At, Effects, Made, Subject, Subjects
+from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
 from isthmus.sync.intake import Arrival, arrive, edit_many, settings_of
+from isthmus.sync.messages import chosen, deliverers
+from isthmus.sync.runs import Engine
 
+PURPOSE = "service"
 NOTIFIED, ESCALATED = "isthmus.success.intervention.notified.v1", "isthmus.success.intervention.escalated.v1"
 OVER = (InterventionStatus.COMPLETED, InterventionStatus.CANCELLED)
 _TELL: LiteralString = """
@@ -27,12 +32,21 @@ values (current_workspace(), %s, 'success.intervention', %s, %s, %s, '{}', %s, %
 """
 
 
-class Holding(Protocol):
-    """What these steps work with."""
+class Storing(Protocol):
+    """What beginning a playbook works with."""
 
     @property
     def store(self) -> Store:
         """The store."""
+        ...
+
+
+class Holding(Storing, Protocol):
+    """What these steps work with."""
+
+    @property
+    def engine(self) -> Engine:
+        """What running connections needs."""
         ...
 
 
@@ -41,6 +55,7 @@ class AccountEffects:
     """The steps for accounts."""
 
     store: Store
+    connectors: Mapping[str, Connector]
 
     async def begun(self, at: At, *, owner: str) -> UUID | None:
         """Write the intervention down, with all tasks that are to come."""
@@ -84,9 +99,32 @@ class AccountEffects:
         return all(each.completed_at is not None for each in steps_of(own) if each.title == made.title)
 
     async def send(self, at: At, step: Send) -> str:
-        """There is no such step for accounts: definitions that name it are refused."""
-        del at
-        return f"Not sent: {step.subject}"
+        """Write a message to the person down, which the connection delivers once; say why where it may not go."""
+        connection, why = chosen(
+            await deliverers(at.tx, self.connectors, message=ACTIVITY), through=step.through, message=ACTIVITY
+        )
+        if connection is None:
+            return f"Not sent: {why}"
+        own = await self._intervention(at)
+        person = await addressee(at.tx, self.store, account=at.record, intervention=own)
+        if person is None:
+            return f"Not sent: {NOBODY}"
+        reason = await obstacle(at.tx, self.store, person, purpose=step.purpose or PURPOSE)
+        if reason is not None:
+            return f"Not sent: {reason}"
+        fields: dict[str, Json] = {
+            "kind": "email",
+            "subject": step.subject,
+            "body": step.text,
+            "completed": False,
+            "outbound": True,
+            "at": at.tx.scope.now.isoformat(),
+            "account_id": str(at.record.id),
+            "person_id": str(person.id),
+            "owner_id": (own or at.record).values.get("owner_id"),
+        }
+        await arrive(at.tx, self.store, ACTIVITY, [Arrival(external_id=f"playbook:{at.key}", fields=fields)])
+        return f"{step.subject} (by {connection})"
 
     async def notify(self, at: At, step: Notify) -> str:
         """Tell subscribers."""
@@ -145,22 +183,28 @@ def all_done(intervention: Stored) -> bool:
 
 def account_effects(holding: Holding) -> Effects:
     """Return what does the steps."""
-    return AccountEffects(holding.store)
+    return AccountEffects(holding.store, holding.engine.connectors)
+
+
+def _beginning(storing: Storing) -> Effects:
+    """Return what begins playbooks, and takes no step further."""
+    return AccountEffects(storing.store, {})
 
 
 WORKFLOWS: tuple[Subject[Holding], ...] = (
     Subject(
         type=ACCOUNT,
-        can=frozenset({"wait", "condition", "task", "notify", "escalate"}),
+        can=frozenset({"wait", "condition", "task", "send", "notify", "escalate"}),
         effects=account_effects,
         cues=CUES,
         standards=STANDARDS,
         keeps=INTERVENTION.name,
     ),
 )
+_BEGUN: Subject[Storing] = Subject(type=ACCOUNT, can=frozenset(), effects=_beginning, keeps=INTERVENTION.name)
 
 
-def crew_of(holding: Holding) -> Crew[Holding]:
-    """Return who takes runs on accounts forward."""
-    store = holding.store
-    return Crew(schema=store.schema, vault=store.vault, subjects=Subjects[Holding].of(WORKFLOWS), context=holding)
+def crew_of(storing: Storing) -> Crew[Storing]:
+    """Return who begins runs on accounts; workers, who hold the connections as well, take them forward."""
+    store = storing.store
+    return Crew(schema=store.schema, vault=store.vault, subjects=Subjects[Storing].of((_BEGUN,)), context=storing)
