@@ -5,6 +5,7 @@ other word.
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -36,15 +37,22 @@ _FILTER: LiteralString = """
  and (%(status)s::text is null or status = %(status)s) and (%(type)s::text is null or type = %(type)s)
  and (%(field)s::text is null or field = %(field)s) and (%(record)s::uuid is null or record_id = %(record)s)
  and (%(system)s::text is null or claimed_system = %(system)s or kept_system = %(system)s)
- and (%(after)s::uuid is null or id > %(after)s)
- order by id limit %(limit)s
+ and (%(types)s::text[] is null or type = any(%(types)s))
+ and (%(stake_min)s::numeric is null or stake >= %(stake_min)s)
+"""
+_BY_AGE: LiteralString = " and (%(after)s::uuid is null or id > %(after)s) order by id limit %(limit)s"
+_BY_STAKE: LiteralString = """
+ and (%(stake)s::numeric is null or coalesce(stake, -1) < %(stake)s
+      or (coalesce(stake, -1) = %(stake)s and id > %(after)s))
+ order by coalesce(stake, -1) desc, id limit %(limit)s
 """
 _SETTLE: LiteralString = """
 update inbox_case set status = 'resolved', settled_at = %s, settled_by = %s, choice = %s, note = %s
 where workspace = current_workspace() and id = %s
 """
 _REOPEN: LiteralString = """
-update inbox_case set status = 'open', settled_at = null, settled_by = null, choice = null, note = null
+update inbox_case set status = 'open', settled_at = null, settled_by = null, choice = null, note = null,
+       taken_back = true
 where workspace = current_workspace() and id = %s returning claimed_hlc, claimed_system, claimed_external_id
 """
 _OTHER_OPEN: LiteralString = """
@@ -79,6 +87,18 @@ class Choice(StrEnum):
     VALUE = "value"
 
 
+class Side(Struct, frozen=True, kw_only=True):
+    """The choice of what one system says, whichever side of a case it stands on."""
+
+    system: str
+
+
+class NoSuchSide(Invalid):
+    """The system that is to win stands on neither side of the case."""
+
+    code, title = "no-such-side", "The system stands on neither side"
+
+
 class Case(Struct, frozen=True, kw_only=True):
     """A question for a person.
 
@@ -106,15 +126,22 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class Filter(Struct, frozen=True, kw_only=True):
-    """Which cases; what is None does not matter. `system` is on either side."""
+    """Which cases; what is None does not matter. `system` is on either side.
+
+    `stake_min` is the least money at stake, each in its own currency; of cases without any there is none at stake.
+    """
 
     status: str | None = "open"
     type: str | None = None
     field: str | None = None
     record_id: UUID | None = None
     system: str | None = None
+    types: tuple[str, ...] | None = None
+    stake_min: Decimal | None = None
 
 
+Weight = tuple[Decimal, UUID]
+"""Where a case stands among those with the most at stake: the amount, -1 where there is none, then its id."""
 EVERY_OPEN = Filter()
 
 
@@ -122,10 +149,24 @@ async def cases(
     tx: Transaction, store: Store, *, where: Filter = EVERY_OPEN, after: UUID | None = None, limit: int = 50
 ) -> list[Case]:
     """Return cases with their values opened, oldest first, starting after one."""
-    given: dict[str, object] = {"status": where.status, "type": where.type, "field": where.field}
-    given |= {"record": where.record_id, "system": where.system, "after": after, "limit": min(limit, PAGE_ROWS_MAX)}
-    cursor = await tx.connection.execute(_COLUMNS + _FILTER, given)
+    given = {**_given(where), "after": after, "limit": min(limit, PAGE_ROWS_MAX)}
+    cursor = await tx.connection.execute(_COLUMNS + _FILTER + _BY_AGE, given)
     return await _opened(tx, store, await cursor.fetchall())
+
+
+async def weightiest(
+    tx: Transaction, store: Store, *, where: Filter = EVERY_OPEN, after: Weight | None = None, limit: int = 50
+) -> list[Case]:
+    """Return cases with their values opened, those with the most money at stake first, starting after a place."""
+    stake, last = after or (None, None)
+    given = {**_given(where), "stake": stake, "after": last, "limit": min(limit, PAGE_ROWS_MAX + 1)}
+    cursor = await tx.connection.execute(_COLUMNS + _FILTER + _BY_STAKE, given)
+    return await _opened(tx, store, await cursor.fetchall())
+
+
+def weight(case: Case) -> Weight:
+    """Return where a case stands in `weightiest`."""
+    return (Decimal(case.stake["amount"]) if case.stake else Decimal(-1), case.id)
 
 
 async def case_of(tx: Transaction, store: Store, case_id: UUID) -> Case:
@@ -137,30 +178,51 @@ async def case_of(tx: Transaction, store: Store, case_id: UUID) -> Case:
     return found[0]
 
 
+def chosen(case: Case, choice: Choice | Side) -> Choice:
+    """Return what a choice means for a case; raises NoSuchSide."""
+    if not isinstance(choice, Side):
+        return choice
+    if choice.system == case.kept_system:
+        return Choice.KEPT
+    if choice.system == case.claimed_system:
+        return Choice.CLAIMED
+    fix = f"Name {case.kept_system!r} or {case.claimed_system!r}."
+    raise NoSuchSide(f"{choice.system!r} says nothing in this case.", fix=fix)
+
+
 async def resolve(
-    store: Store, scope: Scope, case_id: UUID, choice: Choice, *, value: Json = None, note: str = ""
+    store: Store, scope: Scope, case_id: UUID, choice: Choice | Side, *, value: Json = None, note: str = ""
 ) -> Case:
     """Decide a case; `value` goes with the choice `value` only.
 
-    Raises CaseMissing, CaseSettled, ValueNeeded, and Rejected when a value does not fit the field.
+    Raises CaseMissing, CaseSettled, NoSuchSide, ValueNeeded, and Rejected when a value does not fit the field.
     """
     async with store.database.transaction(scope) as tx:
-        case = await case_of(tx, store, case_id)
-        if case.status != "open":
-            raise CaseSettled(f"The case is {case.status}.", fix="Undo the decision first.")
-        await _decide(tx, store, case, choice, value)
-        await tx.connection.execute(_SETTLE, (scope.now, scope.actor, choice.value, note, case.id))
-        await tell_all(tx, type_name=case.type, record_id=case.record_id, reason=DECIDED)
-        details = {"case": str(case.id), "field": case.field, "choice": choice.value}
-        await audit(tx, action="resolve", resource=case.type, record_id=case.record_id, details=details)
-        return await case_of(tx, store, case.id)
+        return await resolve_in(tx, store, case_id, choice, value=value, note=note)
+
+
+async def resolve_in(
+    tx: Transaction, store: Store, case_id: UUID, choice: Choice | Side, *, value: Json = None, note: str = ""
+) -> Case:
+    """Decide a case inside a transaction; see `resolve`."""
+    scope = tx.scope
+    case = await case_of(tx, store, case_id)
+    if case.status != "open":
+        raise CaseSettled(f"The case is {case.status}.", fix="Undo the decision first.")
+    meant = chosen(case, choice)
+    await _decide(tx, store, case, meant, value)
+    await tx.connection.execute(_SETTLE, (scope.now, scope.actor, meant.value, note, case.id))
+    await tell_all(tx, type_name=case.type, record_id=case.record_id, reason=DECIDED)
+    details = {"case": str(case.id), "field": case.field, "choice": meant.value}
+    await audit(tx, action="resolve", resource=case.type, record_id=case.record_id, details=details)
+    return await case_of(tx, store, case.id)
 
 
 async def resolve_many(
     store: Store,
     scope: Scope,
     where: Filter,
-    choice: Choice,
+    choice: Choice | Side,
     *,
     note: str = "",
     dry_run: bool = False,
@@ -168,14 +230,21 @@ async def resolve_many(
 ) -> list[Case]:
     """Decide all open cases that fit, each in a transaction of its own; a dry run only returns which.
 
+    Of the choice of a system only cases fit in which it stands on a side; one that closed meanwhile is passed over.
     Raises ValueNeeded for the choice `value`: one value does not fit many.
     """
     if choice == Choice.VALUE:
         raise ValueNeeded("Many cases cannot take one value.", fix="Choose kept or claimed, or resolve one by one.")
-    fitting = [case async for case in _all(store, scope, msgspec.structs.replace(where, status="open"), limit)]
+    found = _all(store, scope, msgspec.structs.replace(where, status="open"), limit)
+    sides = [(case, (case.kept_system, case.claimed_system)) async for case in found]
+    fitting = [case for case, both in sides if not isinstance(choice, Side) or choice.system in both]
     if dry_run:
         return fitting
-    return [await resolve(store, scope, case.id, choice, note=note) for case in fitting]
+    decided: list[Case] = []
+    for case in fitting:
+        with suppress(CaseSettled):
+            decided.append(await resolve(store, scope, case.id, choice, note=note))
+    return decided
 
 
 async def undo(store: Store, scope: Scope, case_id: UUID) -> Case:
@@ -207,8 +276,8 @@ async def _decide(tx: Transaction, store: Store, case: Case, choice: Choice, val
         deleted = choice == Choice.CLAIMED
         await edit_in(tx, store, case.type, case.record_id, {}, settles=(GONE,), deleted=deleted)
         return
-    chosen = {Choice.KEPT: case.kept, Choice.CLAIMED: case.claimed, Choice.VALUE: value}[choice]
-    await edit_in(tx, store, case.type, case.record_id, {case.field: chosen}, settles=(case.field,))
+    final = {Choice.KEPT: case.kept, Choice.CLAIMED: case.claimed, Choice.VALUE: value}[choice]
+    await edit_in(tx, store, case.type, case.record_id, {case.field: final}, settles=(case.field,))
 
 
 async def _take_back(tx: Transaction, store: Store, case: Case, *, claimed: Place) -> None:
@@ -228,6 +297,18 @@ async def _take_back(tx: Transaction, store: Store, case: Case, *, claimed: Plac
     fields: dict[str, Json] = {} if case.field == GONE else {case.field: former.value if former else None}
     reopens = {case.field: before.contested.get(case.field, claimed)}
     await edit_in(tx, store, case.type, case.record_id, fields, reopens=reopens)
+
+
+def _given(where: Filter) -> dict[str, object]:
+    return {
+        "status": where.status,
+        "type": where.type,
+        "field": where.field,
+        "record": where.record_id,
+        "system": where.system,
+        "types": None if where.types is None else list(where.types),
+        "stake_min": where.stake_min,
+    }
 
 
 async def _all(store: Store, scope: Scope, where: Filter, limit: int) -> AsyncGenerator[Case]:

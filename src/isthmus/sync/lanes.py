@@ -95,7 +95,7 @@ def _over(at: datetime | None, after_s: int, *, now: datetime) -> bool:
 
 async def _read(work: Work, feed: Feed, lane: Lane, *, confirmed: bool) -> None:
     """Read a lane to its end, from where an earlier run left it; each page keeps its place with it."""
-    work.progress.feed, work.progress.total = feed.name, None
+    work.progress.begin(feed.name)
     now = work.engine.clock.now()
     place = lane.place if lane.going else lane.cursor
     pages = 0

@@ -28,7 +28,7 @@ from isthmus.sync.connector import (
     freely,
 )
 from isthmus.sync.drift import unexpected
-from isthmus.sync.feeds import advance, feed_states, finish
+from isthmus.sync.feeds import advance, compare_soon, feed_states, finish
 from isthmus.sync.following import take
 from isthmus.sync.fuse import FuseTripped, Guard
 from isthmus.sync.ingest import TRIES_MAX, Interval
@@ -159,7 +159,7 @@ async def pull(work: Work, *, confirmed: bool = False) -> list[ConnectorError]:
 
 async def pull_feed(work: Work, feed: Feed, *, confirmed: bool = False) -> None:
     """Pull one feed to its end."""
-    work.progress.feed, work.progress.total = feed.name, None
+    work.progress.begin(feed.name)
     began = work.engine.clock.now()
     pages = 0
     guard: Guard | None = None
@@ -221,12 +221,17 @@ def _advancing(work: Work, feed: Feed, page: Page, *, before: str | None) -> Mar
             tx, work.connection.id, feed.name, before=before, cursor=page.cursor
         ):
             raise CursorMoved(f"{feed.name} is being read elsewhere.", fix="Let that run come to its end.")
+        if page.emptied:
+            await compare_soon(tx, work.connection.id, feed.name)
 
     return mark
 
 
-async def land_page(work: Work, feed: Feed, page: Page, *, guard: Guard, mark: Mark) -> None:
-    """Put a page, and mark how far the reading is, in one transaction; raises FuseTripped and then put nothing."""
+async def land_page(work: Work, feed: Feed, page: Page, *, guard: Guard, mark: Mark, believed: bool = False) -> None:
+    """Put a page, and mark how far the reading is, in one transaction; raises FuseTripped and then put nothing.
+
+    With `believed` the system's own stamps say when it was, however long ago; else it was since the last pull.
+    """
 
     async def put(tx: Transaction) -> tuple[Landed, int]:
         landed, gone = await take(
@@ -237,7 +242,7 @@ async def land_page(work: Work, feed: Feed, page: Page, *, guard: Guard, mark: M
             connection_id=work.connection.id,
             system=work.connection.name,
             rows=page.rows,
-            interval=Interval(since=guard.since, until=tx.scope.now),
+            interval=Interval(since=None if believed else guard.since, until=tx.scope.now),
         )
         await guard.check(tx, gone=gone, changed=landed.result.changed)
         await spoken(tx, work, landed)

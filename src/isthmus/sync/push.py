@@ -99,7 +99,7 @@ class Pusher:
 
         ready = await transacted(self.work, prepare)
         if ready:
-            self.work.progress.feed = feed.name
+            self.work.progress.begin(feed.name)
             answers = await self._ask(feed, ready)
             await take_in(self.work, feed, name, list(zip(ready, answers, strict=True)), since=began)
             for each, answer in zip(ready, answers, strict=True):

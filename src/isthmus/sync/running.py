@@ -1,6 +1,6 @@
-"""Running a connection: pull, sweep and push under one lock, with one honest status at the end."""
+"""Running a connection: pull, sweep and push, or reading again, under one lock, with one honest status at the end."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Literal
@@ -12,10 +12,12 @@ from isthmus.sync.connections import Connection, Status, all_settings, connectio
 from isthmus.sync.connector import ConnectorError, Throttled
 from isthmus.sync.feeds import feed_states, swept
 from isthmus.sync.lanes import read_again
+from isthmus.sync.learned import decide_by_rules
 from isthmus.sync.mending import UNKNOWN_LINK, Retried, remapping, retry_rejects, stamp_run
 from isthmus.sync.planning import Planned
 from isthmus.sync.pull import TooLong, Work, pull
 from isthmus.sync.push import plan, push
+from isthmus.sync.rereading import WHOLE, Span, reread
 from isthmus.sync.runs import Engine, Kind, Progress, Run, alone, recorded, run_of, words_of
 from isthmus.sync.sweep import sweep, sweep_due
 
@@ -51,17 +53,64 @@ async def synchronise(
     A sweep asked for alone is made at once; else when the last one is `sweep_every_s` old. `confirmed` says that a
     person has agreed to many deletions. Raises RunOverlaps, ConnectionPaused and ConnectionMissing.
     """
+    kind: Kind = parts[0] if len(parts) == 1 else "sync"
+
+    async def act(work: Work) -> None:
+        if "pull" in parts:
+            await _pull(work, confirmed=confirmed)
+        if "sweep" in parts and (kind == "sweep" or await sweep_due(work, every_s=sweep_every_s)):
+            await sweep(work, confirmed=confirmed)
+        await decide_by_rules(engine.store, work.scope())
+        if "push" in parts:
+            await push(work, confirmed=confirmed)
+
+    return await _run(engine, workspace=workspace, connection=connection, kind=kind, act=act)
+
+
+async def backfill(
+    engine: Engine, *, workspace: int, connection: str | UUID, feed: str, span: Span, confirmed: bool = False
+) -> Run:
+    """Read a span of one feed again, without moving its live cursor; raises FeedMissing and what `synchronise` does.
+
+    `confirmed` says that a person has agreed to many changes.
+    """
+
+    async def act(work: Work) -> None:
+        troubles = await reread(work, feed=feed, span=span, confirmed=confirmed)
+        await _second_chance(work)
+        _raise(troubles)
+
+    return await _run(engine, workspace=workspace, connection=connection, kind="backfill", act=act)
+
+
+async def resync(engine: Engine, *, workspace: int, connection: str | UUID, confirmed: bool = False) -> Run:
+    """Read everything a system holds again and compare its ids, so that what was missed is known and gone is gone.
+
+    The live cursors stay; nothing is written there. `confirmed` says that a person has agreed to many changes.
+    """
+
+    async def act(work: Work) -> None:
+        troubles = await reread(work, span=WHOLE, confirmed=confirmed)
+        await _second_chance(work)
+        _raise(troubles)
+        await sweep(work, confirmed=confirmed)
+
+    return await _run(engine, workspace=workspace, connection=connection, kind="resync", act=act)
+
+
+async def _run(
+    engine: Engine, *, workspace: int, connection: str | UUID, kind: Kind, act: Callable[[Work], Awaitable[None]]
+) -> Run:
+    """Do something with a connection that nobody else does anything with meanwhile, and return how it went."""
     found = await _connection(engine, workspace, connection)
     if found.status == Status.PAUSED:
         raise ConnectionPaused(f"{found.name!r} is paused: {found.reason}", fix=f"isthmus sync resume {found.name}")
-    kind: Kind = parts[0] if len(parts) == 1 else "sync"
-    actor = f"sync:{found.name}"
     async with (
         alone(engine, workspace=workspace, name=found.name),
         recorded(
             engine,
             workspace=workspace,
-            actor=actor,
+            actor=f"sync:{found.name}",
             kind=kind,
             about=found.name,
             connection_id=found.id,
@@ -70,12 +119,7 @@ async def synchronise(
     ):
         work = await _work(engine, workspace, found, progress)
         async with _told(work):
-            if "pull" in parts:
-                await _pull(work, confirmed=confirmed)
-            if "sweep" in parts and (kind == "sweep" or await sweep_due(work, every_s=sweep_every_s)):
-                await sweep(work, confirmed=confirmed)
-            if "push" in parts:
-                await push(work, confirmed=confirmed)
+            await act(work)
     async with engine.store.database.transaction(work.scope()) as tx:
         run = await run_of(tx, progress.id)
     assert run is not None
@@ -109,15 +153,27 @@ async def _pull(work: Work, *, confirmed: bool) -> None:
         states = await feed_states(tx, work.connection.id)
     troubles = await pull(work, confirmed=confirmed)
     troubles += await read_again(work, confirmed=confirmed)
+    await _second_chance(work)
+    if not troubles:
+        # What was read from the beginning a moment ago needs no comparing of ids yet.
+        new = [feed.name for feed in work.feeds if feed.name not in states or states[feed.name].cursor is None]
+        async with work.engine.store.database.transaction(work.scope()) as tx:
+            await swept(tx, work.connection.id, new)
+    _raise(troubles)
+
+
+async def _second_chance(work: Work) -> None:
+    """Try rows again that waited for a record they point to, and note on the others which run met them."""
+    work.progress.begin(None)
     done, result = await retry_rejects(work.engine.store, work.scope(), system=work.connection.name, code=UNKNOWN_LINK)
     work.progress.rejected = max(0, work.progress.rejected - done.stored)
     work.progress.add(result)
     async with work.engine.store.database.transaction(work.scope()) as tx:
         await stamp_run(tx, run_id=work.progress.id, system=work.connection.name)
-        # What was read from the beginning a moment ago needs no comparing of ids yet.
-        new = [feed.name for feed in work.feeds if feed.name not in states or states[feed.name].cursor is None]
-        if not troubles:
-            await swept(tx, work.connection.id, new)
+
+
+def _raise(troubles: Sequence[ConnectorError]) -> None:
+    """Raise what is wrong with single feeds, if anything is."""
     if len(troubles) == 1:
         raise troubles[0]
     if troubles:

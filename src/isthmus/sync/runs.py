@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from random import Random
 from typing import Literal, LiteralString
@@ -24,8 +24,10 @@ from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
 from isthmus.vault import entropy
 
-Kind = Literal["sync", "pull", "push", "sweep", "import"]
+Kind = Literal["sync", "pull", "push", "sweep", "import", "backfill", "resync"]
 BEAT_S = 0.5
+SILENT_AFTER = timedelta(seconds=30)
+COUNTED = ("read", "created", "changed", "unchanged", "rejected", "written", "conflicts")
 INTERRUPTED = "The program ended in the middle of this run; the next one goes on after the last page."
 _LOCK_PERSON = b"isthmus-run"
 _START: LiteralString = """
@@ -35,12 +37,13 @@ values (current_workspace(), %s, %s, %s, %s, 'running', %s, %s, %s)
 _SAVE: LiteralString = """
 update run set status = %(status)s, feed = %(feed)s, updated_at = %(now)s, finished_at = %(finished_at)s,
        read = %(read)s, created = %(created)s, changed = %(changed)s, unchanged = %(unchanged)s,
-       rejected = %(rejected)s, written = %(written)s, conflicts = %(conflicts)s, total = %(total)s, error = %(error)s
+       rejected = %(rejected)s, written = %(written)s, conflicts = %(conflicts)s, total = %(total)s, error = %(error)s,
+       feeds = %(feeds)s
 where workspace = current_workspace() and id = %(id)s
 """
 _RUNS: LiteralString = """
 select id, connection_id, about, kind, status, feed, started_at, updated_at, finished_at, read, created, changed,
-       unchanged, rejected, written, conflicts, total, error
+       unchanged, rejected, written, conflicts, total, error, feeds
 from run where workspace = current_workspace()
 """
 _LEFT_OUT: LiteralString = """
@@ -62,7 +65,10 @@ class RunOverlaps(Conflicting):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One run; the counts are of rows, `total` how many are expected, if that is known."""
+    """One run; the counts are of rows, `total` how many are expected, if that is known.
+
+    `feeds` holds the same counts by feed, those that are not zero; what was done for no single feed is in none.
+    """
 
     id: UUID
     connection_id: UUID | None
@@ -82,6 +88,7 @@ class Run(Struct, frozen=True, kw_only=True):
     conflicts: int
     total: int | None
     error: str | None
+    feeds: dict[str, dict[str, int]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +144,13 @@ class Progress:
     finished_at: datetime | None = None
     troubles: list[str] = field(default_factory=list[str])
     news: set[str] = field(default_factory=set[str])
+    feeds: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    shared: dict[str, int] = field(default_factory=dict[str, int])
+
+    def begin(self, feed: str | None) -> None:
+        """Go on with a feed, or with what is done for none of them."""
+        self._share()
+        self.feed, self.total = feed, None
 
     def add(self, result: PutResult) -> None:
         """Count what a batch did."""
@@ -145,12 +159,25 @@ class Progress:
         self.unchanged += result.unchanged + result.claimed
         self.rejected += result.rejected + len(result.rejects)
         self.conflicts += result.opened_cases
+        self._share()
 
     async def save(self, tx: Transaction) -> None:
         """Write the counts down."""
-        names = ("id", "status", "feed", "read", "created", "changed", "unchanged", "rejected", "written", "conflicts")
-        row = {name: getattr(self, name) for name in (*names, "total", "error", "finished_at")}
-        await tx.connection.execute(_SAVE, {**row, "now": tx.scope.now})
+        self._share()
+        row = {
+            name: getattr(self, name) for name in ("id", "status", "feed", *COUNTED, "total", "error", "finished_at")
+        }
+        feeds = msgspec.json.encode(self.feeds).decode()
+        await tx.connection.execute(_SAVE, {**row, "feeds": feeds, "now": tx.scope.now})
+
+    def _share(self) -> None:
+        """Give what was counted since the last time to the feed that it was counted for."""
+        now: dict[str, int] = {name: getattr(self, name) for name in COUNTED}
+        fresh = {name: count - self.shared.get(name, 0) for name, count in now.items()}
+        self.shared = now
+        if self.feed is not None:
+            own = self.feeds.setdefault(self.feed, {})
+            own |= {name: own.get(name, 0) + count for name, count in fresh.items() if count}
 
 
 @asynccontextmanager
@@ -241,14 +268,21 @@ async def alone(engine: Engine, *, workspace: int, name: str) -> AsyncGenerator[
             await connection.execute("select pg_advisory_unlock(%s)", (key,))
 
 
-async def runs(
-    tx: Transaction, *, connection_id: UUID | None = None, before: UUID | None = None, limit: int = 50
+async def runs(  # noqa: PLR0913, RUF100 - one parameter for each filter.
+    tx: Transaction,
+    *,
+    connection_id: UUID | None = None,
+    about: str | None = None,
+    status: Status | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
 ) -> list[Run]:
-    """Return runs, newest first, of one connection or all, from before a run."""
+    """Return runs, newest first, from before a run: of one connection, or about one system, with one status."""
     cursor = await tx.connection.execute(
         _RUNS + " and (%(connection)s::uuid is null or connection_id = %(connection)s)"
+        " and (%(about)s::text is null or about = %(about)s) and (%(status)s::text is null or status = %(status)s)"
         " and (%(before)s::uuid is null or id < %(before)s) order by id desc limit %(limit)s",
-        {"connection": connection_id, "before": before, "limit": limit},
+        {"connection": connection_id, "about": about, "status": status, "before": before, "limit": limit},
     )
     return [_run(row) for row in await cursor.fetchall()]
 
@@ -257,6 +291,13 @@ async def run_of(tx: Transaction, run_id: UUID) -> Run | None:
     """Return a run, or nothing."""
     row = await (await tx.connection.execute(_RUNS + " and id = %s", (run_id,))).fetchone()
     return _run(row) if row else None
+
+
+def as_of(run: Run, now: datetime) -> Run:
+    """Return a run as it stands: one whose program has said nothing for half a minute was interrupted."""
+    if run.finished_at is not None or now - run.updated_at <= SILENT_AFTER:
+        return run
+    return msgspec.structs.replace(run, status=Status.NEEDS_ATTENTION, error=INTERRUPTED)
 
 
 async def left_out(tx: Transaction, causes: Iterable[str]) -> set[str]:

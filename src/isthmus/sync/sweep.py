@@ -44,7 +44,7 @@ async def sweep(work: Work, *, fuse: Fuse = FUSE, confirmed: bool = False) -> No
     feeds, types = _swept_whole(work.feeds)
     if not types:
         return
-    work.progress.feed, work.progress.total = None, None
+    work.progress.begin(None)
     began = work.engine.clock.now()
     ids = {feed.name: await _ids(work, feed) for feed in feeds}
 

@@ -5,6 +5,7 @@ Seeded interleavings instead of one story: each seed is one history, and the sam
 
 from collections.abc import Sequence
 from random import Random
+from uuid import UUID
 
 import pytest
 
@@ -73,10 +74,24 @@ class History:
                 await resolve(self.bench.store, self.bench.scope(), case.id, choice)
 
 
-@pytest.mark.parametrize("seed", range(4))
+async def teach_in_a_circle(bench: Bench) -> None:
+    """Teach rules of which each winner loses to another: the worst that people can teach."""
+    query = (
+        "insert into conflict_rule values (current_workspace(), %s, 'sales.deal', %s, %s, %s, %s, '', %s, 'user:ada')"
+    )
+    circle = [("crm", "erp"), ("erp", "isthmus"), ("isthmus", "crm")]
+    async with bench.store.database.transaction(bench.scope()) as tx:
+        for number, (name, (winner, loser)) in enumerate((name, pair) for name in FIELDS for pair in circle):
+            own = UUID(int=number + 1)
+            await tx.connection.execute(query, (own, name, winner, loser, own, tx.scope.now))
+
+
+@pytest.mark.parametrize(("seed", "taught"), [(0, False), (1, False), (2, False), (3, False), (4, True), (5, True)])
 async def test_whatever_the_order_all_sides_come_to_agree_and_then_nothing_is_written(
-    bench: Bench, crm: Vendor, erp: Vendor, seed: int
+    bench: Bench, crm: Vendor, erp: Vendor, seed: int, *, taught: bool
 ) -> None:
+    if taught:
+        await teach_in_a_circle(bench)
     for vendor in (crm, erp):
         await bench.connect(vendor, Options(create=()))
         for number in range(DEALS):
@@ -91,8 +106,11 @@ async def test_whatever_the_order_all_sides_come_to_agree_and_then_nothing_is_wr
         for row in vendor.rows["deals"].values():
             ours = held[str(row.body["deal_number"])]
             assert {name: row.body.get(name) for name in COMPARED} == {name: ours[name] for name in COMPARED}
-    (conflicts,) = (await bench.rows("select count(*) from inbox_case where workspace = current_workspace()"))[0]
+    (conflicts, ruled) = (
+        await bench.rows("select count(*), count(*) filter (where settled_by like 'rule:%%') from inbox_case")
+    )[0]
     assert isinstance(conflicts, int)
+    assert bool(ruled) == taught
     written = crm.writes + erp.writes
     assert written <= history.there + 2 * (history.here + conflicts) + history.kills
     for run in await bench.sync("crm", "erp"):
