@@ -18,6 +18,7 @@ from isthmus.stream.workflows import runs, shelf
 from isthmus.stream.workflows.definition import STEPS_MAX, Definition, Step, check
 from isthmus.stream.workflows.runs import RUN_PREFIX
 from isthmus.stream.workflows.shelf import Version, Workflow
+from isthmus.stream.workflows.sight import Sight
 from isthmus.stream.workflows.subject import Entry, Run
 
 TEXT_MAX = 200
@@ -45,6 +46,7 @@ class WorkflowView(Struct, frozen=True, kw_only=True):
     standard: bool
     cues: list[str]
     again_after_days: int
+    ends_on: list[str]
     steps: list[Step]
     updated_at: datetime
     updated_by: str
@@ -59,6 +61,7 @@ class VersionView(Struct, frozen=True, kw_only=True):
     made_at: datetime
     made_by: str
     cues: list[str]
+    ends_on: list[str]
     steps: list[Step]
 
 
@@ -94,6 +97,7 @@ class NewVersion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     about: Annotated[str, Meta(max_length=500)] = ""
     cues: Annotated[tuple[str, ...], Meta(max_length=20)] = ()
     again_after_days: Annotated[int, Meta(ge=0, le=3650)] = 30
+    ends_on: Annotated[tuple[str, ...], Meta(max_length=20)] = ()
     subject: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
     note: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
 
@@ -112,6 +116,7 @@ def workflow_view(found: Workflow) -> WorkflowView:
         standard=found.standard,
         cues=list(said.cues),
         again_after_days=said.again_after_days,
+        ends_on=list(said.ends_on),
         steps=list(said.steps),
         updated_at=found.updated_at,
         updated_by=found.updated_by,
@@ -128,6 +133,7 @@ def version_view(found: Version) -> VersionView:
         made_at=found.made_at,
         made_by=found.made_by,
         cues=list(said.cues),
+        ends_on=list(said.ends_on),
         steps=list(said.steps),
     )
 
@@ -181,20 +187,31 @@ async def subject_of(tx: Transaction, name: str, wanted: NewVersion) -> str:
     return subject
 
 
-async def edited(tx: Transaction, schema: Schema, name: str, wanted: NewVersion) -> Workflow:
-    """Write a new version; raises UnknownSubject, BadWorkflow and WorkflowOther."""
-    subject = await subject_of(tx, name, wanted)
-    if not NAME.fullmatch(name):
-        raise Invalid(f"{name!r} is no name of a workflow.", fix="Use small letters, digits and hyphens, at most 60.")
-    definition = Definition(
+def definition_of(wanted: NewVersion) -> Definition:
+    """Return what an edit says."""
+    return Definition(
         title=wanted.title,
         steps=wanted.steps,
         about=wanted.about,
         cues=wanted.cues,
         again_after_days=wanted.again_after_days,
+        ends_on=wanted.ends_on,
     )
+
+
+def sight_of(schema: Schema, subject: str) -> Sight:
+    """Return what conditions on records of a type may look at."""
+    return Sight.of(schema, schema[subject], subjects().by_type[subject].latest)
+
+
+async def edited(tx: Transaction, schema: Schema, name: str, wanted: NewVersion) -> Workflow:
+    """Write a new version; raises UnknownSubject, BadWorkflow and WorkflowOther."""
+    subject = await subject_of(tx, name, wanted)
+    if not NAME.fullmatch(name):
+        raise Invalid(f"{name!r} is no name of a workflow.", fix="Use small letters, digits and hyphens, at most 60.")
+    definition = definition_of(wanted)
     declared = subjects().by_type[subject]
-    check(definition, subject=schema[subject], can=declared.can, cues=declared.cues)
+    check(definition, sight=sight_of(schema, subject), can=declared.can, cues=declared.cues, ends=declared.ends)
     return await shelf.edit(tx, name, definition, subject_type=subject, note=wanted.note)
 
 

@@ -13,6 +13,7 @@ from isthmus.app.workflow_views import (
     VersionView,
     WorkflowView,
     cancelled,
+    definition_of,
     edited,
     known,
     paused,
@@ -20,6 +21,7 @@ from isthmus.app.workflow_views import (
     resumed,
     run_view,
     shown,
+    sight_of,
     started,
     subject_of,
     version_view,
@@ -105,7 +107,10 @@ async def edit_workflow(call: Call) -> WorkflowView:
     """Write a new version."""
     wanted, name = call.body(NewVersion), call.path["name"]
     async with call.services.database.transaction(call.scope) as tx:
-        call.require(f"{_domain(await subject_of(tx, name, wanted))}:write")
+        subject = await subject_of(tx, name, wanted)
+        call.require(f"{_domain(subject)}:write")
+        for beyond in sorted(sight_of(call.services.schema, subject).beyond(definition_of(wanted).paths)):
+            call.require(f"{_domain(beyond)}:read")
         return workflow_view(await edited(tx, call.services.schema, name, wanted))
 
 

@@ -12,6 +12,7 @@ from isthmus.domains.sales.settings import FollowUpDefinition, SalesSettings
 from isthmus.kernel.marks import Json
 from isthmus.store.records import find
 from isthmus.stream.workflows.definition import Escalate, Notify, Send, Task
+from isthmus.stream.workflows.sight import Latest
 from isthmus.stream.workflows.subject import At, Effects, Made, Standard, Subject
 from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
@@ -143,6 +144,7 @@ WORKFLOWS: tuple[Subject[Holding], ...] = (
         can=frozenset({"wait", "condition", "task", "send", "notify", "escalate"}),
         effects=lead_effects,
         cues={"captured": "A lead was captured; the workflow follow-up alone follows it."},
+        latest={"health": Latest(type="success.health_snapshot", by="account_id", at="at", of="account_id")},
         standards=(Standard(name=NAME, definition=FollowUpDefinition().definition),),
     ),
 )

@@ -27,6 +27,15 @@ CUES: Mapping[str, str] = MappingProxyType(
         RENEWAL: f"A yearly subscription of the account ends within {RENEWAL_DAYS} days.",
     }
 )
+REPLIED, WITHDRAWN, WON, LOW_RISK = "reply", "withdrawal", "deal.won", f"risk.{Risk.LOW}"
+ENDS: Mapping[str, str] = MappingProxyType(
+    {
+        REPLIED: "Somebody of the account got in touch.",
+        WITHDRAWN: "The person of the intervention took consent to service or marketing back.",
+        WON: "A deal of the account was won.",
+        LOW_RISK: "The health of the account was found to be at low risk.",
+    }
+)
 _DAY = 24.0
 STANDARDS = (
     Standard(

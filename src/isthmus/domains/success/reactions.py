@@ -1,10 +1,23 @@
 """What success does when something happened: playbooks begin by risk, escalation and new customers, and end."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
-from isthmus.domains.success.playbooks import ACCOUNT, ESCALATED, HIGH_RISK, MEDIUM_RISK, NEW_CUSTOMER, cued
+from isthmus.domains.success.messages import PERSON
+from isthmus.domains.success.playbooks import (
+    ACCOUNT,
+    ENDS,
+    ESCALATED,
+    HIGH_RISK,
+    LOW_RISK,
+    MEDIUM_RISK,
+    NEW_CUSTOMER,
+    REPLIED,
+    WITHDRAWN,
+    WON,
+    cued,
+)
 from isthmus.domains.success.records import INTERVENTION, InterventionStatus, Risk
 from isthmus.domains.success.workflows import OVER, all_done, crew_of
 from isthmus.store.records import Stored, find
@@ -16,6 +29,13 @@ from isthmus.sync.intake import Acting, edit_many
 RECENT, SETTLED = timedelta(days=2), timedelta(hours=1)
 """What is older says nothing of today; what is younger may still be arriving from systems that were just connected."""
 _RISKS = {str(Risk.HIGH): HIGH_RISK, str(Risk.MEDIUM): MEDIUM_RISK}
+PURPOSES = ("service", "marketing")
+_OF_PERSON: LiteralString = """
+select distinct r.subject_id from workflow_run r
+join success_intervention i on i.workspace = r.workspace and i.id = r.own_record
+where r.workspace = current_workspace() and r.state in ('running', 'paused')
+  and i.person_id in (select same_as('sales.person', %s::uuid))
+"""
 _OF_INTERVENTION: LiteralString = """
 select id from workflow_run where workspace = current_workspace() and own_record = %s
 """
@@ -26,9 +46,13 @@ async def health_came(acting: Acting, event: Event) -> None:
     snapshot = await _record(acting, event)
     if snapshot is None:
         return
-    cue, at = _RISKS.get(str(snapshot.values.get("risk"))), _moment_text(snapshot, "at")
-    if cue is not None and at >= (acting.tx.scope.now - RECENT).isoformat():
+    cue, at = _RISKS.get(str(snapshot.values.get("risk"))), _moment(snapshot, "at")
+    if at is None or at < acting.tx.scope.now - RECENT:
+        return
+    if cue is not None:
         await _cue(acting, snapshot, cue)
+    elif snapshot.values.get("risk") == Risk.LOW:
+        await _end(acting, snapshot, LOW_RISK, at=at)
 
 
 async def ticket_moved(acting: Acting, event: Event) -> None:
@@ -52,7 +76,34 @@ async def deal_moved(acting: Acting, event: Event) -> None:
     if deal is None or not _was_there(deal, event):
         return
     if deal.values.get("won") is True or deal.values.get("stage") == "closed_won":
+        await _end(acting, deal, WON, at=event.at)
         await _cue(acting, deal, NEW_CUSTOMER)
+
+
+async def activity_came(acting: Acting, event: Event) -> None:
+    """End what a reply ends: somebody of the account got in touch after it had begun."""
+    activity = await _record(acting, event)
+    if activity is None or activity.values.get("outbound") is not False:
+        return
+    at = _moment(activity, "at")
+    if at is None:
+        return
+    if activity.values.get("account_id") is not None:
+        await _end(acting, activity, REPLIED, at=at)
+    elif isinstance(own := activity.values.get("person_id"), str):
+        person = (await find(acting.tx, acting.store.vault, acting.store.schema[PERSON], [UUID(own)])).get(UUID(own))
+        if person is not None:
+            await _end(acting, person, REPLIED, at=at)
+
+
+async def consent_moved(acting: Acting, event: Event) -> None:
+    """End what a withdrawal ends: playbooks whose intervention is for the person who took consent back."""
+    consent = await _record(acting, event)
+    if consent is None or consent.values.get("state") != "withdrawn" or consent.values.get("purpose") not in PURPOSES:
+        return
+    own = consent.values.get("person_id")
+    rows = await (await acting.tx.connection.execute(_OF_PERSON, (own,))).fetchall()
+    await _end_of(acting, [account for (account,) in rows], WITHDRAWN, at=event.at)
 
 
 async def account_gone(acting: Acting, event: Event) -> None:
@@ -78,6 +129,18 @@ async def intervention_moved(acting: Acting, event: Event) -> None:
         await edit_many(acting.tx, acting.store, INTERVENTION.name, {intervention.id: {**edit}})
 
 
+async def _end(acting: Acting, record: Stored, cue: str, *, at: datetime) -> None:
+    account = record.values.get("account_id")
+    if isinstance(account, str):
+        await _end_of(acting, [UUID(account)], cue, at=at)
+
+
+async def _end_of(acting: Acting, accounts: list[UUID], cue: str, *, at: datetime) -> None:
+    """End the runs that a cue ends, with the interventions that stand for them."""
+    ended = await cancel(acting.tx, ACCOUNT, accounts, reason=ENDS[cue], cue=cue, at=at)
+    await crew_of(acting).closed(acting.tx, ended, reason=ENDS[cue])
+
+
 def _was_there(record: Stored, event: Event) -> bool:
     """Tell whether a record is no news: what arrives now was a customer, was won, was escalated before we knew it."""
     return record.created_at <= event.at - SETTLED
@@ -95,9 +158,9 @@ async def _record(acting: Acting, event: Event) -> Stored | None:
     return None if found is None or found.deleted_at is not None or found.merged_into is not None else found
 
 
-def _moment_text(record: Stored, name: str) -> str:
+def _moment(record: Stored, name: str) -> datetime | None:
     value = record.values.get(name)
-    return value if isinstance(value, str) else ""
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
 
 
 REACTIONS = (
@@ -107,4 +170,8 @@ REACTIONS = (
     Reaction(on="isthmus.sales.deal.changed.v1", do=deal_moved),
     Reaction(on="isthmus.sales.account.deleted.v1", do=account_gone),
     Reaction(on="isthmus.success.intervention.changed.v1", do=intervention_moved),
+    Reaction(on="isthmus.sales.activity.created.v1", do=activity_came),
+    Reaction(on="isthmus.sales.activity.changed.v1", do=activity_came),
+    Reaction(on="isthmus.marketing.consent.created.v1", do=consent_moved),
+    Reaction(on="isthmus.marketing.consent.changed.v1", do=consent_moved),
 )

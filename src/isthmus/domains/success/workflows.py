@@ -9,13 +9,14 @@ from uuid import UUID
 import msgspec
 
 from isthmus.domains.success.messages import ACTIVITY, NOBODY, addressee, obstacle
-from isthmus.domains.success.playbooks import ACCOUNT, CUES, STANDARDS
+from isthmus.domains.success.playbooks import ACCOUNT, CUES, ENDS, STANDARDS
 from isthmus.domains.success.records import INTERVENTION, InterventionStatus, InterventionStep
 from isthmus.domains.success.settings import SuccessSettings
 from isthmus.kernel.marks import LINE_MAX, Json
 from isthmus.store.records import Stored, find
 from isthmus.stream.workflows.advance import Crew
 from isthmus.stream.workflows.definition import Escalate, Notify, Send, Task
+from isthmus.stream.workflows.sight import Latest
 from isthmus.stream.workflows.subject import At, Effects, Made, Subject, Subjects
 from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
@@ -197,6 +198,8 @@ WORKFLOWS: tuple[Subject[Holding], ...] = (
         can=frozenset({"wait", "condition", "task", "send", "notify", "escalate"}),
         effects=account_effects,
         cues=CUES,
+        ends=ENDS,
+        latest={"health": Latest(type="success.health_snapshot", by="account_id", at="at")},
         standards=STANDARDS,
         keeps=INTERVENTION.name,
     ),

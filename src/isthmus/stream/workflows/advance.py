@@ -4,19 +4,19 @@ A step that has an effect is a transaction of its own; waiting and deciding go w
 is killed anywhere has done a step wholly or not at all, and the next one goes on after it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import NODEFAULT, Struct
+from msgspec import Struct
 
 from isthmus.audit.trace import trace
 from isthmus.kernel.errors import IsthmusError
-from isthmus.kernel.marks import Json, RecordType
+from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
 from isthmus.store.records import Stored, find
 from isthmus.store.schema import Schema
@@ -24,10 +24,11 @@ from isthmus.stream.jobs.job import GaveUp
 from isthmus.stream.jobs.queue import enqueue
 from isthmus.stream.jobs.work import JobCancelled, LeaseLost, Work
 from isthmus.stream.jobs.worker import is_final, words_of
-from isthmus.stream.workflows.definition import Condition, Escalate, Notify, Send, Task, Wait, failing
+from isthmus.stream.workflows.definition import Clause, Condition, Escalate, Notify, Send, Task, Wait, failing
 from isthmus.stream.workflows.runs import AlreadyRuns, RunMissing, keep, run_of, start, wish_for
 from isthmus.stream.workflows.shelf import Workflow, WorkflowPaused, workflow_of
-from isthmus.stream.workflows.subject import At, Effects, Entry, Run, Subjects, facts_of
+from isthmus.stream.workflows.sight import Sight, facts
+from isthmus.stream.workflows.subject import At, Effects, Entry, Run, Subjects
 from isthmus.vault import Vault
 
 Context = TypeVar("Context")
@@ -55,6 +56,10 @@ class Crew(Generic[Context]):
     vault: Vault
     subjects: Subjects[Context]
     context: Context
+
+    def sight(self, subject_type: str) -> Sight:
+        """Return what conditions on records of a type see."""
+        return Sight.of(self.schema, self.schema[subject_type], self.subjects.by_type[subject_type].latest)
 
     def effects(self, subject_type: str) -> Effects:
         """Return what does the steps for records of a type."""
@@ -109,8 +114,8 @@ class Crew(Generic[Context]):
         if record is None:
             await keep(tx, _ended(run, "cancelled", "The record is gone.", now=tx.scope.now))
             return RESTS
-        defaults = defaults_of(self.schema[run.subject_type])
-        way = _Way(tx, self.effects(run.subject_type), record, run, defaults)
+        sight = partial(self.sight, run.subject_type)
+        way = _Way(tx, self.vault, sight, self.effects(run.subject_type), record, run)
         rest = await way.go()
         await keep(tx, way.run)
         if way.run.state == "running" and way.run.turn != given.turn and way.run.due_at is not None:
@@ -123,23 +128,16 @@ class Crew(Generic[Context]):
         return None if gone else record
 
 
-@lru_cache(maxsize=256)
-def defaults_of(record_type: RecordType) -> Mapping[str, Json]:
-    """Return the published fields of a type with the defaults of their declaration, None where there is none."""
-    given = {each.name: each.default for each in msgspec.structs.fields(record_type.struct)}
-    published = (each.name for each in record_type.fields if each.published)
-    return {name: None if given[name] is NODEFAULT else msgspec.to_builtins(given[name]) for name in published}
-
-
 @dataclass
 class _Way:
     """One run on its way through what is due, up to and with the next step that has an effect."""
 
     tx: Transaction
+    vault: Vault
+    sight: Callable[[], Sight]
     effects: Effects
     record: Stored
     run: Run
-    defaults: Mapping[str, Json]
 
     async def go(self) -> str:
         acted = False
@@ -197,13 +195,13 @@ class _Way:
 
     async def _decide(self, step: Condition) -> bool:
         """Go on, or elsewhere, or end; returns whether the run goes on."""
-        facts = facts_of(self.record, defaults=self.defaults, published=frozenset(self.defaults))
-        clause = failing(step, facts, now=self.now)
+        paths = [each.field for each in step.where]
+        seen = await facts(self.tx, self.vault, self.sight(), self.record, paths=paths)
+        clause = failing(step, seen, now=self.now)
         if clause is None:
             self._move(self.run.position + 1)
             return True
-        fact = facts.get(clause.field)
-        said = f"{clause.field} is {fact if fact not in (None, '', []) else 'not known'}"
+        said = _said(clause, seen.get(clause.field))
         self._log("condition", said)
         if step.otherwise and (to := self.run.definition.place_of(step.otherwise)) is not None:
             self._move(to)
@@ -249,6 +247,13 @@ async def step(work: Work, crew: Crew[Context]) -> Json:
                 await keep(tx, msgspec.structs.replace(run, state="paused", reason=words_of(error)))
         raise
     return None
+
+
+def _said(clause: Clause, fact: Json) -> str:
+    """Say what a clause met; of other records only that it does not hold, for not all who see the log see them."""
+    if fact in (None, "", []):
+        return f"{clause.field} is not known"
+    return f"{clause.field} is {fact}" if "." not in clause.field else f"{clause.field} is not as it must be"
 
 
 def _ended(run: Run, state: str, reason: str, *, now: datetime) -> Run:

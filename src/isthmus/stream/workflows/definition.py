@@ -8,7 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from isthmus.kernel.errors import Fault, Invalid
-from isthmus.kernel.marks import LINE_MAX, TEXT_MAX, Json, RecordType
+from isthmus.kernel.marks import LINE_MAX, TEXT_MAX, Json
+from isthmus.stream.workflows.sight import Sight
 
 STEPS_MAX, CLAUSES_MAX = 50, 20
 Line = Annotated[str, Meta(min_length=1, max_length=LINE_MAX)]
@@ -31,7 +32,10 @@ class BadWorkflow(Invalid):
 
 
 class Clause(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"comparison": "is"}):
-    """One comparison of a published field: `older_than_hours` looks back from now, `within_hours` ahead."""
+    """One comparison of a published field: `older_than_hours` looks back from now, `within_hours` ahead.
+
+    `field` is one of the record (`status`), or of what it leads to in one step (`account.segment`, `health.risk`).
+    """
 
     field: Line
     comparison: Comparison
@@ -97,54 +101,66 @@ def kind_of(step: Step) -> str:
 
 
 class Definition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one version says. `cues` name what starts it by itself, at most once in `again_after_days` for a record."""
+    """What one version says. `cues` name what starts it by itself, at most once in `again_after_days` for a record.
+
+    `ends_on` names what cancels its runs, beside what ends every workflow on such records.
+    """
 
     title: Line
     steps: Annotated[tuple[Step, ...], Meta(max_length=STEPS_MAX)]
     about: Annotated[str, Meta(max_length=LINE_MAX)] = ""
     cues: Annotated[tuple[str, ...], Meta(max_length=20)] = ()
     again_after_days: Annotated[int, Meta(ge=0, le=3650)] = 30
+    ends_on: Annotated[tuple[str, ...], Meta(max_length=20)] = ()
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """What its conditions look at."""
+        conditions = (each for each in self.steps if isinstance(each, Condition))
+        return frozenset(clause.field for each in conditions for clause in each.where)
 
     def place_of(self, label: str) -> int | None:
         """Return the position of the step with a label."""
         return next((at for at, each in enumerate(self.steps) if each.label == label), None)
 
 
-def check(definition: Definition, *, subject: RecordType, can: frozenset[str], cues: Mapping[str, str]) -> None:
+def check(
+    definition: Definition, *, sight: Sight, can: frozenset[str], cues: Mapping[str, str], ends: Mapping[str, str]
+) -> None:
     """Raise BadWorkflow with every fault: steps that are not there for the subject, fields that are not published."""
-    faults = [*_faults(definition, subject=subject, can=can), *_cue_faults(definition, cues)]
+    named = (*_named("cues", definition.cues, cues), *_named("ends_on", definition.ends_on, ends))
+    faults = [*_faults(definition, sight=sight, can=can), *named]
     if faults:
         detail = "One thing is wrong." if len(faults) == 1 else f"{len(faults)} things are wrong."
         raise BadWorkflow(detail, fix="Mend what `errors` names, and send it again.", faults=tuple(faults))
 
 
-def _faults(definition: Definition, *, subject: RecordType, can: frozenset[str]) -> Iterator[Fault]:
+def _faults(definition: Definition, *, sight: Sight, can: frozenset[str]) -> Iterator[Fault]:
     tasks = 0
     for at, step in enumerate(definition.steps):
         pointer, kind = f"/steps/{at}", kind_of(step)
         if kind not in can:
-            detail = f"There is no step {kind!r} for {subject.name}; there are: {', '.join(sorted(can))}."
+            detail = f"There is no step {kind!r} for {sight.subject.name}; there are: {', '.join(sorted(can))}."
             yield Fault(pointer=pointer, code="no-such-step", detail=detail)
         if step.label and definition.place_of(step.label) != at:
             yield Fault(pointer=f"{pointer}/label", code="repeated", detail="An earlier step has this label.")
         if isinstance(step, Condition):
-            yield from _condition_faults(definition, step, at, subject)
+            yield from _condition_faults(definition, step, at, sight)
         if isinstance(step, Escalate) and not tasks:
             yield Fault(pointer=pointer, code="no-task", detail="No task comes before it. Put one there.")
         tasks += isinstance(step, Task)
 
 
-def _condition_faults(definition: Definition, step: Condition, at: int, subject: RecordType) -> Iterator[Fault]:
+def _condition_faults(definition: Definition, step: Condition, at: int, sight: Sight) -> Iterator[Fault]:
     to = definition.place_of(step.otherwise) if step.otherwise else at + 1
     if to is None or to <= at:
         detail = f"No later step has the label {step.otherwise!r}. A workflow only goes forward."
         yield Fault(pointer=f"/steps/{at}/otherwise", code="no-such-label", detail=detail)
     for number, clause in enumerate(step.where):
         pointer = f"/steps/{at}/where/{number}"
-        field = subject.field(clause.field)
-        if field is None or not field.published:
-            detail = f"{subject.name} publishes no field {clause.field!r}."
-            yield Fault(pointer=f"{pointer}/field", code="unknown-field", detail=detail)
+        field = sight.leads_to(clause.field)
+        if field is None:
+            yield Fault(pointer=f"{pointer}/field", code="unknown-field", detail=sight.why_not(clause.field))
         if (reason := _misfit(clause, "" if field is None else field.column)) is not None:
             yield Fault(pointer=f"{pointer}/value", code="bad-value", detail=reason)
 
@@ -162,11 +178,13 @@ def _misfit(clause: Clause, column: str) -> str | None:
     return None
 
 
-def _cue_faults(definition: Definition, cues: Mapping[str, str]) -> Iterator[Fault]:
-    for at, each in enumerate(definition.cues):
-        if each not in cues:
-            there = ", ".join(sorted(cues)) or "none: it is started by hand"
-            yield Fault(pointer=f"/cues/{at}", code="unknown-cue", detail=f"Nothing gives the cue {each!r}: {there}.")
+def _named(field: str, given: tuple[str, ...], known: Mapping[str, str]) -> Iterator[Fault]:
+    for at, each in enumerate(given):
+        if each not in known:
+            there = ", ".join(sorted(known)) or "none: a person starts and cancels it"
+            yield Fault(
+                pointer=f"/{field}/{at}", code="unknown-cue", detail=f"Nothing gives the cue {each!r}: {there}."
+            )
 
 
 def failing(condition: Condition, facts: Mapping[str, Json], *, now: datetime) -> Clause | None:

@@ -55,8 +55,14 @@ update workflow_run set state = %s, position = %s, turn = %s, due_at = %s, made 
 where workspace = current_workspace() and id = %s
 """
 _CANCEL: LiteralString = """
-update workflow_run set state = 'cancelled', due_at = null, ended_at = %s, reason = %s
-where workspace = current_workspace() and subject_type = %s and subject_id = any(%s) and state in ('running', 'paused')
+update workflow_run r set state = 'cancelled', due_at = null, ended_at = %(now)s, reason = %(reason)s
+where workspace = current_workspace() and subject_type = %(type)s and subject_id = any(%(subjects)s)
+  and state in ('running', 'paused')
+  and (%(cue)s::text is null or started_at <= %(at)s and exists (
+      select from workflow_version v
+      where v.workspace = r.workspace and v.name = r.name and v.version = r.version
+        and v.definition->'ends_on' ? %(cue)s
+  ))
 returning id, turn
 """
 _WAKE: LiteralString = """
@@ -157,9 +163,29 @@ async def latest(tx: Transaction, name: str, subjects: Sequence[UUID]) -> dict[U
     return {each.subject_id: each for each in map(_run, rows)}
 
 
-async def cancel(tx: Transaction, subject_type: str, subjects: Sequence[UUID], *, reason: str) -> list[UUID]:
-    """End what runs or rests for these records, and return those runs: a reply, a conversion, a withdrawal came."""
-    cursor = await tx.connection.execute(_CANCEL, (tx.scope.now, reason, subject_type, list(subjects)))
+async def cancel(
+    tx: Transaction,
+    subject_type: str,
+    subjects: Sequence[UUID],
+    *,
+    reason: str,
+    cue: str | None = None,
+    at: datetime | None = None,
+) -> list[UUID]:
+    """End what runs or rests for these records, and return those runs: a reply, a conversion, a withdrawal came.
+
+    With `cue`, only those end whose definition `ends_on` it and that had begun when it was given, `at` that moment.
+    """
+    now = tx.scope.now
+    given = {
+        "type": subject_type,
+        "subjects": list(subjects),
+        "reason": reason,
+        "cue": cue,
+        "now": now,
+        "at": at or now,
+    }
+    cursor = await tx.connection.execute(_CANCEL, given)
     rows: list[tuple[UUID, int]] = await cursor.fetchall()
     if rows:
         await take_back(tx, STEP, [_name(own, turn) for own, turn in rows])

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
 from isthmus.store.records import Stored
 from isthmus.stream.workflows.definition import Definition, Escalate, Notify, Send, Task
+from isthmus.stream.workflows.sight import Latest
 
 Context_contra = TypeVar("Context_contra", contravariant=True)
 
@@ -117,7 +117,8 @@ class Standard(Struct, frozen=True, kw_only=True):
 class Subject(Generic[Context_contra]):
     """Records of one type that workflows follow: the kinds of steps there are, and the cues that start them.
 
-    `cues` say in words what gives each. `effects` makes what does the steps out of what a worker works with. `keeps`
+    `cues` say in words what gives each, `ends` the same of what may cancel runs. `latest` names the newest records
+    about one that conditions may look at. `effects` makes what does the steps out of what a worker works with. `keeps`
     is the type of the records that stand for runs, where there are such.
     """
 
@@ -125,6 +126,8 @@ class Subject(Generic[Context_contra]):
     can: frozenset[str]
     effects: Callable[[Context_contra], Effects]
     cues: Mapping[str, str] = field(default_factory=dict[str, str])
+    ends: Mapping[str, str] = field(default_factory=dict[str, str])
+    latest: Mapping[str, Latest] = field(default_factory=dict[str, Latest])
     standards: tuple[Standard, ...] = ()
     keeps: str = ""
 
@@ -139,8 +142,3 @@ class Subjects(Generic[Context_contra]):
     def of(cls, given: Iterable[Subject[Context_contra]]) -> "Subjects[Context_contra]":
         """Take subjects by their types."""
         return cls(by_type={each.type: each for each in given})
-
-
-def facts_of(record: Stored, *, defaults: Mapping[str, Json], published: frozenset[str]) -> dict[str, Json]:
-    """Return what conditions may look at: published fields, with the defaults of their declaration."""
-    return {name: value if (value := record.values.get(name)) is not None else defaults.get(name) for name in published}

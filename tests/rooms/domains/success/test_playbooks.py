@@ -88,6 +88,42 @@ async def test_an_account_has_one_run_of_a_playbook_and_then_some_peace(desk: De
     assert len(await interventions(desk)) == 2
 
 
+@pytest.mark.parametrize("how", ["reply", "reply of a person", "withdrawal", "deal.won", "risk.low"])
+async def test_a_reply_a_conversion_and_a_withdrawal_end_what_says_so_and_its_intervention(
+    desk: Desk, how: str
+) -> None:
+    own, cue = await account(desk), how.partition(" ")[0]
+    await desk.put(said("sales.person", "P1", email="grace@hopper.example", first_name="Grace", account_id="A1"))
+    await desk.put(said("sales.deal", "D1", name="Big", stage="proposal", account_id="A1"))
+    person, step = await desk.id_of("sales.person", "P1"), {"kind": "wait", "hours": 100}
+    for name, ends in (("ask", [cue]), ("chase", list[Json]())):
+        wanted: Json = {"subject": "sales.account", "title": name, "steps": [{**step}], "ends_on": [*ends]}
+        assert (await desk.call("PUT", f"/api/v1/workflows/{name}", wanted)).status == 200
+        wish: Json = {"playbook": name, "account_id": own, "owner_id": "max", "person_id": person}
+        assert (await desk.post(START, wish)).status == 201
+    old, now = "2026-11-01T09:00:00Z", "2026-11-02T10:31:00Z"
+    await desk.put(said("sales.activity", "A0", kind="email", outbound=False, at=old, account_id="A1"))
+    desk.later(hours=2)
+    match how:
+        case "reply":
+            await desk.put(said("sales.activity", "A1", kind="email", outbound=False, at=now, account_id="A1"))
+        case "reply of a person":
+            await desk.put(said("sales.activity", "A1", kind="call", outbound=False, at=now, person_id="P1"))
+        case "withdrawal":
+            await desk.put(
+                said("marketing.consent", "C1", purpose="service", channel="any", state="withdrawn", person_id="P1")
+            )
+        case "deal.won":
+            await desk.put(said("sales.deal", "D1", name="Big", stage="closed_won", account_id="A1"))
+        case _:
+            await at_risk(desk, "low")
+    await react(desk)
+    found = {each["playbook"]: each["status"] for each in await interventions(desk) if each["playbook"] != "onboarding"}
+    assert found == {"ask": "cancelled", "chase": "active"}
+    states = {each["workflow"]: each["state"] for each in (await desk.get(RUNS)).rows("data")}
+    assert (states["ask"], states["chase"]) == ("cancelled", "running")
+
+
 async def test_what_was_long_ago_begins_nothing(desk: Desk) -> None:
     await account(desk)
     await desk.put(

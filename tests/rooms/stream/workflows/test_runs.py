@@ -7,6 +7,7 @@ from isthmus.store.observation import Observation
 from tests.rooms.domains.desk import Answer, Desk, said
 
 FLOWS, RUNS, LEADS = "/api/v1/workflows", "/api/v1/workflow-runs", "/api/v1/leads"
+PERMISSIONS: Json = ["sales:read", "sales:write", "stream:read", "stream:write"]
 TASK: Json = {"kind": "task", "title": "Call", "due_hours": 24}
 
 
@@ -92,6 +93,39 @@ async def test_a_condition_leads_elsewhere_by_what_the_record_says_now(desk: Des
     large, small = await begin(desk, await lead(desk, company_size=100)), await begin(desk, await lead(desk, "L2"))
     assert await log(desk, large) == ["Big", "All"]
     assert await log(desk, small) == ["company_size is not known", "All"]
+
+
+async def test_a_condition_sees_the_account_of_a_lead_and_its_latest_health(desk: Desk) -> None:
+    large: Json = {"field": "account.segment", "is": "one_of", "value": ["large", "huge"]}
+    risky: Json = {"field": "health.risk", "is": "is", "value": "high"}
+    await write(desk, {"kind": "condition", "where": [large]}, {"kind": "condition", "where": [risky]}, TASK)
+    await desk.put(
+        said("sales.account", "A1", name="Mill", segment="large"),
+        said("sales.account", "A2", name="Inn", segment="tiny"),
+    )
+    for at, risk in (("2026-11-01", "high"), ("2026-10-01", "low")):
+        await desk.put(
+            said("success.health_snapshot", at, score=20.0, at=f"{at}T00:00:00Z", risk=risk, account_id="A1")
+        )
+    assert await log(desk, await begin(desk, await lead(desk, account_id="A1"))) == ["Call"]
+    told = "account.segment is not as it must be"
+    assert await log(desk, await begin(desk, await lead(desk, "L2", account_id="A2"))) == [told]
+    assert await log(desk, await begin(desk, await lead(desk, "L3"))) == ["account.segment is not known"]
+    later: Json = {"score": 90.0, "at": "2026-11-02T00:00:00Z", "risk": "low"}
+    assert isinstance(later, dict)
+    await desk.put(said("success.health_snapshot", "H3", **later, account_id="A1"))
+    assert await log(desk, await begin(desk, await lead(desk, "L4", account_id="A1"))) == [
+        "health.risk is not as it must be"
+    ]
+
+
+async def test_who_may_not_read_what_a_condition_looks_at_may_not_write_it(desk: Desk) -> None:
+    steps: Json = [{"kind": "condition", "where": [{"field": "campaign.kind", "is": "present"}]}]
+    wanted: Json = {"subject": "sales.lead", "title": "T", "steps": steps}
+    assert (await desk.post("/api/v1/roles", {"name": "seller", "permissions": PERMISSIONS})).status == 201
+    refused = await desk.call("PUT", f"{FLOWS}/chase", wanted, roles=("seller",))
+    assert (refused.status, "marketing:read" in str(refused.at("detail"))) == (403, True)
+    assert (await desk.call("PUT", f"{FLOWS}/chase", wanted)).status == 200
 
 
 async def test_a_task_that_is_late_goes_to_somebody_else_and_one_that_is_done_does_not(desk: Desk) -> None:
