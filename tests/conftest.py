@@ -1,5 +1,6 @@
 """Engines for the whole run, a fresh workspace for each test."""
 
+import gc
 import os
 import secrets
 import signal
@@ -43,6 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _compile_once(config)
+
+
+def pytest_collection_finish() -> None:
+    """Take what all tests share out of the search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def _compile_once(config: pytest.Config) -> None:

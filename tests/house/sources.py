@@ -1,6 +1,7 @@
 """Reading the code as the house checks see it: one `Source` per file, one `Finding` per broken rule."""
 
 import ast
+import gc
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -59,7 +60,12 @@ def read(root: Path, *folders: str) -> tuple[Source, ...]:
     files = sorted(file for folder in folders for file in (root / folder).rglob("*.py"))
     if not files:
         raise FileNotFoundError(f"No Python file under {folders}; the check would have checked nothing.")
-    return tuple(_parse(root, file) for file in files)
+    # Trees hold no garbage, and searching millions of their nodes for some takes four times as long as parsing.
+    gc.disable()
+    try:
+        return tuple(_parse(root, file) for file in files)
+    finally:
+        gc.enable()
 
 
 def _parse(root: Path, file: Path) -> Source:

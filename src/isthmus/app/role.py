@@ -14,6 +14,7 @@ from valkey.asyncio import Valkey
 from isthmus.app.alerting.keeping import keep_alerting, keep_probing
 from isthmus.app.arriving import arrivals, arriving
 from isthmus.app.engines import RunningEngines, running_engines
+from isthmus.app.garbage import settle
 from isthmus.app.log import configure_log
 from isthmus.app.program import Program, opened
 from isthmus.app.reacting import consumers
@@ -80,6 +81,7 @@ async def _background(settings: Settings, running: RunningEngines, roles: Sequen
         loop.add_signal_handler(each, stop.set)
     async with opened(settings, running, connections_max=16) as program:
         tasks = [asyncio.create_task(_until_dead(program, role)) for role in roles]
+        settle()
         ended = asyncio.create_task(stop.wait())
         await asyncio.wait([*tasks, ended], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:

@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import gc
 import mmap
 import os
 import resource
@@ -15,6 +14,7 @@ from pathlib import Path
 import uvloop
 
 from isthmus.app.engines import running_engines
+from isthmus.app.garbage import settle
 from isthmus.app.http.assembly import Block, build, services_of
 from isthmus.app.http.exporting import keep_exporting
 from isthmus.app.http.listening import Listener
@@ -36,8 +36,6 @@ from isthmus.kernel.errors import Unavailable
 from isthmus.stream.live import Live
 
 _WATCH_S = 0.5
-_YOUNG_MAX = 20_000
-"""How many new containers there may be before those that nobody reaches are looked for."""
 
 
 class EnginesAway(Unavailable):
@@ -94,7 +92,7 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
             asyncio.create_task(keeper.run()),
             asyncio.create_task(gateway.services.of(Upstreams).keep_looking(program.clock)),
         ]
-        _settle()
+        settle()
         try:
             yield gateway
         finally:
@@ -107,13 +105,6 @@ async def _opened(settings: Settings) -> AsyncGenerator[Gateway]:
             await gateway.services.of(Upstreams).calling.close()
             await gateway.services.of(Live).close()
             await gateway.close()
-
-
-def _settle() -> None:
-    """Take what was loaded out of the search for garbage, which otherwise walks through all of it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_MAX, *gc.get_threshold()[1:])
 
 
 async def _end_with_the_server(server: int, stop: asyncio.Event) -> None:
