@@ -126,28 +126,21 @@ class Database:
     ) -> None:
         """`conninfo` is a libpq connection string; the password stays out of it."""
         kwargs = {"autocommit": True, "password": password, "options": "-c timezone=UTC"}
-        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            conninfo,
-            min_size=1,
-            max_size=connections_max,
-            timeout=WAIT_S_MAX,
-            open=False,
-            kwargs=kwargs,
-            configure=_configure,
-            reconnect_timeout=AGAIN_S_MAX,
-            reconnect_failed=_begin_anew,
-        )
-        self._beside: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            conninfo,
-            min_size=0,
-            max_size=1,
-            timeout=WAIT_S_MAX,
-            open=False,
-            kwargs=kwargs,
-            configure=_configure,
-            reconnect_timeout=AGAIN_S_MAX,
-            reconnect_failed=_begin_anew,
-        )
+
+        def pool(*, least: int, most: int) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
+            return AsyncConnectionPool(
+                conninfo,
+                min_size=least,
+                max_size=most,
+                timeout=WAIT_S_MAX,
+                open=False,
+                kwargs=kwargs,
+                configure=_configure,
+                reconnect_timeout=AGAIN_S_MAX,
+                reconnect_failed=_begin_anew,
+            )
+
+        self._pool, self._beside = pool(least=1, most=connections_max), pool(least=0, most=1)
 
     async def open(self) -> None:
         """Connect; raises DatabaseAway."""
