@@ -1,13 +1,17 @@
 """What somebody who once did something may do now, by the name under which it was written down."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import LiteralString
 from uuid import UUID
 
 from isthmus.auth.accounts import AccountMissing, find_account
 from isthmus.auth.custom_roles import list_roles
 from isthmus.auth.keys import ApiKey, KeyMissing, find_key, principal_of
-from isthmus.auth.roles import surviving
+from isthmus.auth.oauth.clients import CLIENT_PREFIX
+from isthmus.auth.principal import Principal
+from isthmus.auth.roles import roles_held, surviving
+from isthmus.kernel.ids import text_of
 from isthmus.store.database import Transaction
 
 NOTHING: frozenset[str] = frozenset()
@@ -15,13 +19,13 @@ _FOLLOWER: LiteralString = """
 select id from api_key where workspace = current_workspace() and rotated_from = %s order by created_at desc limit 1
 """
 _SESSION: LiteralString = """
-select s.login is not null, l.id is null or l.disabled_at is not null, coalesce(l.roles, s.roles)
+select s.login is not null, l.id is null or l.disabled_at is not null, coalesce(l.roles, s.roles), s.login, s.name
 from session s left join person_login l on l.workspace = s.workspace and l.id = s.login
 where s.workspace = current_workspace() and s.id = %s
 """
 _GRANT: LiteralString = """
 select g.user_id is not null, c.removed_at is not null, l.id is null or l.disabled_at is not null,
-       coalesce(l.roles, '{}'), g.permissions
+       coalesce(l.roles, '{}'), g.permissions, g.user_id, g.client, c.name
 from oauth_grant g join oauth_client c on c.workspace = g.workspace and c.id = g.client
 left join person_login l on l.workspace = g.workspace and l.id = g.user_id
 where g.workspace = current_workspace() and g.id = %s
@@ -34,6 +38,15 @@ async def permissions_now(tx: Transaction, actor: str, *, domains: Sequence[str]
 
     A key answers as what it was rotated to, a session and a token as the person behind it, also after it has ended.
     None stands for whoever is held to no permissions (an operator at a terminal), or is no longer known.
+    """
+    found = await principal_now(tx, actor, domains=domains)
+    return None if found is None else found.permissions
+
+
+async def principal_now(tx: Transaction, actor: str, *, domains: Sequence[str]) -> Principal | None:
+    """Return whom an actor would prove now, without a call: no factor, nothing proven lately, and no name of a person.
+
+    Its permissions are as of `permissions_now`, and None stands for the same.
     """
     kind, _, text = actor.partition(":")
     try:
@@ -51,18 +64,20 @@ async def permissions_now(tx: Transaction, actor: str, *, domains: Sequence[str]
             return None
 
 
-async def _of_key(tx: Transaction, own: UUID, *, domains: Sequence[str]) -> frozenset[str] | None:
+async def _of_key(tx: Transaction, own: UUID, *, domains: Sequence[str]) -> Principal | None:
     try:
         key = await _newest(tx, own)
-        if key.account is not None and (await find_account(tx, key.account)).disabled_at is not None:
-            return NOTHING
-        principal, _ = await principal_of(tx, key, domains=domains)
     except KeyMissing:
         return None
+    gone = Principal(workspace=tx.scope.workspace, kind="key", id=key.id, name=key.name, permissions=NOTHING)
+    try:
+        if key.account is not None and (await find_account(tx, key.account)).disabled_at is not None:
+            return gone
+        principal, _ = await principal_of(tx, key, domains=domains)
     except AccountMissing:
-        return NOTHING
+        return gone
     ended = key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= tx.scope.now)
-    return NOTHING if ended or principal.only else principal.permissions
+    return replace(principal, permissions=NOTHING) if ended or principal.only else principal
 
 
 async def _newest(tx: Transaction, own: UUID) -> ApiKey:
@@ -75,23 +90,37 @@ async def _newest(tx: Transaction, own: UUID) -> ApiKey:
     return await find_key(tx, own)
 
 
-async def _of_session(tx: Transaction, own: UUID, *, domains: Sequence[str]) -> frozenset[str] | None:
+async def _of_session(tx: Transaction, own: UUID, *, domains: Sequence[str]) -> Principal | None:
     row = await (await tx.connection.execute(_SESSION, (own,))).fetchone()
     if row is None:
         return None
-    of_person, gone, roles = row
-    if of_person and gone:
-        return NOTHING
-    return surviving(roles, (), domains=domains, custom=await list_roles(tx))
+    of_person, gone, roles, login, name = row
+    custom = await list_roles(tx)
+    return Principal(
+        workspace=tx.scope.workspace,
+        kind="session",
+        id=own,
+        name="" if of_person else name,
+        permissions=NOTHING if of_person and gone else surviving(roles, (), domains=domains, custom=custom),
+        user=login,
+        roles=tuple(sorted(roles_held(roles or (), domains=domains, custom=custom))),
+    )
 
 
-async def _of_grant(tx: Transaction, own: UUID, *, domains: Sequence[str]) -> frozenset[str] | None:
+async def _of_grant(tx: Transaction, own: UUID, *, domains: Sequence[str]) -> Principal | None:
     row = await (await tx.connection.execute(_GRANT, (own,))).fetchone()
     if row is None:
         return None
-    of_person, client_gone, person_gone, roles, permissions = row
-    if client_gone or (of_person and person_gone):
-        return NOTHING
-    if of_person:
-        return surviving(roles, (), domains=domains, custom=await list_roles(tx))
-    return frozenset(permissions)
+    of_person, client_gone, person_gone, roles, permissions, user, client, name = row
+    custom = await list_roles(tx)
+    allowed = surviving(roles, (), domains=domains, custom=custom) if of_person else frozenset(permissions)
+    return Principal(
+        workspace=tx.scope.workspace,
+        kind="token",
+        id=own,
+        name="" if of_person else name,
+        permissions=NOTHING if client_gone or (of_person and person_gone) else allowed,
+        user=user,
+        client=text_of(CLIENT_PREFIX, client),
+        roles=tuple(sorted(roles_held(roles or (), domains=domains, custom=custom))),
+    )

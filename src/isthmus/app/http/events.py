@@ -9,6 +9,10 @@ from msgspec import Meta, Struct
 from isthmus.app.webhook_views import ACCOUNT
 from isthmus.gateway import Call, Response, Route, id_at
 from isthmus.gateway.epoch import Epoch
+from isthmus.gateway.policy.book import Book
+from isthmus.gateway.policy.gate import PolicyGate
+from isthmus.gateway.policy.reading import hindrance
+from isthmus.gateway.tracing import purpose_of
 from isthmus.kernel.errors import Limited, Malformed
 from isthmus.kernel.ids import text_of
 from isthmus.store.schema import Schema
@@ -40,7 +44,7 @@ async def follow(call: Call) -> Response:
     """Answer events as they happen."""
     wanted, services = call.query(FeedQuery), call.services
     live, epoch, principal = services.of(Live), services.of(Epoch), call.principal
-    wants = _wants(call, wanted)
+    wants = _wants(call, wanted, await _book(call))
     after = _last_seen(call) if "last-event-id" in call.headers else wanted.after
     holder = principal.actor
     if live.held(holder) >= FEEDS_MAX:
@@ -55,27 +59,36 @@ async def follow(call: Call) -> Response:
     return Response(body=frames, headers=HEADERS[1:2])
 
 
-def readable_areas(call: Call, topics: Topics) -> frozenset[str]:
+async def readable_areas(call: Call, topics: Topics) -> frozenset[str]:
     """Return what the caller may read of all records of; where policies or grants name records, nothing is."""
-    types = readable_types(call, topics)
+    types = _readable_types(call, topics, await _book(call))
     areas = {each.area for each in topics.types.values()}
     return frozenset(areas - {each.area for each in topics.types.values() if each.type not in types})
 
 
-def readable_types(call: Call, topics: Topics) -> frozenset[str]:
+def _readable_types(call: Call, topics: Topics, book: Book) -> frozenset[str]:
     """Return the types of events of whose records the caller may read all."""
     records = {each.record: each.area for each in topics.types.values()}
-    schema = call.services.schema
+    schema, purpose = call.services.schema, purpose_of(call.headers)
     open_records = {
-        name for name, area in records.items() if call.may(f"{area}:read") and call.seen(schema[name]) is None
+        name
+        for name, area in records.items()
+        if call.may(f"{area}:read")
+        and call.seen(schema[name]) is None
+        and hindrance(book, call.principal, schema[name], now=call.scope.now, client=call.client, purpose=purpose)
+        is None
     }
     return frozenset(each.type for each in topics.types.values() if each.record in open_records)
 
 
-def _wants(call: Call, wanted: FeedQuery) -> Wants:
+async def _book(call: Call) -> Book:
+    return await call.services.of(PolicyGate).book(call.principal.workspace, now=call.scope.now)
+
+
+def _wants(call: Call, wanted: FeedQuery, book: Book) -> Wants:
     """Return what tells whether an event is sent; raises UnknownTopic and Invalid."""
     topics = call.services.of(Topics)
-    readable = readable_types(call, topics)
+    readable = _readable_types(call, topics, book)
     types = readable
     for names, pointer in ((wanted.topic, "/query/topic"), (wanted.type, "/query/type")):
         if names:

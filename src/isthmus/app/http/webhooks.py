@@ -91,9 +91,9 @@ async def list_webhooks(call: Call) -> Page[WebhookView]:
 async def register_webhook(call: Call) -> WebhookSecret:
     """Register an endpoint."""
     wanted = call.body(NewEndpoint)
-    accounts = account_ids(wanted.accounts, call.services.schema)
+    accounts, rules = account_ids(wanted.accounts, call.services.schema), await _rules(call)
     async with call.services.database.transaction(call.scope) as tx:
-        made, secret = await ends.register(tx, call.services.vault, wanted, accounts=accounts, rules=_rules(call))
+        made, secret = await ends.register(tx, call.services.vault, wanted, accounts=accounts, rules=rules)
     return WebhookSecret(webhook=_view(call, made), secret=secret)
 
 
@@ -108,8 +108,9 @@ async def change_webhook(call: Call) -> WebhookView:
     wanted, given = call.body(EndpointChange), None
     if not isinstance(wanted.accounts, UnsetType):
         given = account_ids(wanted.accounts, call.services.schema)
+    rules = await _rules(call)
     async with call.services.database.transaction(call.scope) as tx:
-        return _view(call, await ends.change(tx, _endpoint(call), wanted, accounts=given, rules=_rules(call)))
+        return _view(call, await ends.change(tx, _endpoint(call), wanted, accounts=given, rules=rules))
 
 
 async def remove_webhook(call: Call) -> None:
@@ -191,9 +192,9 @@ def _view(call: Call, endpoint: Endpoint) -> WebhookView:
     return webhook_view(endpoint, call.services.schema)
 
 
-def _rules(call: Call) -> Rules:
+async def _rules(call: Call) -> Rules:
     topics = call.services.of(Topics)
-    return Rules(topics=topics, outbound=call.services.of(Outbound), areas=readable_areas(call, topics))
+    return Rules(topics=topics, outbound=call.services.of(Outbound), areas=await readable_areas(call, topics))
 
 
 def _endpoint(call: Call) -> UUID:

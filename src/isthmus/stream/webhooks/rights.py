@@ -1,6 +1,7 @@
 """Endpoints are withheld while whoever chose what they are told may not read that any more, and go on after."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import LiteralString
 
 from isthmus.audit.trace import trace
@@ -17,26 +18,38 @@ update webhook_health set withheld_at = null, withheld = '' where workspace = cu
 """
 
 
-def needed(endpoint: Endpoint, topics: Topics) -> frozenset[str]:
-    """Return the areas that must be readable for everything an endpoint is told."""
-    told = topics.chosen(endpoint.chosen, areas=endpoint.areas)
-    return frozenset(topics.types[each].area for each in told)
+@dataclass(frozen=True, kw_only=True)
+class Rights:
+    """What somebody may read now: areas, of which single types of records may be closed, each for a reason."""
+
+    areas: frozenset[str]
+    closed: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-async def hold_to_rights(tx: Transaction, topics: Topics, readable: Mapping[str, frozenset[str] | None]) -> int:
-    """Withhold endpoints, and let them go on, by the areas that actors may read now; None may read all.
+def lost(endpoint: Endpoint, topics: Topics, rights: Rights) -> str:
+    """Return why an endpoint may not be told all that it was to be told, or nothing."""
+    told = [topics.types[each] for each in topics.chosen(endpoint.chosen, areas=endpoint.areas)]
+    areas = {each.area for each in told} - rights.areas
+    if areas:
+        return f"{endpoint.answerable} may no longer read {', '.join(sorted(areas))}."
+    closed = sorted({each.record for each in told} & rights.closed.keys())
+    if closed:
+        return f"{endpoint.answerable} may no longer read {', '.join(closed)}: {rights.closed[closed[0]]}"
+    return ""
+
+
+async def hold_to_rights(tx: Transaction, topics: Topics, rights: Mapping[str, Rights | None]) -> int:
+    """Withhold endpoints, and let them go on, by what actors may read now; None may read all.
 
     An actor that is not named leaves its endpoints as they are. Returns how many were changed.
     """
     changed = 0
     for each in await endpoints(tx):
-        areas = readable.get(each.answerable, None)
-        known = each.answerable in readable
-        lost = needed(each, topics) - areas if areas is not None else frozenset[str]()
-        if not known or (not lost and each.withheld_at is None):
+        if each.answerable not in rights:
             continue
-        reason = f"{each.answerable} may no longer read {', '.join(sorted(lost))}." if lost else ""
-        if reason == each.withheld:
+        own = rights[each.answerable]
+        reason = "" if own is None else lost(each, topics, own)
+        if reason == each.withheld and bool(reason) == (each.withheld_at is not None):
             continue
         await _turn(tx, each, reason)
         changed += 1

@@ -1,5 +1,6 @@
 """What fails behind the calls is told: webhooks, events and jobs that wait for a person, the relay, and schedules."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,9 +14,11 @@ from isthmus.app.engines import Engines
 from isthmus.app.program import Program, opened
 from isthmus.app.settings import Settings
 from isthmus.app.topics import topics
-from isthmus.app.webhook_rights import ask_again
+from isthmus.app.webhook_rights import ask_again, keep_rights, vocabulary
 from isthmus.auth.custom_roles import CustomRole, save
 from isthmus.auth.keys import KeyWish, create_key, revoke_key
+from isthmus.gateway.policy.language import read_policy
+from isthmus.gateway.policy.rows import remove_policy, save_policy
 from isthmus.store.database import Scope
 from isthmus.stream.alerts.rules import holding
 from isthmus.stream.event import events_after
@@ -29,6 +32,9 @@ from isthmus.stream.webhooks.endpoints import Endpoint, NewEndpoint, Rules, endp
 from tests.rooms.stream.stage import emit
 
 DOMAINS = ("sales", "success")
+LARGE = """@id("large") @reason("Large deals are told by people.")
+forbid (principal, action in Action::"sales:read", resource is sales::deal)
+when { resource has amount && resource.amount.greaterThan(decimal("100000.0")) };"""
 HOOKS = CustomRole(name="hooks", permissions=("stream:write", "sales:read", "success:read"))
 
 
@@ -51,9 +57,14 @@ async def alarms(program: Program, reader: Reader) -> list[tuple[str, str]]:
         return [(rule.name, gauge.about) for rule, gauge in holding(RULES, await reader(program, tx))]
 
 
-async def registered(program: Program, *, roles: tuple[str, ...] = ()) -> tuple[Endpoint, UUID]:
+async def registered(
+    program: Program,
+    *,
+    roles: tuple[str, ...] = (),
+    events: tuple[str, ...] = ("isthmus.sales.*", "isthmus.success.*"),
+) -> tuple[Endpoint, UUID]:
     """An endpoint that is told of sales and of success, and the key that made it."""
-    wanted = NewEndpoint(url="http://127.0.0.1:9/", events=["isthmus.sales.*", "isthmus.success.*"])
+    wanted = NewEndpoint(url="http://127.0.0.1:9/", events=list(events))
     rules = Rules(topics=topics(), outbound=Outbound(["127.0.0.0/8"]), areas=frozenset(DOMAINS))
     async with program.database.transaction(own(program)) as tx:
         key, _ = await create_key(tx, KeyWish(name="Hooks", roles=roles), domains=DOMAINS, giver=None)
@@ -100,6 +111,49 @@ async def test_an_endpoint_that_is_stopped_is_not_looked_at_by_those_who_send(pr
         await revoke_key(tx, key)
     assert (await asked(program, made)).withheld == f"key:{key} may no longer read sales, success."
     assert (program.workspace, made.id) not in await behind(program)
+
+
+async def test_a_policy_that_closes_what_is_told_withholds_it_and_nothing_else_until_it_is_gone(
+    program: Program,
+) -> None:
+    await mean(program, *HOOKS.permissions)
+    deals, key = await registered(program, roles=("hooks",), events=("isthmus.sales.deal.*",))
+    leads, _ = await registered(program, roles=("hooks",), events=("isthmus.sales.lead.*",))
+    watching = asyncio.create_task(keep_rights(program))
+    try:
+        async with program.database.transaction(own(program)) as tx:
+            await save_policy(tx, read_policy(LARGE), vocabulary=vocabulary(), giver=None, all_there_is=frozenset())
+        stopped = await turned(program, deals, withheld=True)
+        assert stopped.withheld == (
+            f"key:{key} may no longer read sales.deal: The policy large says: Large deals are told by people."
+        )
+        async with program.database.transaction(own(program)) as tx:
+            assert (await endpoint_of(tx, leads.id)).withheld_at is None
+            await remove_policy(tx, "large")
+        await turned(program, deals, withheld=False)
+    finally:
+        watching.cancel()
+
+
+async def test_a_policy_about_a_role_closes_the_area_to_whoever_has_it(program: Program) -> None:
+    await mean(program, *HOOKS.permissions)
+    made, _ = await registered(program, roles=("hooks",), events=("isthmus.success.*",))
+    text = """@id("no-success") @reason("Not for programs.")
+    forbid (principal in Role::"hooks", action in Action::"success:read", resource);"""
+    async with program.database.transaction(own(program)) as tx:
+        await save_policy(tx, read_policy(text), vocabulary=vocabulary(), giver=None, all_there_is=frozenset())
+    assert "The policy no-success says: Not for programs." in (await asked(program, made)).withheld
+
+
+async def turned(program: Program, endpoint: Endpoint, *, withheld: bool) -> Endpoint:
+    """The endpoint, once it is withheld or goes on."""
+    async with asyncio.timeout(10):
+        while True:
+            async with program.database.transaction(own(program)) as tx:
+                found = await endpoint_of(tx, endpoint.id)
+            if (found.withheld_at is not None) == withheld:
+                return found
+            await asyncio.sleep(0.05)
 
 
 async def behind(program: Program) -> list[tuple[int, UUID]]:

@@ -87,6 +87,18 @@ async def test_a_key_that_may_not_read_what_an_event_tells_of_cannot_have_it_tol
     assert told == {str(each["type"]) for each in found if each["permission"] == "sales:read"}
 
 
+async def test_what_a_policy_closes_cannot_be_told(desk: Desk) -> None:
+    text = """@id("no-money") @reason("Money is told by people.")
+    forbid (principal, action in Action::"finance:read", resource) when { principal.name == "Teller" };"""
+    assert (await desk.post("/api/v1/policies", {"text": text})).status == 201
+    key = await desk.post("/api/v1/keys", {"name": "Teller", "roles": ["owner"]})
+    own = {"authorization": f"Bearer {key.at('key')}"}
+    refused = await desk.call("POST", "/api/v1/webhooks", HOOK, headers=own)
+    assert refused.faults == {"/events/1": "unknown-topic"}
+    feed = await desk.call("GET", "/api/v1/events?topic=payments", headers=own)
+    assert "unknown-topic" in feed.body.decode()
+
+
 async def test_deliveries_are_listed_shown_and_sent_again(desk: Desk) -> None:
     own = (await desk.post("/api/v1/webhooks", {**HOOK, "events": ["isthmus.sales.deal.*"]})).at("webhook.id")
     path = f"/api/v1/webhooks/{own}"
