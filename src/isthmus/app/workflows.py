@@ -5,6 +5,7 @@ import os
 import pkgutil
 import random
 import socket
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from isthmus.stream.jobs.job import Backoff, Kind
 from isthmus.stream.jobs.queue import Holder
 from isthmus.stream.jobs.work import Work
 from isthmus.stream.jobs.worker import Worker
-from isthmus.stream.workflows.advance import Crew, Turn, step
+from isthmus.stream.workflows.advance import Crew, Turn, step, steps_together
 from isthmus.stream.workflows.runs import STEP
 from isthmus.stream.workflows.shelf import install
 from isthmus.stream.workflows.subject import Subject, Subjects
@@ -92,11 +93,17 @@ async def take_step(work: Work, context: Holding) -> Json:
     return await step(work, crew_of(context))
 
 
+async def take_steps(works: Sequence[Work], context: Holding) -> None:
+    """Take many runs forward."""
+    await steps_together(works, crew_of(context))
+
+
 KINDS: tuple[Kind[Holding], ...] = (
     Kind(
         name=STEP,
         about="Take a run of a workflow forward.",
         run=take_step,
+        together=take_steps,
         arguments=Turn,
         by_hand=False,
         run_s_max=300.0,

@@ -1,6 +1,6 @@
 """What the steps of workflows do for leads: tasks and messages are activities, and subscribers hear of the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString, Protocol
@@ -56,17 +56,28 @@ class LeadEffects:
 
     async def task(self, at: At, step: Task) -> Made:
         """Write the task down as an activity that is not completed."""
-        due_at = at.tx.scope.now + timedelta(hours=step.due_hours)
-        fields: dict[str, Json] = {
-            "kind": "task",
-            "subject": step.title,
-            "completed": False,
-            "outbound": True,
-            "due_at": due_at.isoformat(),
-            **({"owner_id": step.owner} if step.owner else {}),
-        }
-        record = await self._activity(at, fields)
-        return Made(position=at.position, record=record, title=step.title, due_at=due_at)
+        (made,) = await self.tasks([(at, step)])
+        return made
+
+    async def tasks(self, given: Sequence[tuple[At, Task]]) -> list[Made]:
+        """Write tasks down as activities that are not completed, all at once."""
+        due = [at.tx.scope.now + timedelta(hours=step.due_hours) for at, step in given]
+        fields: list[dict[str, Json]] = [
+            {
+                "kind": "task",
+                "subject": step.title,
+                "completed": False,
+                "outbound": True,
+                "due_at": due_at.isoformat(),
+                **({"owner_id": step.owner} if step.owner else {}),
+            }
+            for (_, step), due_at in zip(given, due, strict=True)
+        ]
+        records = await self._activities([(at, own) for (at, _), own in zip(given, fields, strict=True)])
+        return [
+            Made(position=at.position, record=record, title=step.title, due_at=due_at)
+            for (at, step), record, due_at in zip(given, records, due, strict=True)
+        ]
 
     async def is_done(self, at: At, made: Made) -> bool:
         """Tell whether the activity is completed, or gone."""
@@ -92,7 +103,7 @@ class LeadEffects:
             "outbound": True,
             "at": at.tx.scope.now.isoformat(),
         }
-        await self._activity(at, fields)
+        await self._activities([(at, fields)])
         return f"{step.subject} (by {connection})"
 
     async def notify(self, at: At, step: Notify) -> str:
@@ -115,17 +126,20 @@ class LeadEffects:
         """Nothing stands for the run."""
         del at, state, reason
 
-    async def _activity(self, at: At, fields: dict[str, Json]) -> UUID:
-        lead = at.record
-        given: dict[str, Json] = {
-            "lead_id": str(lead.id),
-            **{name: lead.values.get(name) for name in ("owner_id", "person_id", "account_id")},
-            **fields,
-        }
-        (done,) = await arrive(at.tx, self.store, ACTIVITY, [Arrival(external_id=f"follow-up:{at.key}", fields=given)])
-        if done.record_id is None:
-            raise AssertionError(done.faults)
-        return done.record_id
+    async def _activities(self, given: Sequence[tuple[At, dict[str, Json]]]) -> list[UUID]:
+        arrivals: list[Arrival] = []
+        for at, fields in given:
+            lead, external_id = at.record, f"follow-up:{at.key}"
+            links = {name: lead.values.get(name) for name in ("owner_id", "person_id", "account_id")}
+            own: dict[str, Json] = {"lead_id": str(lead.id), **links, **fields}
+            arrivals.append(Arrival(external_id=external_id, fields=own))
+            at.tx.causes[external_id] = at.tx.scope.cause
+        records: list[UUID] = []
+        for done in await arrive(given[0][0].tx, self.store, ACTIVITY, arrivals):
+            if done.record_id is None:
+                raise AssertionError(done.faults)
+            records.append(done.record_id)
+        return records
 
     async def _tell(self, at: At, event: str) -> None:
         scope, lead = at.tx.scope, at.record

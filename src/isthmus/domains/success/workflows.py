@@ -92,6 +92,10 @@ class AccountEffects:
         await self._edit(at, own, {"steps": msgspec.to_builtins(steps), "due_at": due_at.isoformat()})
         return Made(position=at.position, record=own.id, title=step.title, due_at=due_at)
 
+    async def tasks(self, given: Sequence[tuple[At, Task]]) -> list[Made]:
+        """Say it of many, one after another."""
+        return [await self.task(at, step) for at, step in given]
+
     async def is_done(self, at: At, made: Made) -> bool:
         """Tell whether the step is completed, or nothing is left of it."""
         own = await self._intervention(at)

@@ -1,6 +1,6 @@
 """What a job is: what is wished for, what a worker is given, what people see."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -125,12 +125,14 @@ class Kind(Generic[Context_contra]):
     """A kind of job: its name, what a worker does, and what who starts it by hand must give and be permitted.
 
     `run` returns what is kept as the result (JSON that names nobody). What it does through `Work.step` happens once;
-    everything else may happen again after a crash. It ends with a timeout after `run_s_max` seconds.
+    everything else may happen again after a crash. It ends with a timeout after `run_s_max` seconds. `together` does
+    many jobs of one workspace in transactions of `fenced_together`, which end them; when it raises, `run` does each.
     """
 
     name: str
     about: str
     run: Callable[[Work, Context_contra], Awaitable[Json]]
+    together: Callable[[Sequence[Work], Context_contra], Awaitable[None]] | None = None
     arguments: type[Struct] = Nothing
     permission: str = "stream:write"
     tries_max: int = TRIES_MAX

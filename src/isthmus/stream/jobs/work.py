@@ -25,6 +25,20 @@ _STILL_MINE: LiteralString = """
 select cancelled_by from job
 where workspace = current_workspace() and id = %s and lease = %s and attempt = %s and status = 'running' for update
 """
+_ALL_MINE: LiteralString = """
+select j.id from job j join unnest(%s::uuid[], %s::integer[]) as own(id, attempt) on own.id = j.id
+where j.workspace = current_workspace() and j.lease = %s and j.attempt = own.attempt and j.status = 'running'
+  and j.cancelled_by is null
+order by j.id
+"""
+_ALL_OVER: LiteralString = """
+update job j set status = 'healthy', lease = null, ended_at = %s
+from unnest(%s::uuid[], %s::integer[]) as own(id, attempt)
+where j.workspace = current_workspace() and j.id = own.id and j.lease = %s and j.attempt = own.attempt
+  and j.status = 'running' and j.cancelled_by is null
+returning j.id
+"""
+_STILL_ALL_MINE: LiteralString = f"{_ALL_MINE} for update of j"
 _DONE: LiteralString = """
 insert into job_step (workspace, job_id, name, result, at) values (current_workspace(), %s, %s, %s, %s)
 """
@@ -112,6 +126,32 @@ class Work:
             _check(row)
             yield tx, bool(row and row[1]), row[2] if row else None
             _check(await (await tx.connection.execute(_STILL_MINE, place, prepare=True)).fetchone())
+
+
+@asynccontextmanager
+async def fenced_together(works: Sequence[Work]) -> AsyncGenerator[tuple[Transaction, set[UUID]]]:
+    """Open a transaction that ends some jobs of one worker and workspace, and commits only if it can end all of them.
+
+    It comes with a set for the ids of jobs that are not over yet; they must be ours and wanted still. Raises LeaseLost;
+    which of them it was is found out when each is done by itself.
+    """
+    first = works[0]
+    going: set[UUID] = set()
+    async with first.database.transaction(first.scope()) as tx:
+        await _all_of(tx, works, _ALL_MINE)
+        yield tx, going
+        await _all_of(tx, [each for each in works if each.claim.id not in going], _ALL_OVER, tx.scope.now)
+        await _all_of(tx, [each for each in works if each.claim.id in going], _STILL_ALL_MINE)
+
+
+async def _all_of(tx: Transaction, works: Sequence[Work], query: LiteralString, *given: object) -> None:
+    """Do a statement that returns a row for each job that is ours and wanted; raises LeaseLost where one is not."""
+    if not works:
+        return
+    claims = [each.claim for each in works]
+    own = ([each.id for each in claims], [each.attempt for each in claims], claims[0].lease)
+    if len(await (await tx.connection.execute(query, (*given, *own), prepare=True)).fetchall()) != len(claims):
+        raise LeaseLost("One of the jobs is not ours, or not wanted any more.", fix="Nothing is lost; each goes on.")
 
 
 def _check(row: Sequence[object] | None) -> None:

@@ -1,8 +1,9 @@
 """A worker: it claims jobs of all workspaces, runs several at once, and keeps how they ended in batches.
 
 Every claim also keeps what has ended since the last one, in one transaction. Jobs that take no time are claimed many at
-a time, others only as places get free. A heartbeat on a connection of its own renews the leases, writes down how far
-jobs are, and hears of those that were cancelled or lost.
+a time, others only as places get free. Where a kind can do many jobs together, those that wait are done in one place
+and one transaction; where that fails, and where one was tried before, each is done by itself. A heartbeat on a
+connection of its own renews the leases, writes down how far jobs are, and hears of those that were cancelled or lost.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from isthmus.stream.jobs.work import Claim, JobCancelled, LeaseLost, Work
 
 POLL_S, RETRY_S, BEAT_S = 0.05, 0.5, 1.0
 SLOTS, AHEAD_MAX, AHEAD_S = 6, 500, 0.05
+TOGETHER_MAX = 100
 _FINAL_FROM, _FINAL_TO = 400, 500
 _PASSING = frozenset({408, 409, 412, 423, 425, 429})
 _DUE: LiteralString = "select workspaces_with_jobs(%s, %s)"
@@ -43,10 +45,11 @@ class Interrupted(IsthmusError):
 
 @dataclass(slots=True)
 class _Running:
-    """A job at work here, and why it was told to stop, if it was."""
+    """A job at work here, and why it was told to stop, if it was; `alone` while its task is at nothing else."""
 
     work: Work
     task: asyncio.Task[None] | None = None
+    alone: bool = False
     why: Why | None = None
     by: str = ""
     told: tuple[int, int | None, str] | None = None
@@ -78,6 +81,7 @@ class Worker(Generic[Context]):
     _bell: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _pace_s: float = field(default=1.0, init=False)
     _keyed_first: bool = field(default=False, init=False)
+    _places: int = field(default=0, init=False)
     _begun: int = field(default=0, init=False)
     _begun_before: int = field(default=0, init=False)
 
@@ -129,7 +133,7 @@ class Worker(Generic[Context]):
     def _room(self) -> int:
         """Return how many jobs to claim: places that are free, and as many ahead as take no longer than a moment."""
         ahead = min(AHEAD_MAX, int(self.slots * AHEAD_S / max(self._pace_s, 1e-6)))
-        return max(0, self.slots + ahead - len(self._running) - len(self._waiting))
+        return max(0, self.slots + ahead - self._places - len(self._waiting))
 
     async def _due(self) -> list[int]:
         async with self.database.plain() as connection:
@@ -161,29 +165,75 @@ class Worker(Generic[Context]):
 
     def _start(self) -> None:
         """Begin claimed jobs in places that are free."""
-        while self._waiting and len(self._running) < self.slots:
-            own = self._waiting.pop(0)
-            running = _Running(Work(claim=own, database=self.database, clock=self.clock))
-            self._running[own.workspace, own.id] = running
-            running.task = asyncio.create_task(self._do(running))
+        while self._waiting and self._places < self.slots:
+            taken = self._take()
+            self._places += 1
+            task = asyncio.create_task(self._do(taken))
+            for each in taken:
+                each.task = task
 
-    async def _do(self, running: _Running) -> None:
-        """Do one job, and whatever was claimed and has no place yet after it."""
-        while True:
-            own = running.work.claim
-            began = self.clock.now()
-            outcome = await self._attempt(running)
-            if outcome is not None:
-                self._ended[own.workspace].append(outcome)
-            self._pace_s = 0.8 * self._pace_s + 0.2 * max(0.0, (self.clock.now() - began).total_seconds())
-            del self._running[own.workspace, own.id]
-            if not self._waiting or running.why == "stopping":
-                break
-            following = self._waiting.pop(0)
-            running = _Running(Work(claim=following, database=self.database, clock=self.clock), asyncio.current_task())
-            self._running[following.workspace, following.id] = running
+    def _take(self) -> list[_Running]:
+        """Take the next claimed job, with those behind it that can be done together with it."""
+        first = self._waiting.pop(0)
+        taken = [first]
+        if self._can_share(first):
+            like = [each for each in self._waiting if _alike(first, each) and self._can_share(each)]
+            taken += like[: TOGETHER_MAX - 1]
+            self._waiting = [each for each in self._waiting if each not in taken]
+        found = [_Running(Work(claim=each, database=self.database, clock=self.clock)) for each in taken]
+        self._running.update({(each.work.claim.workspace, each.work.claim.id): each for each in found})
+        return found
+
+    def _can_share(self, own: Claim) -> bool:
+        return own.tries == 1 and self._known[own.kind].together is not None
+
+    async def _do(self, taken: list[_Running]) -> None:
+        """Do jobs, and whatever was claimed and has no place yet after them."""
+        try:
+            while True:
+                began = self.clock.now()
+                await self._each(taken if len(taken) == 1 else await self._together(taken))
+                spent_s = max(0.0, (self.clock.now() - began).total_seconds())
+                self._pace_s = 0.8 * self._pace_s + 0.2 * spent_s / len(taken)
+                if not self._waiting or any(each.why == "stopping" for each in taken):
+                    break
+                taken = self._take()
+                for each in taken:
+                    each.task = asyncio.current_task()
+        finally:
+            self._places -= 1
         if not self._running:
             self._bell.set()
+
+    async def _together(self, taken: list[_Running]) -> list[_Running]:
+        """Do jobs in one transaction; returns those that are to be done each by itself, all of them when it fails."""
+        kind = self._known[taken[0].work.claim.kind]
+        assert kind.together is not None
+        self._begun += len(taken)
+        try:
+            async with asyncio.timeout(kind.run_s_max):
+                await kind.together([each.work for each in taken], self.context)
+        except asyncio.CancelledError:
+            _uncancel(taken)
+            return taken
+        except Exception as error:  # noqa: BLE001 - whatever failed is found when each is done by itself.
+            _log.info("jobs.each_by_itself", kind=kind.name, jobs=len(taken), error=type(error).__name__)
+            return taken
+        for each in taken:
+            self._keep(each.work.claim, None)
+        self.done += len(taken)
+        return []
+
+    async def _each(self, left: Sequence[_Running]) -> None:
+        for running in left:
+            own = running.work.claim
+            running.alone = True
+            self._keep(own, await self._attempt(running) if running.why is None else self._stopped(running))
+
+    def _keep(self, own: Claim, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            self._ended[own.workspace].append(outcome)
+        del self._running[own.workspace, own.id]
 
     async def _attempt(self, running: _Running) -> Outcome | None:
         """Try a job once and return how that ended; None when it is not ours any more."""
@@ -194,9 +244,7 @@ class Worker(Generic[Context]):
             async with asyncio.timeout(kind.run_s_max):
                 result = await kind.run(work, self.context)
         except asyncio.CancelledError:
-            # The task goes on with other jobs, which nobody cancelled.
-            if running.why is not None and (task := asyncio.current_task()) is not None:
-                task.uncancel()
+            _uncancel([running])
             return self._stopped(running)
         except LeaseLost:
             return None
@@ -293,15 +341,18 @@ class Worker(Generic[Context]):
         return lost
 
     def _tell(self, running: _Running, why: Why) -> None:
+        """Tell a job to stop; one that is done together with others is stopped when they are committed, or not."""
         running.why = why
-        if running.task is not None:
+        if running.task is not None and running.alone:
             running.task.cancel()
 
     async def _stop(self) -> None:
         """Give back what is at work and what was claimed, and give the leases up."""
-        tasks = [each.task for each in self._running.values() if each.task is not None]
-        for each in list(self._running.values()):
-            self._tell(each, "stopping")
+        tasks = {each.task for each in self._running.values() if each.task is not None}
+        for each in self._running.values():
+            each.why = "stopping"
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for own in self._waiting:
             self._ended[own.workspace].append(self._given_back(own))
@@ -315,6 +366,16 @@ class Worker(Generic[Context]):
 
     def _scope(self, workspace: int) -> Scope:
         return Scope(workspace=workspace, actor=f"worker:{self.holder.worker}", cause="jobs", now=self.clock.now())
+
+
+def _alike(one: Claim, other: Claim) -> bool:
+    return one.kind == other.kind and one.workspace == other.workspace
+
+
+def _uncancel(taken: Sequence[_Running]) -> None:
+    """Let a task whose jobs were told to stop go on with other jobs, which nobody cancelled."""
+    if any(each.why is not None for each in taken) and (task := asyncio.current_task()) is not None:
+        task.uncancel()
 
 
 def words_of(error: Exception) -> str:

@@ -4,8 +4,9 @@ A step that has an effect is a transaction of its own; waiting and deciding go w
 is killed anywhere has done a step wholly or not at all, and the next one goes on after it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Generic, TypeVar
@@ -22,17 +23,18 @@ from isthmus.store.records import Stored, find
 from isthmus.store.schema import Schema
 from isthmus.stream.jobs.job import GaveUp
 from isthmus.stream.jobs.queue import enqueue
-from isthmus.stream.jobs.work import JobCancelled, LeaseLost, Work
+from isthmus.stream.jobs.work import JobCancelled, LeaseLost, Work, fenced_together
 from isthmus.stream.jobs.worker import is_final, words_of
 from isthmus.stream.workflows.definition import Clause, Condition, Escalate, Notify, Send, Task, Wait, failing
-from isthmus.stream.workflows.runs import AlreadyRuns, RunMissing, keep, run_of, start, wish_for
-from isthmus.stream.workflows.shelf import Workflow, WorkflowPaused, workflow_of
+from isthmus.stream.workflows.runs import AlreadyRuns, RunMissing, keep, locked_runs, run_of, start, wish_for
+from isthmus.stream.workflows.shelf import Workflow, WorkflowPaused, workflow_of, workflows
 from isthmus.stream.workflows.sight import Sight, facts
-from isthmus.stream.workflows.subject import At, Effects, Entry, Run, Subjects
+from isthmus.stream.workflows.subject import At, Effects, Entry, Made, Run, Subjects
 from isthmus.vault import Vault
 
 Context = TypeVar("Context")
 ON, RESTS = "on", "rests"
+GONE = "The record is gone."
 
 
 class SubjectMissing(IsthmusError):
@@ -112,7 +114,7 @@ class Crew(Generic[Context]):
             return RESTS
         record = await self._living(tx, run.subject_type, run.subject_id)
         if record is None:
-            await keep(tx, _ended(run, "cancelled", "The record is gone.", now=tx.scope.now))
+            await keep(tx, _ended(run, "cancelled", GONE, now=tx.scope.now))
             return RESTS
         sight = partial(self.sight, run.subject_type)
         way = _Way(tx, self.vault, sight, self.effects(run.subject_type), record, run)
@@ -122,10 +124,41 @@ class Crew(Generic[Context]):
             await enqueue(tx, [wish_for(run.id, turn=way.run.turn, due_at=way.run.due_at)])
         return rest
 
+    async def advance_many(self, tx: Transaction, given: Mapping[UUID, tuple[Turn, str]]) -> set[UUID]:
+        """Take many runs forward as `advance` does, each with its cause; returns those that go on at once."""
+        found = await locked_runs(tx, list(given))
+        resting = {each.name for each in await workflows(tx) if each.paused} if found else set[str]()
+        going = [
+            run
+            for run in found
+            if run.state == "running" and run.turn == given[run.id][0].turn and run.name not in resting
+        ]
+        ways: list[_Way] = []
+        kept: list[Run] = []
+        for subject_type in {run.subject_type for run in going}:
+            own = [run for run in going if run.subject_type == subject_type]
+            living = await self._all_living(tx, subject_type, [run.subject_id for run in own])
+            effects, sight = self.effects(subject_type), partial(self.sight, subject_type)
+            for run in own:
+                caused = replace(tx, scope=replace(tx.scope, cause=given[run.id][1]))
+                if (record := living.get(run.subject_id)) is None:
+                    kept.append(_ended(run, "cancelled", GONE, now=tx.scope.now))
+                else:
+                    ways.append(_Way(caused, self.vault, sight, effects, record, run))
+        on = await _go_together(ways)
+        kept += [way.run for way in ways]
+        await keep(tx, *kept)
+        coming = [run for run in kept if run.state == "running" and run.turn != given[run.id][0].turn]
+        wishes = [wish_for(run.id, turn=run.turn, due_at=run.due_at) for run in coming if run.due_at is not None]
+        await enqueue(tx, wishes)
+        return on
+
     async def _living(self, tx: Transaction, subject_type: str, subject: UUID) -> Stored | None:
-        record = (await find(tx, self.vault, self.schema[subject_type], [subject])).get(subject)
-        gone = record is None or record.deleted_at is not None or record.merged_into is not None
-        return None if gone else record
+        return (await self._all_living(tx, subject_type, [subject])).get(subject)
+
+    async def _all_living(self, tx: Transaction, subject_type: str, subjects: Sequence[UUID]) -> dict[UUID, Stored]:
+        found = await find(tx, self.vault, self.schema[subject_type], list(dict.fromkeys(subjects)))
+        return {own: each for own, each in found.items() if each.deleted_at is None and each.merged_into is None}
 
 
 @dataclass
@@ -140,28 +173,33 @@ class _Way:
     run: Run
 
     async def go(self) -> str:
-        acted = False
+        """Go on up to and with the next effect; returns whether another follows at once."""
+        step = await self.until_effect()
+        if step is None:
+            return RESTS
+        await self.act(step)
+        return RESTS if await self.until_effect() is None else ON
+
+    async def until_effect(self) -> Task | Send | Notify | None:
+        """Go on up to the next step that has an effect and return it; None when the run rests or is over."""
         while self.run.position < len(self.run.definition.steps):
             position = self.run.position
             step = self.run.definition.steps[position]
-            if acted and isinstance(step, Task | Send | Notify):
-                return ON
             match step:
                 case Wait(hours=hours):
                     self._log("wait", f"Waits {hours:g} hours")
                     self._come_again(position + 1, self.now + timedelta(hours=hours))
-                    return RESTS
+                    return None
                 case Condition():
                     if not await self._decide(step):
-                        return RESTS
+                        return None
                 case Escalate():
                     if not await self._escalate(step):
-                        return RESTS
+                        return None
                 case _:
-                    await self._act(step)
-                    acted = True
+                    return step
         await self._finish("All steps are done.")
-        return RESTS
+        return None
 
     @property
     def now(self) -> datetime:
@@ -181,16 +219,22 @@ class _Way:
     def _come_again(self, position: int, due_at: datetime) -> None:
         self.run = msgspec.structs.replace(self.run, position=position, due_at=due_at, turn=self.run.turn + 1)
 
-    async def _act(self, step: Task | Send | Notify) -> None:
+    async def act(self, step: Task | Send | Notify) -> None:
+        """Do a step that has an effect, and stand behind it."""
         match step:
             case Task():
-                made = await self.effects.task(self.at, step)
-                self.run = msgspec.structs.replace(self.run, made=[*self.run.made, made])
-                self._log("task", step.title)
+                self.given(step, await self.effects.task(self.at, step))
             case Send():
                 self._log("send", await self.effects.send(self.at, step))
+                self._move(self.run.position + 1)
             case Notify():
                 self._log("notify", await self.effects.notify(self.at, step))
+                self._move(self.run.position + 1)
+
+    def given(self, step: Task, made: Made) -> None:
+        """Keep a task that was given, and stand behind its step."""
+        self.run = msgspec.structs.replace(self.run, made=[*self.run.made, made])
+        self._log("task", step.title)
         self._move(self.run.position + 1)
 
     async def _decide(self, step: Condition) -> bool:
@@ -226,6 +270,39 @@ class _Way:
     async def _finish(self, reason: str) -> None:
         self.run = _ended(self.run, "done", reason, now=self.now)
         await self.effects.ended(self.at, state="done", reason=reason)
+
+
+async def _go_together(ways: Sequence[_Way]) -> set[UUID]:
+    """Let many runs go on by one effect each, tasks of one kind of records at once; returns those that go on."""
+    standing: list[_Way] = []
+    tasks: dict[str, list[tuple[_Way, Task]]] = defaultdict(list)
+    for way in ways:
+        step = await way.until_effect()
+        if isinstance(step, Task):
+            tasks[way.run.subject_type].append((way, step))
+        elif step is not None:
+            await way.act(step)
+        if step is not None:
+            standing.append(way)
+    for own in tasks.values():
+        made = await own[0][0].effects.tasks([(way.at, step) for way, step in own])
+        for (way, step), each in zip(own, made, strict=True):
+            way.given(step, each)
+    return {way.run.id for way in standing if await way.until_effect() is not None}
+
+
+async def steps_together(works: Sequence[Work], crew: Crew[Context]) -> None:
+    """Take many runs forward until each rests, a transaction for each effect; raises when one of them cannot be."""
+    given = {work.given(Turn).run: (work.given(Turn), work.scope().cause) for work in works}
+    if len(given) != len(works):
+        # Two turns of one run: the older one has nothing to do, and is found out by itself.
+        raise AlreadyRuns("A run comes twice.", fix="Each is done by itself.")
+    left = list(works)
+    while left:
+        async with fenced_together(left) as (tx, going):
+            on = await crew.advance_many(tx, {run: given[run] for run in (work.given(Turn).run for work in left)})
+            left = [work for work in left if work.given(Turn).run in on]
+            going |= {work.claim.id for work in left}
 
 
 async def step(work: Work, crew: Crew[Context]) -> Json:

@@ -50,9 +50,12 @@ where %(since)s::timestamptz is null or not exists (
 on conflict (workspace, name, subject_id) where state in ('running', 'paused') do nothing returning id
 """
 _KEEP: LiteralString = """
-update workflow_run set state = %s, position = %s, turn = %s, due_at = %s, made = %s, own_record = %s, ended_at = %s,
-       reason = %s, log = %s
-where workspace = current_workspace() and id = %s
+update workflow_run set state = k.state, position = k.position, turn = k.turn, due_at = k.due_at, made = k.made::jsonb,
+       own_record = k.own_record, ended_at = k.ended_at, reason = k.reason, log = k.log::jsonb
+from unnest(%s::uuid[], %s::text[], %s::integer[], %s::integer[], %s::timestamptz[], %s::text[], %s::uuid[],
+            %s::timestamptz[], %s::text[], %s::text[])
+    as k(id, state, position, turn, due_at, made, own_record, ended_at, reason, log)
+where workflow_run.workspace = current_workspace() and workflow_run.id = k.id
 """
 _CANCEL: LiteralString = """
 update workflow_run r set state = 'cancelled', due_at = null, ended_at = %(now)s, reason = %(reason)s
@@ -138,6 +141,12 @@ async def run_of(tx: Transaction, own: UUID, *, lock: bool = False) -> Run:
     if row is None:
         raise RunMissing("There is no run with this id.", fix="List them: isthmus workflows runs")
     return _run(row)
+
+
+async def locked_runs(tx: Transaction, ids: Sequence[UUID]) -> list[Run]:
+    """Lock and return the runs of these ids that there are, in the order of ids."""
+    query: LiteralString = _SELECT + " and r.id = any(%s) order by r.id for update of r"
+    return [_run(row) for row in await (await tx.connection.execute(query, (list(ids),), prepare=True)).fetchall()]
 
 
 async def runs(
@@ -235,11 +244,23 @@ async def wake_all(tx: Transaction, name: str) -> int:
     return made
 
 
-async def keep(tx: Transaction, run: Run) -> None:
-    """Write a run down as it is."""
-    made, log = msgspec.json.encode(run.made).decode(), msgspec.json.encode(run.log).decode()
-    state = (run.state, run.position, run.turn, run.due_at, made, run.own_record, run.ended_at, run.reason, log)
-    await tx.connection.execute(_KEEP, (*state, run.id), prepare=True)
+async def keep(tx: Transaction, *runs: Run) -> None:
+    """Write runs down as they are."""
+    if not runs:
+        return
+    columns = (
+        [each.id for each in runs],
+        [each.state for each in runs],
+        [each.position for each in runs],
+        [each.turn for each in runs],
+        [each.due_at for each in runs],
+        [msgspec.json.encode(each.made).decode() for each in runs],
+        [each.own_record for each in runs],
+        [each.ended_at for each in runs],
+        [each.reason for each in runs],
+        [msgspec.json.encode(each.log).decode() for each in runs],
+    )
+    await tx.connection.execute(_KEEP, columns, prepare=True)
 
 
 async def _in_state(tx: Transaction, own: UUID, state: State) -> Run:

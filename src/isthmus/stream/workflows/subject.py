@@ -1,6 +1,6 @@
 """What a domain declares so that workflows can follow its records: which steps there are, and what they do."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -83,6 +83,10 @@ class Effects(Protocol):
 
     async def task(self, at: At, step: Task) -> Made:
         """Give a task."""
+        ...
+
+    async def tasks(self, given: Sequence[tuple[At, Task]]) -> list[Made]:
+        """Give tasks of many runs at once, each in the name of its `at`; returns them in their order."""
         ...
 
     async def is_done(self, at: At, made: Made) -> bool:
