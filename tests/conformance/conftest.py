@@ -38,6 +38,10 @@ class _Begins(Protocol):
     def begin(self, home: Path) -> AbstractContextManager[Counterpart]: ...
 
 
+class _Begin(Protocol):
+    def __call__(self, home: Path) -> AbstractContextManager[Counterpart]: ...
+
+
 @dataclass
 class Side:
     """A connector and its counterpart."""
@@ -243,13 +247,17 @@ class Bench:
             return list(await (await tx.connection.execute(query.encode(), given)).fetchall())
 
 
-def beginning(name: str) -> _Begins:
-    """Return what begins a counterpart: from the connector's folder, or from here when a third party wrote it."""
+def beginnings(name: str) -> dict[str, _Begin]:
+    """Return what begins the counterparts of a connector: from its folder, or from here when a third party wrote it.
+
+    A connector of many kinds of systems has one for each, in `KINDS`.
+    """
     for path in (f"isthmus.connectors.{name}.conformance", f"tests.conformance.servers.{name}"):
         if find_spec(path) is not None:
-            return cast("_Begins", import_module(path))
-    message = f"isthmus/connectors/{name} has no conformance.py with `begin(home)`: see docs/how-to/add-a-connector.md"
-    raise LookupError(message)
+            module = import_module(path)
+            kinds = cast("dict[str, _Begin]", getattr(module, "KINDS", {}))
+            return {f"{name}-{kind}": begin for kind, begin in kinds.items()} or {name: cast("_Begins", module).begin}
+    return {}
 
 
 @pytest.fixture(scope="session")
@@ -264,24 +272,29 @@ class _Sides(dict[str, Side]):
         super().__init__()
         self._stack, self._tmp = stack, tmp
 
-    def __missing__(self, name: str) -> Side:
-        counterpart = self._stack.enter_context(beginning(name).begin(self._tmp.mktemp(name)))
-        self[name] = Side(connectors()[name], counterpart)
-        return self[name]
+    def __missing__(self, system: str) -> Side:
+        name = system.partition("-")[0]
+        begin = beginnings(name).get(system)
+        assert begin, f"isthmus/connectors/{name} has no conformance.py: see docs/how-to/add-a-connector.md"
+        counterpart = self._stack.enter_context(begin(self._tmp.mktemp(system)))
+        self[system] = Side(connectors()[name].adapted(dict(counterpart.settings)), counterpart)
+        return self[system]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Put every connector to every check, but for those that it cannot be put to: `connect --list` shows these."""
-    if "connector" in metafunc.fixturenames:
-        check = metafunc.function.__name__.removeprefix("test_")
-        able = {name: each for name, each in connectors().items() if check not in each.cannot}
+    check = metafunc.function.__name__.removeprefix("test_")
+    able = {name: each for name, each in connectors().items() if check not in each.cannot}
+    if "system" in metafunc.fixturenames:
+        metafunc.parametrize("system", [system for name in able for system in beginnings(name) or [name]])
+    elif "connector" in metafunc.fixturenames:
         metafunc.parametrize("connector", able.values(), ids=able.keys())
 
 
 @pytest.fixture
-def side(connector: Connector, begun: dict[str, Side]) -> Side:
+def side(system: str, begun: dict[str, Side]) -> Side:
     """The connector with its counterpart."""
-    return begun[connector.name]
+    return begun[system]
 
 
 @pytest.fixture

@@ -129,8 +129,8 @@ def make_cluster(programs: Path, *, folder: Path) -> Path:
 
 
 @contextmanager
-def foreign_postgres() -> Generator[ForeignPostgres]:
-    """Run Debian's PostgreSQL with a database `company`."""
+def foreign_postgres(**more: str) -> Generator[ForeignPostgres]:
+    """Run Debian's PostgreSQL with a database `company`; `more` are settings of the server."""
     programs = require_debian("postgresql", binary="postgres").parent
     above = Path(tempfile.mkdtemp(prefix="isthmus-foreign-", dir=stage.quick_parent()))
     authority, server = above.with_name(f"{above.name}.pem"), None
@@ -146,6 +146,7 @@ def foreign_postgres() -> Generator[ForeignPostgres]:
             "ssl": "on",
             "ssl_cert_file": str(made.certificate),
             "ssl_key_file": str(made.key),
+            **more,
         }
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         server = quietly([str(programs / "postgres"), "-D", str(cluster), *given], folder=above)

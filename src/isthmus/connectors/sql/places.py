@@ -1,0 +1,92 @@
+"""Where a database is: its address, read and guarded before anything is sent there."""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from isthmus.connectors.sql.dialects import DIALECTS, Dialect
+from isthmus.sync.calls import HOUSE
+from isthmus.sync.connector import ConnectorError
+
+EXAMPLES = "postgresql://reader@db.example/shop, mariadb://reader@db.example/shop or sqlite:///srv/shop.db"
+Tls = Literal["verify", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """A database: on a host, or in a file (`path`)."""
+
+    dialect: Dialect
+    host: str
+    port: int
+    user: str
+    database: str
+    tls: Tls = "verify"
+    path: Path | None = None
+
+    @property
+    def words(self) -> str:
+        """Where it is, for sentences."""
+        return str(self.path) if self.path else f"{self.host}:{self.port}/{self.database}"
+
+
+def where(url: str, *, tls: str) -> Where:
+    """Read an address; raises ConnectorError with its fix."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise ConnectorError("The address cannot be read.", fix=f"Give `url` such as {EXAMPLES}.") from error
+    dialect = DIALECTS.get(parts.scheme)
+    if dialect is None:
+        raise ConnectorError(f"There are no databases of kind {parts.scheme!r}.", fix=f"Give `url` such as {EXAMPLES}.")
+    if parts.password is not None:
+        raise ConnectorError("The address holds a password.", fix="Give it as the secret `password` instead.")
+    if parts.query or parts.fragment:
+        raise ConnectorError("The address holds more than a database.", fix=f"Give `url` such as {EXAMPLES}.")
+    if tls not in ("verify", "off"):
+        raise ConnectorError(f"`tls` is {tls!r}.", fix="Give verify, or off for a database in your own network.")
+    path = Path(unquote(parts.path)) if dialect.name == "sqlite" else None
+    database = unquote(parts.path).removeprefix("/")
+    if path is not None and (parts.netloc or not path.is_absolute()):
+        raise ConnectorError("The file has no absolute path.", fix="Give `url` such as sqlite:///srv/shop.db.")
+    if path is None and (not parts.hostname or not parts.username or not database):
+        raise ConnectorError("The address lacks a host, a user or a database.", fix=f"Give `url` such as {EXAMPLES}.")
+    return Where(
+        dialect=dialect,
+        host=parts.hostname or "",
+        port=port or dialect.port,
+        user=unquote(parts.username or ""),
+        database=database,
+        tls="off" if tls == "off" else "verify",
+        path=path,
+    )
+
+
+async def reached(place: Where) -> str:
+    """Return the numeric address to connect to; raises ConnectorError for one that may not be called.
+
+    All addresses of the name must be fit, and the first is used, so that it cannot mean another later. Without TLS only
+    this machine and private networks are reached.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectorError(f"There is no host {place.host!r}.", fix="Check `url`.") from error
+    addresses = [str(each[4][0]) for each in found]
+    for address in addresses:
+        plain = address.partition("%")[0]
+        if not HOUSE.may_reach(plain):
+            raise ConnectorError(
+                f"{place.host} leads to an address that may not be called.",
+                fix="Give a host of your own or public one.",
+            )
+        if place.tls == "off" and not HOUSE.is_own(plain):
+            raise ConnectorError(
+                f"{place.host} is not in your own network, and `tls` is off.", fix="Leave `tls` at verify."
+            )
+    return addresses[0]
