@@ -3,6 +3,7 @@
 tests.counterparts.require_debian("chromium", binary="chromium")    a path to run, or an error that says what to type
 tests.counterparts.require_npm({"openid-client": "6.8.9"})          a directory whose scripts can import the packages
 tests.counterparts.require_python("sqlmap", version="1.10.10")      the directory of the programs of a package of Python
+tests.counterparts.require_libraries(tests.counterparts.LIBRARIES)  the same for packages that are installed together
 uv run python -m tests.counterparts                                 all of them at once, before the tests
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 NEEDED = {
     "chromium": "chromium",
+    "mariadb-server": "mariadbd",
     "nginx": "nginx",
     "postgresql": "postgres",
     "prometheus": "promtool",
@@ -36,6 +38,14 @@ PYTHON = {
     "sslyze": "6.3.1",
     "wapiti3": "3.2.3",
 }  # packages of Python, each in an environment of its own, so that none holds back a version of another
+LIBRARIES = {
+    "amplitude-analytics": "1.3.0",
+    "mixpanel": "5.4.1",
+    "posthog": "7.91.1",
+    "rudder-sdk-python": "2.1.9",
+    "segment-analytics-python": "2.4.0",
+    "snowplow-tracker": "1.1.0",
+}  # packages of Python that are installed together, as a customer's program has them
 OLDER = {"wapiti3": ">=3.11,<3.13"}  # which Python packages need that do not run with the newest
 NEWEST = (3, 13)
 LOCK_WAIT_S_MAX = 300
@@ -102,25 +112,38 @@ def require_python(package: str, *, version: str, environment: Mapping[str, str]
     It is made of our own Python, or by uv of another on this machine where the package does not run with ours.
     Raises CounterpartMissing with what was said where it cannot be installed.
     """
+    older = OLDER.get(package, sys.executable) if sys.version_info >= NEWEST else sys.executable
+    return _python(f"{package}-{version}", [f"{package}=={version}"], older=older, environment=environment)
+
+
+def require_libraries(packages: Mapping[str, str], *, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory of the programs of an environment that holds these packages of Python together.
+
+    Raises CounterpartMissing with what was said where they cannot be installed.
+    """
+    wanted = sorted(f"{name}=={version}" for name, version in packages.items())
+    name = sha256(" ".join(wanted).encode()).hexdigest()[:16]
+    return _python(name, wanted, older=sys.executable, environment=environment)
+
+
+def _python(name: str, wanted: list[str], *, older: str, environment: Mapping[str, str]) -> Path:
     home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "isthmus", "counterparts")
-    root = home / f"python-{package}-{version}-{sys.version_info[0]}.{sys.version_info[1]}"
+    root = home / f"python-{name}-{sys.version_info[0]}.{sys.version_info[1]}"
     root.mkdir(parents=True, exist_ok=True)
     with (home / f"{root.name}.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         if not (root / "done").exists():
-            wanted = f"{package}=={version}"
             uv = shutil.which("uv", path=environment.get("PATH", os.defpath))
             env, python = str(root / "env"), str(root / "env/bin/python")
-            wish = OLDER.get(package, sys.executable) if sys.version_info >= NEWEST else sys.executable
-            make = [uv, "venv", "--clear", "--python", wish, env] if uv else [sys.executable, "-m", "venv", env]
+            make = [uv, "venv", "--clear", "--python", older, env] if uv else [sys.executable, "-m", "venv", env]
             install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
-            for step in (make, [*install, wanted]):
+            for step in (make, [*install, *wanted]):
                 # Its own directory has no settings of a project that would choose versions.
                 done = subprocess.run(
                     step, cwd=root, stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
                 )
                 if done.returncode:
-                    raise CounterpartMissing(f"{wanted} could not be installed:\n{done.stderr[-2000:]}")
+                    raise CounterpartMissing(f"{' '.join(wanted)} could not be installed:\n{done.stderr[-2000:]}")
             (root / "done").touch()
     return root / "env/bin"
 
@@ -159,3 +182,4 @@ if __name__ == "__main__":
         print(f"{' '.join(together)}: {require_npm(together)}")  # noqa: T201 - a command talks to its person
     for wanted, pinned in PYTHON.items():
         print(f"{wanted}: {require_python(wanted, version=pinned)}")  # noqa: T201 - a command talks to its person
+    print(f"{' '.join(LIBRARIES)}: {require_libraries(LIBRARIES)}")  # noqa: T201 - a command talks to its person

@@ -28,6 +28,7 @@ from isthmus.gateway.request_cache import Head
 from isthmus.gateway.router import Match, Router
 from isthmus.gateway.routes import HTML, Call, Route, Services, needs_version
 from isthmus.gateway.sending import Outgoing, seal, send_answer
+from isthmus.gateway.sent import answer_sent, crossing, preflight
 from isthmus.gateway.tracing import DENIED, NOBODY, circumstances_of, denied, purpose_of, shown
 from isthmus.gateway.upstreams.doors import Doors, Verdict
 from isthmus.gateway.upstreams.inflow import Inflow, Passing
@@ -166,7 +167,7 @@ class Gateway:
             request.check()
             request, verdict = self._entered(request)
             if request.method == "OPTIONS":
-                answer = Outgoing(status=204, headers=[("allow", ", ".join(self.router.allowed(request.path)))])
+                answer = self._options(request)
             else:
                 match = self.router.find(request.method, request.path)
                 route = match.route
@@ -187,17 +188,29 @@ class Gateway:
             head = scope.get(HEAD)
             if isinstance(head, Head) and asked is not None and verdict is None:
                 self._refusals.keep(head, request, asked, error, doors=doors)
-        if asked is not None and asked.principal is not None and asked.route.method in UNSAFE:
-            self._parts.traffic.changed(asked.principal.workspace)
         if asked is not None:
-            answer.headers.extend(asked.headers)
-            asked.sent = len(answer.body) if isinstance(answer.body, bytes) else 0
+            self._completed(request, asked, answer)
         answer = answer if verdict is None else verdict.told(answer)
         try:
             await send_answer(request, answer, receive=receive, send=send, closing=self._closing)
         except Exception as error:  # noqa: BLE001 - a stream broke after its start; there is nobody to tell.
             self._unexpected(request, route, error)
         self._count(route, asked, status=answer.status, began=began)
+
+    def _options(self, request: Request) -> Outgoing:
+        """Return which methods a path answers, and whether a page of another site may call it."""
+        methods = self.router.allowed(request.path)
+        headers = preflight(request, methods) if self.router.crossed(request.path) else []
+        return Outgoing(status=204, headers=[("allow", ", ".join(methods)), *headers])
+
+    def _completed(self, request: Request, asked: Asked, answer: Outgoing) -> None:
+        """Add the headers that the decision gave to an answer; what was changed is told to those who hold answers."""
+        if asked.route.sender is not None:
+            answer.headers += crossing(request)
+        elif asked.principal is not None and asked.route.method in UNSAFE:
+            self._parts.traffic.changed(asked.principal.workspace)
+        answer.headers.extend(asked.headers)
+        asked.sent = len(answer.body) if isinstance(answer.body, bytes) else 0
 
     def _refused_again(self, request: Request, asked: Asked, error: IsthmusError) -> Outgoing:
         return self._refusal(request, asked.route, error)
@@ -334,6 +347,8 @@ class Gateway:
             return await self._judged(request, asked, match, verdict)
         if isinstance(body, Inflow):
             return await self._passed_on(request, asked, match, body)
+        if match.route.sender is not None:
+            return await answer_sent(self._parts.services, self._parts.chain, request, asked, match, body)
         return await self._answer(request, asked, match, body)
 
     def _entered(self, request: Request) -> tuple[Request, Verdict | None]:

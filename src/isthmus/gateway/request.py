@@ -170,7 +170,7 @@ async def read_body(request: Request, route: Route, receive: Receive) -> bytes:
 
 
 def _check_media(request: Request, route: Route) -> None:
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if route.sender is None and request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("The body is compressed.", fix="Send it without Content-Encoding.")
     wanted = _MEDIA.get(route.accepts)
     if wanted is None:

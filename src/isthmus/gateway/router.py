@@ -76,6 +76,10 @@ class Router:
         """Return the methods that a path answers; raises RouteMissing."""
         return allowed(self._methods(raw_path)[0])
 
+    def crossed(self, raw_path: str) -> bool:
+        """Tell whether pages of other sites may call a path; raises RouteMissing."""
+        return any(route.sender is not None for route in self._methods(raw_path)[0].values())
+
     def _methods(self, raw_path: str) -> tuple[_Methods, tuple[str, ...]]:
         found = self._static.get(raw_path)
         if found is not None:

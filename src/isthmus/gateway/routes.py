@@ -104,6 +104,8 @@ class Call:
     it makes that exactly once, even when the first attempt was killed before it could answer. `opened` gathers the
     permissions by which personal fields were shown. `client` is the address that the call came from.
 
+    On a route with a `sender`, `raw` and `raw_query` are what was sent, as it came.
+
     On a route that accepts a `stream`, `passing` is the request as it came with its body (`gateway.upstreams.inflow`).
     """
 
@@ -116,6 +118,7 @@ class Call:
     caller: Principal | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     raw: bytes = b""
+    raw_query: bytes = b""
     read_query: Struct | None = None
     read_body: Struct | None = None
     version: str = ""
@@ -215,6 +218,7 @@ class Call:
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Struct | Response | None]]
 Refusal: TypeAlias = Callable[[IsthmusError], Response]
+Sender: TypeAlias = Callable[[Call], Awaitable[Principal]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +236,8 @@ class Route:
     somebody is: it is limited by address, and closed while limits cannot be kept. With `fresh_s` a person must have
     proven themselves, by their second factor if they have one, within so many seconds; whoever has not is sent to prove
     it again. `refusal` makes the answer to an error where another standard than problem+json says how it looks.
+    `sender` returns who is proven by what was sent, anywhere in it, or raises: for programs of others that know
+    neither our keys nor our bodies. Any query is taken, bodies may be compressed, and pages of any site may call.
     `errors` names what the handler raises beyond what the gateway itself raises.
 
     An answer that depends on workspace, path, query, permissions and version alone may be `held_s` seconds old, and
@@ -266,6 +272,7 @@ class Route:
     shown_once: bool = False
     fresh_s: int | None = None
     refusal: Refusal | None = None
+    sender: Sender | None = None
     record: str = ""
     narrows: bool = False
     personal: str = ""

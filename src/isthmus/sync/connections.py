@@ -1,7 +1,9 @@
 """Connections: a workspace's authorised use of a connector, with its settings, sealed secrets and one honest status."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
 from typing import LiteralString
 from uuid import UUID
 
@@ -18,6 +20,8 @@ from isthmus.sync.connector import Connector
 from isthmus.vault import Vault, entropy
 
 NAME_CHARACTERS_MAX = 60
+PROOF_CHARACTERS_MIN = 16
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COLUMNS: LiteralString = """
 select id, name, connector, settings, options, status, reason, status_at, retry_at, every_s, pushed_seq, created_at
 from connection where workspace = current_workspace() and removed_at is null
@@ -257,10 +261,29 @@ def _checked(connector: Connector, *, name: str, settings: Mapping[str, str]) ->
             given[key] = setting.default
         if key not in given or (not given[key] and setting.default is None):
             faults.append(Fault(pointer=f"/settings/{key}", code="missing", detail=f"Give {key!r}: {setting.about}."))
+    faults += _digested(connector, given)
     if faults:
         raise SettingsRefused(" ".join(each.detail for each in faults), faults=tuple(faults))
     connector.adapted(given)
     return given
+
+
+def _digested(connector: Connector, given: dict[str, str]) -> list[Fault]:
+    """Put digests in the place of words that prove callers; returns faults about those that are too short."""
+    faults: list[Fault] = []
+    for setting in (each for each in connector.settings if each.proves):
+        words = given.get(setting.name, "").split()
+        if any(len(each) < PROOF_CHARACTERS_MIN for each in words):
+            detail = f"Give {setting.name!r} at least {PROOF_CHARACTERS_MIN} characters that nobody guesses."
+            faults.append(Fault(pointer=f"/settings/{setting.name}", code="weak", detail=detail))
+        digests = [each if _DIGEST.fullmatch(each) else digest_of(each) for each in words]
+        given |= {setting.name: "\n".join(digests)} if words else {}
+    return faults
+
+
+def digest_of(word: str) -> str:
+    """Return what is kept of a word that proves callers."""
+    return f"sha256:{sha256(word.encode()).hexdigest()}"
 
 
 def _connection(row: tuple[object, ...]) -> Connection:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
 
 from msgspec import Struct
@@ -28,6 +28,9 @@ class Raw(Struct, frozen=True, kw_only=True):
     For a deleted one the engine makes the tombstones itself, of every record known by that external id in the feed's
     types; the mapping is not asked and `body` may be empty. `merged_into` is, on a deleted one, the external id of the
     record that it became part of there: the two become one here as well, and nothing is deleted.
+
+    A `stranger` is spoken of as long as nothing is known of it: the row is passed over once its id is known, and a
+    merge of one is passed over once anything was said of it, or it is one with another already.
     """
 
     external_id: str
@@ -36,6 +39,7 @@ class Raw(Struct, frozen=True, kw_only=True):
     version: str | None = None
     deleted: bool = False
     merged_into: str | None = None
+    stranger: bool = False
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -157,12 +161,61 @@ class Feed:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a person gives to connect: `secret` ones come from a file or the environment, never the command line."""
+    """What a person gives to connect: `secret` ones come from a file or the environment, never the command line.
+
+    Of one that `proves` callers only the digest of each of its words is kept: nobody has to read it again.
+    """
 
     name: str
     about: str
     secret: bool = False
     default: str | None = None
+    proves: bool = False
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """What a program of others sent to a door: as it came, compressed or not, with the moment at which it came.
+
+    `path` is what stands behind the connection, `headers` are those that say how to read it, in small letters.
+    """
+
+    path: str
+    at: datetime
+    query: bytes = b""
+    body: bytes = b""
+    headers: dict[str, str] = {}
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """An answer in the form that a vendor's programs expect."""
+
+    status: int = 200
+    body: bytes = b""
+    media: str = "application/json"
+
+
+class Opened(Struct, frozen=True, kw_only=True):
+    """What was sent, once it is read: the keys that it shows, of which one must be right, and what is answered."""
+
+    keys: tuple[str, ...]
+    told: Told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """A path behind a connection's address at which programs of others call, as their vendor's own server is called.
+
+    `open` is pure, and raises for what cannot be read; `refusal` words errors as the vendor does. Without `kept` the
+    call is only answered. A parameter of the path, if it has one, is `{write_key}`, which is one of the keys shown.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    about: str
+    open: Callable[[Sent], Opened]
+    refusal: Callable[[IsthmusError], Told]
+    bytes_max: int
+    kept: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +224,15 @@ class Inbound:
 
     The setting may hold several secrets, one a line, while they are replaced. `read` is pure: it yields the feed and
     the record for each that a body tells of, and raises what it likes for a body that it does not understand.
+
+    With `doors` a vendor's programs call at these, and show a key; `read` is given what was sent there as
+    `isthmus.sync.doors.kept` writes it.
     """
 
     verifier: Verifier
     secret: str
     read: Callable[[bytes], Iterable[tuple[str, Raw]]]
+    doors: tuple[Door, ...] = ()
 
 
 Leave: TypeAlias = Callable[[], Awaitable[object]]

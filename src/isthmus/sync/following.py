@@ -19,6 +19,7 @@ from isthmus.sync.ingest import Interval, Store
 from isthmus.sync.landing import Landed, land_observations, observe, tombstones
 from isthmus.sync.ledger import adopt
 from isthmus.sync.merges import merge_in
+from isthmus.sync.strangers import without_known
 
 _KNOWN: LiteralString = """
 select type, external_id, record_id from ref
@@ -56,6 +57,7 @@ async def take(
     interval: Interval,
 ) -> tuple[Landed, int]:
     """Map rows of one feed and put them, with their deletions and merges; returns what it did and the deletions."""
+    rows = await without_known(tx, store, feed, system=system, rows=rows)
     observations, rejects = observe(store, connector, feed, system=system, rows=rows)
     observations += await _agreeing(tx, store, feed, system=system, rows=rows, observations=observations)
     ended = [raw for raw in rows if raw.deleted and not raw.merged_into]

@@ -149,20 +149,26 @@ async def receive(engine: Engine, connection_id: UUID, message: Message, *, caus
 
     Nothing is kept of what is not proven, and who sends it does not learn which connections there are.
     """
-    workspace = await _workspace(engine, connection_id)
+    workspace = await workspace_of(engine, connection_id)
     scope = engine.scope(workspace=workspace, actor=f"connection:{connection_id}", cause=cause)
     store, vault = engine.store, engine.store.vault
     async with store.database.transaction(scope) as tx:
-        connection, inbound = await _inbound(tx, engine, connection_id)
+        connection, inbound = await inbound_of(tx, engine, connection_id)
         settings = await all_settings(tx, vault, connection)
         secrets = settings.get(inbound.secret, "").split()
         told = inbound.verifier.verify(message.body, message.headers, secrets=secrets, now=scope.now)
         external_id = message_id(told, message.body)
-        if await (await tx.connection.execute(_KNOWN, (connection_id, external_id))).fetchone() is not None:
+        if await is_known(tx, connection_id, external_id):
             return False
+    return await keep(engine, scope, connection_id, external_id, message.body)
+
+
+async def keep(engine: Engine, scope: Scope, connection_id: UUID, external_id: str, body: bytes) -> bool:
+    """Keep a message that is proven, sealed; tells whether it is new."""
+    store, vault, workspace = engine.store, engine.store.vault, scope.workspace
     own = mint(unix_ms=milliseconds(scope.now), entropy=entropy(ENTROPY_BYTES))
     await asyncio.to_thread(vault.create, workspace=workspace, subjects=[own])
-    sealed = vault.seal_many(workspace=workspace, values=[(own, message.body)])[0]
+    sealed = vault.seal_many(workspace=workspace, values=[(own, body)])[0]
     async with store.database.transaction(scope) as tx:
         row = (own, connection_id, external_id, sealed, scope.now, scope.now)
         kept = (await tx.connection.execute(_KEEP, row)).rowcount == 1
@@ -176,7 +182,7 @@ async def work_on(engine: Engine, workspace: int, connection_id: UUID) -> int:
     scope = engine.scope(workspace=workspace, actor="system:inbound", cause="inbound")
     async with engine.store.database.transaction(scope) as tx:
         try:
-            connection, inbound = await _inbound(tx, engine, connection_id)
+            connection, inbound = await inbound_of(tx, engine, connection_id)
         except SignatureRefused:
             return 0
         if connection.status == Status.PAUSED:
@@ -312,7 +318,13 @@ class _Landing:
         await tx.connection.execute(_FAILED, (status, due, now if over else None, reason, own))
 
 
-async def _workspace(engine: Engine, connection_id: UUID) -> int:
+async def is_known(tx: Transaction, connection_id: UUID, external_id: str) -> bool:
+    """Tell whether a message came before."""
+    return await (await tx.connection.execute(_KNOWN, (connection_id, external_id))).fetchone() is not None
+
+
+async def workspace_of(engine: Engine, connection_id: UUID) -> int:
+    """Return the workspace of a connection; raises SignatureRefused where there is none."""
     async with engine.store.database.plain() as connection:
         row = await (await connection.execute(_WORKSPACE, (connection_id,))).fetchone()
     if row is None or row[0] is None:
@@ -320,7 +332,8 @@ async def _workspace(engine: Engine, connection_id: UUID) -> int:
     return int(row[0])
 
 
-async def _inbound(tx: Transaction, engine: Engine, connection_id: UUID) -> tuple[Connection, Inbound]:
+async def inbound_of(tx: Transaction, engine: Engine, connection_id: UUID) -> tuple[Connection, Inbound]:
+    """Return a connection and how its vendor calls; raises SignatureRefused where there is none."""
     try:
         connection = await connection_of(tx, connection_id)
     except ConnectionMissing as error:

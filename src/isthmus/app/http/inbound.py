@@ -1,16 +1,30 @@
-"""The route by which vendors call us. Who calls is proven by the signature of what is sent."""
+"""The routes by which vendors, and programs that speak as to a vendor, call us.
 
-from msgspec import Struct
+Who calls is proven by the signature of what is sent, or by the write key that it shows.
+"""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from isthmus.app.discovery import connectors
 from isthmus.app.inbound_views import CONNECTION_PREFIX, InboundView, inbound_views
 from isthmus.auth.oauth.provider import Provider
+from isthmus.auth.principal import Principal
 from isthmus.gateway import Call, Response, Route
+from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.stream.webhooks.verifying import SignatureRefused
+from isthmus.sync.connector import Door, Opened, Sent
+from isthmus.sync.doors import KeyUnknown, prove, take_in
 from isthmus.sync.inbound import Message, receive
 from isthmus.sync.runs import Engine
 
 BODY_BYTES_MAX = 1 << 20
+_THREAD_BYTES_MIN = 64 << 10
+_READ = ("content-type", "content-encoding", "authorization")
 
 
 class InboundViews(Struct, frozen=True, kw_only=True):
@@ -39,6 +53,81 @@ async def take(call: Call) -> Response:
     return Response(body=b"", status=202)
 
 
+def door_routes(doors: Iterable[Door]) -> Iterator[Route]:
+    """Yield a route for each door: whoever calls is proven by a key of the connection, and limited as who it is."""
+    for door in doors:
+        yield Route(
+            method=door.method,
+            path=f"/in/{{connection_id}}/{door.path}",
+            permission=None,
+            handler=_taker(door),
+            sender=_prover(door),
+            refusal=_wording(door),
+            summary=door.about,
+            tags=("ingest",),
+            accepts="raw",
+            guarded=True,
+            body_bytes_max=door.bytes_max,
+            other_media=("text/plain", "image/gif"),
+            errors=(KeyUnknown,),
+        )
+
+
+def _prover(door: Door) -> Callable[[Call], Awaitable[Principal]]:
+    async def proven(call: Call) -> Principal:
+        opened = await _opened(door, call)
+        keys = (*opened.keys, call.path.get("write_key", ""))
+        engine = call.services.of(Engine)
+        own = _connection_in(call)
+        found = await prove(engine, own, door, structs.replace(opened, keys=keys), cause=call.request_id)
+        return Principal(
+            workspace=found.workspace, kind="key", id=own, name=found.connection.name, permissions=frozenset()
+        )
+
+    return proven
+
+
+def _taker(door: Door) -> Callable[[Call], Awaitable[Response]]:
+    async def taken(call: Call) -> Response:
+        if door.kept:
+            await take_in(call.services.of(Engine), _connection_in(call), _sent(door, call), scope=call.scope)
+        told = (await _opened(door, call)).told
+        return Response(body=told.body, status=told.status, media=told.media)
+
+    return taken
+
+
+def _wording(door: Door) -> Callable[[IsthmusError], Response]:
+    def worded(error: IsthmusError) -> Response:
+        told = door.refusal(error)
+        return Response(body=told.body, status=told.status, media=told.media)
+
+    return worded
+
+
+async def _opened(door: Door, call: Call) -> Opened:
+    sent = _sent(door, call)
+    return door.open(sent) if len(sent.body) < _THREAD_BYTES_MIN else await asyncio.to_thread(door.open, sent)
+
+
+def _sent(door: Door, call: Call) -> Sent:
+    headers = {name: call.headers[name] for name in _READ if name in call.headers}
+    return Sent(path=door.path, at=call.scope.now, query=call.raw_query, body=call.raw, headers=headers)
+
+
+def _connection_in(call: Call) -> UUID:
+    try:
+        return uuid_of(CONNECTION_PREFIX, call.path["connection_id"])
+    except InvalidId as error:
+        raise KeyUnknown("There is nobody at this address.", fix="Copy the address again.") from error
+
+
+def _doors() -> Iterator[Door]:
+    for each in connectors().values():
+        if each.inbound is not None:
+            yield from each.inbound.doors
+
+
 ROUTES = (
     Route(
         method="GET",
@@ -61,4 +150,5 @@ ROUTES = (
         status=202,
         errors=(SignatureRefused,),
     ),
+    *door_routes(_doors()),
 )

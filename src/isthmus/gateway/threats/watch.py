@@ -103,7 +103,7 @@ class Threats:
     def admit(self, asked: Asked) -> Awaitable[None] | None:
         """Let the call pass; raises ThreatBlocked, ThreatSlowed, SuspiciousText and what asks for a fresh proof."""
         asked.inspect = self._look_at
-        if asked.query and asked.query not in self._clean:
+        if asked.query and asked.query not in self._clean and asked.route.sender is None:
             self._ask(asked)
         if self._honey or self._held:
             self._judge(asked)
@@ -114,6 +114,9 @@ class Threats:
         principal = asked.principal
         if principal is None:
             self._nobody(asked, status)
+            return
+        if asked.route.sender is not None:
+            # What proves senders lies open in pages: it comes from everywhere, as fast as they are read.
             return
         caller = self._callers.get(id(principal))
         if caller is None or caller.principal is not principal:
