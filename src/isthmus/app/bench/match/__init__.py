@@ -1,0 +1,1 @@
+"""Matching people, against Splink and handles alone."""
