@@ -1,9 +1,10 @@
 """A worker: it claims jobs of all workspaces, runs several at once, and keeps how they ended in batches.
 
 Every claim also keeps what has ended since the last one, in one transaction. Jobs that take no time are claimed many at
-a time, others only as places get free. Where a kind can do many jobs together, those that wait are done in one place
-and one transaction; where that fails, and where one was tried before, each is done by itself. A heartbeat on a
-connection of its own renews the leases, writes down how far jobs are, and hears of those that were cancelled or lost.
+a time, others only as places get free. Where a kind can do many jobs together, those that are due are done in one
+place and one transaction, and meanwhile the next ones gather; where that fails, and where one was tried before, each is
+done by itself. A heartbeat on a connection of its own renews the leases, writes down how far jobs are, and hears of
+those that were cancelled or lost.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from isthmus.stream.jobs.work import Claim, JobCancelled, LeaseLost, Work
 
 POLL_S, RETRY_S, BEAT_S = 0.05, 0.5, 1.0
 SLOTS, AHEAD_MAX, AHEAD_S = 6, 500, 0.05
-TOGETHER_MAX = 100
+TOGETHER_MAX = 200
 _FINAL_FROM, _FINAL_TO = 400, 500
 _PASSING = frozenset({408, 409, 412, 423, 425, 429})
 _DUE: LiteralString = "select workspaces_with_jobs(%s, %s)"
@@ -82,6 +83,7 @@ class Worker(Generic[Context]):
     _pace_s: float = field(default=1.0, init=False)
     _keyed_first: bool = field(default=False, init=False)
     _places: int = field(default=0, init=False)
+    _sharing: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]], init=False)
     _begun: int = field(default=0, init=False)
     _begun_before: int = field(default=0, init=False)
 
@@ -119,8 +121,7 @@ class Worker(Generic[Context]):
         room = self._room()
         due = await self._due() if room else []
         for workspace in dict.fromkeys((*list(self._ended), *due)):
-            wanted = self._room() if workspace in due else 0
-            moved += await self._exchange(workspace, wanted=wanted)
+            moved += await self._exchange(workspace, wanted=self._wanted(workspace) if workspace in due else {})
         self._start()
         return moved
 
@@ -133,7 +134,18 @@ class Worker(Generic[Context]):
     def _room(self) -> int:
         """Return how many jobs to claim: places that are free, and as many ahead as take no longer than a moment."""
         ahead = min(AHEAD_MAX, int(self.slots * AHEAD_S / max(self._pace_s, 1e-6)))
-        return max(0, self.slots + ahead - self._places - len(self._waiting))
+        waiting = sum(self._known[each.kind].together is None for each in self._waiting)
+        return max(0, self.slots + ahead - self._places - waiting)
+
+    def _wanted(self, workspace: int) -> dict[tuple[str, ...], int]:
+        """Return how many jobs to claim of which kinds; of those that can be done together none while some are."""
+        alone = tuple(name for name, each in self._known.items() if each.together is None)
+        wanted = {alone: self._room()} if alone else {}
+        for name, each in self._known.items():
+            if each.together is not None and (workspace, name) not in self._sharing:
+                waiting = sum(own.kind == name and own.workspace == workspace for own in self._waiting)
+                wanted[(name,)] = TOGETHER_MAX - waiting
+        return {kinds: count for kinds, count in wanted.items() if count > 0}
 
     async def _due(self) -> list[int]:
         async with self.database.plain() as connection:
@@ -144,18 +156,19 @@ class Worker(Generic[Context]):
         found = [each for (each,) in rows if isinstance(each, int)]
         return [each for each in found if self.only is None or each in self.only]
 
-    async def _exchange(self, workspace: int, *, wanted: int) -> int:
+    async def _exchange(self, workspace: int, *, wanted: Mapping[tuple[str, ...], int]) -> int:
         """In one transaction, keep what has ended in a workspace and claim more there."""
         ended = self._ended.pop(workspace, [])
+        if not ended and not wanted:
+            return 0
         claimed: list[Claim] = []
         try:
             async with self.database.transaction(self._scope(workspace)) as tx:
                 if ended:
                     await end(tx, self.holder, ended)
-                if wanted:
-                    self._keyed_first = not self._keyed_first
-                    kinds = list(self._known)
-                    claimed = await claim(tx, self.holder, kinds, limit=wanted, keyed_first=self._keyed_first)
+                self._keyed_first = not self._keyed_first
+                for kinds, count in wanted.items():
+                    claimed += await claim(tx, self.holder, kinds, limit=count, keyed_first=self._keyed_first)
         except BaseException:
             self._ended[workspace] = ended + self._ended.pop(workspace, [])
             raise
@@ -165,21 +178,24 @@ class Worker(Generic[Context]):
 
     def _start(self) -> None:
         """Begin claimed jobs in places that are free."""
-        while self._waiting and self._places < self.slots:
-            taken = self._take()
+        while self._places < self.slots and (taken := self._take()):
             self._places += 1
             task = asyncio.create_task(self._do(taken))
             for each in taken:
                 each.task = task
 
     def _take(self) -> list[_Running]:
-        """Take the next claimed job, with those behind it that can be done together with it."""
-        first = self._waiting.pop(0)
+        """Take the next claimed job that can begin, with those behind it that can be done together with it."""
+        free = (each for each in self._waiting if not self._can_share(each) or _sort(each) not in self._sharing)
+        first = next(free, None)
+        if first is None:
+            return []
         taken = [first]
         if self._can_share(first):
-            like = [each for each in self._waiting if _alike(first, each) and self._can_share(each)]
-            taken += like[: TOGETHER_MAX - 1]
-            self._waiting = [each for each in self._waiting if each not in taken]
+            self._sharing.add(_sort(first))
+            taken += [each for each in self._waiting if _sort(each) == _sort(first) and self._can_share(each)][1:]
+        gone = {each.id for each in taken}
+        self._waiting = [each for each in self._waiting if each.id not in gone]
         found = [_Running(Work(claim=each, database=self.database, clock=self.clock)) for each in taken]
         self._running.update({(each.work.claim.workspace, each.work.claim.id): each for each in found})
         return found
@@ -190,14 +206,15 @@ class Worker(Generic[Context]):
     async def _do(self, taken: list[_Running]) -> None:
         """Do jobs, and whatever was claimed and has no place yet after them."""
         try:
-            while True:
+            while taken:
                 began = self.clock.now()
                 await self._each(taken if len(taken) == 1 else await self._together(taken))
                 spent_s = max(0.0, (self.clock.now() - began).total_seconds())
                 self._pace_s = 0.8 * self._pace_s + 0.2 * spent_s / len(taken)
-                if not self._waiting or any(each.why == "stopping" for each in taken):
-                    break
-                taken = self._take()
+                if self._can_share(taken[0].work.claim):
+                    self._sharing.discard(_sort(taken[0].work.claim))
+                    self._bell.set()
+                taken = [] if any(each.why == "stopping" for each in taken) else self._take()
                 for each in taken:
                     each.task = asyncio.current_task()
         finally:
@@ -368,8 +385,8 @@ class Worker(Generic[Context]):
         return Scope(workspace=workspace, actor=f"worker:{self.holder.worker}", cause="jobs", now=self.clock.now())
 
 
-def _alike(one: Claim, other: Claim) -> bool:
-    return one.kind == other.kind and one.workspace == other.workspace
+def _sort(own: Claim) -> tuple[int, str]:
+    return own.workspace, own.kind
 
 
 def _uncancel(taken: Sequence[_Running]) -> None:
