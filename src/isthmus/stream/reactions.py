@@ -8,11 +8,12 @@ A domain's `reactions.py` declares them, and names the events of others without 
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from isthmus.store.database import Transaction
-from isthmus.stream.consume import Consumer
+from isthmus.stream.consume import Consumer, caused_by
 from isthmus.stream.event import Event
 
 Context = TypeVar("Context")
@@ -20,10 +21,15 @@ Context = TypeVar("Context")
 
 @dataclass(frozen=True, kw_only=True)
 class Reaction(Generic[Context]):
-    """An event type and what to do. In `on`, `*` stands for one segment between dots."""
+    """An event type and what to do. In `on`, `*` stands for one segment between dots.
+
+    `among` tells, of many events that are meant, the numbers of those that there is anything to do for, by a look at
+    how records are now; `do` is not asked for the others.
+    """
 
     on: str
     do: Callable[[Context, Event], Awaitable[None]]
+    among: Callable[[Context, Sequence[Event]], Awaitable[AbstractSet[int]]] | None = None
 
     def means(self, event_type: str) -> bool:
         """Tell whether an event of that type is meant."""
@@ -44,4 +50,19 @@ def reacting(
             if reaction.means(event.type):
                 await reaction.do(context(tx), event)
 
-    return Consumer(name, handle)
+    async def together(tx: Transaction, events: Sequence[Event]) -> None:
+        meant = [await _meant(reaction, context(tx), events) for reaction in reactions]
+        for event in events:
+            for reaction, seqs in zip(reactions, meant, strict=True):
+                if event.seq in seqs:
+                    await reaction.do(context(caused_by(tx, event)), event)
+
+    return Consumer(name, handle, together=together)
+
+
+async def _meant(reaction: Reaction[Context], context: Context, events: Sequence[Event]) -> AbstractSet[int]:
+    """Return the numbers of the events that a reaction is to be done for."""
+    meant = [each for each in events if reaction.means(each.type)]
+    if reaction.among is None or not meant:
+        return {each.seq for each in meant}
+    return await reaction.among(context, meant)

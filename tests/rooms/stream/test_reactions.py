@@ -1,5 +1,7 @@
 """Reactions to events, by the pattern of their type, all of them or none."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from isthmus.store.database import Database, Scope, Transaction
@@ -67,3 +69,27 @@ async def test_when_one_fails_none_has_happened(database: Database, scope: Scope
     assert await reactions_noted(database, scope) == []
     async with database.transaction(scope) as tx:
         assert [each.seq for each in await parked(tx)] == [1]
+
+
+async def test_of_many_events_only_those_are_done_that_there_is_something_to_do_for(
+    database: Database, scope: Scope
+) -> None:
+    await emit(database, scope, [1, 2, 3])
+    async with database.plain() as connection, within(connection, scope.workspace):
+        await stamp(connection)
+    asked: list[list[int]] = []
+
+    async def second(_: Transaction, events: Sequence[Event]) -> set[int]:
+        asked.append([each.seq for each in events])
+        return {2}
+
+    done: list[tuple[int, str]] = []
+
+    async def do(tx: Transaction, event: Event) -> None:
+        done.append((event.seq, tx.scope.cause))
+
+    every = Reaction(on="isthmus.*.*.changed.v1", do=do)
+    few = Reaction(on="isthmus.*.*.changed.v1", do=do, among=second)
+    assert await consume(database, reacting("r", [every, few], context=same), scope) == 3
+    assert asked == [[1, 2, 3]]
+    assert done == [(1, "event:1"), (2, "event:2"), (2, "event:2"), (3, "event:3")]

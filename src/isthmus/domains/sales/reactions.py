@@ -20,6 +20,31 @@ _OF_ADDRESS: LiteralString = """
 select r.subject_id from workflow_run r join sales_lead l on l.workspace = r.workspace and l.id = r.subject_id
 where r.workspace = current_workspace() and r.state in ('running', 'paused') and l.email_index = %s
 """
+_CLOSED: LiteralString = """
+select id from sales_lead where workspace = current_workspace() and id = any(%s) and status = any(%s)
+"""
+_INBOUND: LiteralString = """
+select id from sales_activity where workspace = current_workspace() and id = any(%s) and not outbound
+"""
+
+
+async def closed_among(acting: Acting, events: Sequence[Event]) -> set[int]:
+    """Return the numbers of the events of leads that are closed now, where that is what changed."""
+    moved = [each for each in events if "status" in each.changed]
+    given = ([each.record_id for each in moved], [str(each) for each in CLOSED_LEADS])
+    return await _of(acting, moved, _CLOSED, given)
+
+
+async def inbound_among(acting: Acting, events: Sequence[Event]) -> set[int]:
+    """Return the numbers of the events of activities that came from outside."""
+    return await _of(acting, events, _INBOUND, ([each.record_id for each in events],))
+
+
+async def _of(acting: Acting, events: Sequence[Event], query: LiteralString, given: tuple[object, ...]) -> set[int]:
+    if not events:
+        return set()
+    found = {own for (own,) in await (await acting.tx.connection.execute(query, given, prepare=True)).fetchall()}
+    return {each.seq for each in events if each.record_id in found}
 
 
 async def lead_moved(acting: Acting, event: Event) -> None:
@@ -71,10 +96,10 @@ async def _leads_of(acting: Acting, query: LiteralString, value: object) -> list
 
 
 REACTIONS = (
-    Reaction(on="isthmus.sales.lead.changed.v1", do=lead_moved),
+    Reaction(on="isthmus.sales.lead.changed.v1", do=lead_moved, among=closed_among),
     Reaction(on="isthmus.sales.lead.deleted.v1", do=lead_gone),
-    Reaction(on="isthmus.sales.activity.created.v1", do=activity_came),
-    Reaction(on="isthmus.sales.activity.changed.v1", do=activity_came),
+    Reaction(on="isthmus.sales.activity.created.v1", do=activity_came, among=inbound_among),
+    Reaction(on="isthmus.sales.activity.changed.v1", do=activity_came, among=inbound_among),
     Reaction(on="isthmus.marketing.consent.created.v1", do=consent_moved),
     Reaction(on="isthmus.marketing.consent.changed.v1", do=consent_moved),
 )
