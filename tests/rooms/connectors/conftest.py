@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from isthmus.app.counterparts.tryton import TrytonServer, tryton
+from tests.rooms.connectors.sql_servers import SqlServer, mariadb, postgresql
 from tests.rooms.connectors.stripe_room import StripeServer, localstripe
 
 
@@ -19,4 +20,18 @@ def tryton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrytonSe
 def stripe_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StripeServer]:
     """A localstripe that begins empty."""
     with localstripe(tmp_path_factory.mktemp("stripe")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def foreign_postgresql() -> Iterator[SqlServer]:
+    """A PostgreSQL that somebody else runs, whose log can be read."""
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def foreign_mariadb() -> Iterator[SqlServer]:
+    """A MariaDB that somebody else runs."""
+    with mariadb() as server:
         yield server

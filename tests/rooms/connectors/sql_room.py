@@ -95,9 +95,11 @@ async def rows(session: Session, feed: str, cursor: str | None = None) -> list[R
     return [row for page in await pages(session, feed, cursor) for row in page.rows]
 
 
-def change(kind: str, fields: dict[str, Json] | None = None, *, of: str | None = None, key: str = "k") -> Change:
+def change(
+    kind: str, fields: dict[str, Json] | None = None, *, of: str | None = None, key: str = "k", deleted: bool = False
+) -> Change:
     """Return a change of a record, or a new one."""
-    return Change(record_id=RECORD, type=kind, fields=fields or {}, external_id=of, key=key)
+    return Change(record_id=RECORD, type=kind, fields=fields or {}, external_id=of, key=key, deleted=deleted)
 
 
 async def recorded(server: SqlServer) -> list[dict[str, Json]]:

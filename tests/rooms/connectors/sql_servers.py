@@ -52,7 +52,7 @@ class SqlServer:
         with self.lock, closing(self.admin()) as connection:
             cursor = connection.cursor()
             cursor.execute(marked, given)
-            return cursor.fetchall() if cursor.description else []
+            return list(cursor.fetchall()) if cursor.description else []
 
     def all(self, script: str) -> None:
         """Run statements, one after the other."""
@@ -64,7 +64,7 @@ class SqlServer:
 @contextmanager
 def postgresql() -> Generator[SqlServer]:
     """Run Debian's PostgreSQL, whose log can be read."""
-    with foreign_postgres(wal_level="logical", fsync="off", synchronous_commit="off") as foreign:
+    with foreign_postgres(wal_level="logical", fsync="off") as foreign:
         yield SqlServer(
             kind="postgresql",
             url=f"postgresql://admin@127.0.0.1:{foreign.port}/company",
@@ -89,7 +89,7 @@ def mariadb() -> Generator[SqlServer]:
         port = free_port()
         (above / "grants.sql").write_text(
             f"create user admin@'127.0.0.1' identified by '{PASSWORD}';\n"
-            "grant all on *.* to admin@'127.0.0.1' with grant option;\ncreate database company;\n"
+            "grant all on *.* to admin@'127.0.0.1' with grant option;\ncreate database company character set utf8mb4;\n"
         )
         data, quiet = above / "data", subprocess.DEVNULL
         owner = account.pw_name if account else None

@@ -42,7 +42,9 @@ class Sheet:
         gone = [each for each in table.columns if each not in columns]
         if gone:
             there = ", ".join(columns)
-            raise Missing(f"{name} has no column {', '.join(gone)}; it has {there}.", fix="Correct `tables`.")
+            # MariaDB shows only columns on which there is a right.
+            grant = f", or grant select ({', '.join(gone)}) on {name}" if door.dialect.name == "mariadb" else ""
+            raise Missing(f"{name} has no column {', '.join(gone)}; it has {there}.", fix=f"Correct `tables`{grant}.")
         shut = [each for each in table.columns if not columns[each].readable]
         if shut:
             raise Denied(
