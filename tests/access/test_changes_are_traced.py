@@ -6,12 +6,16 @@ A new route is called with its own example; one whose path names something needs
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from isthmus.app.alerting.rules import LATENCY, RULES
 from isthmus.app.discovery import schema
 from isthmus.app.http.assembly import all_routes
+from isthmus.app.topics import topics
 from isthmus.audit.entry import Entry
 from isthmus.audit.grammar import parse
 from isthmus.audit.search import search
@@ -23,13 +27,16 @@ from isthmus.gateway.threats.rows import THREAT_PREFIX, save_threat
 from isthmus.kernel.ids import text_of, uuid_of
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Scope
+from isthmus.store.observation import Observation
 from isthmus.stream.alerts.rules import Gauge, Reading
 from isthmus.stream.alerts.state import evaluate
 from isthmus.stream.event import events_after, within
 from isthmus.stream.parked import park, parked
 from isthmus.stream.relay import stamp
 from isthmus.stream.webhooks.deliveries import deliveries, replay_missing
+from isthmus.sync.connections import connect
 from isthmus.sync.ingest import Store
+from isthmus.sync.runs import Engine
 from tests.access.table import name_of
 from tests.rooms.auth.saml.crafting import described
 from tests.rooms.domains.desk import Answer, Desk, said
@@ -41,7 +48,12 @@ LEAD: dict[str, Json] = {
     "last_name": "Lovelace",
     "company": "Analytical Engines",
 }
-ASKING = {"POST /api/v1/policies:simulate", "POST /api/v1/policies:explain", "POST /api/v1/threats:replay"}
+ASKING = {
+    "POST /api/v1/policies:simulate",
+    "POST /api/v1/policies:explain",
+    "POST /api/v1/threats:replay",
+    "POST /api/v1/syncs/{connection}:plan",
+}
 """Routes that only ask, by a method that can carry a question."""
 Made = Callable[[Desk], Awaitable[str]]
 
@@ -242,6 +254,54 @@ async def dead_letter(desk: Desk) -> str:
         return text_of("dead", (await parked(tx))[0].id)
 
 
+@cache
+def folder() -> TemporaryDirectory[str]:
+    """A folder that goes when the tests are over."""
+    return TemporaryDirectory()
+
+
+async def connection(desk: Desk) -> str:
+    """Connect the fake company, which lives in a file of its own."""
+    settings = {"system": "crm", "path": str(Path(folder().name) / "company.sqlite"), "now": "2026-11-22T06:00:00Z"}
+    known, vault = desk.services.of(Engine).connectors["demo"], desk.store.vault
+    async with desk.store.database.transaction(desk.now) as tx:
+        await connect(tx, vault, known, name="crm", settings={**settings, "companies": "12"})
+    return "crm"
+
+
+async def resting_connection(desk: Desk) -> str:
+    """Let a connection rest."""
+    found = await connection(desk)
+    assert (await desk.post(f"/api/v1/connections/{found}:pause", {})).status == 200
+    return found
+
+
+async def conflict(desk: Desk) -> str:
+    """Have two systems move the amount of a deal."""
+    for amount in ("100.00", "200.00"):
+        for system, more in (("crm", "0"), ("erp", "1" if amount == "200.00" else "0")):
+            fields: dict[str, Json] = {"name": "Deal", "deal_number": "D-1"}
+            money: Json = {"amount": f"{more}{amount}", "currency": "EUR"}
+            own = Observation(type="sales.deal", system=system, external_id="1", fields={**fields, "amount": money})
+            await desk.put(own)
+            desk.later(seconds=1)
+    return str((await desk.get("/api/v1/conflicts")).at("data.0.id"))
+
+
+async def decided(desk: Desk) -> str:
+    """Decide a conflict."""
+    found = await conflict(desk)
+    body: Json = {"choice": "claimed", "learn": True}
+    assert (await desk.post(f"/api/v1/conflicts/{found}:resolve", body)).status == 200
+    return found
+
+
+async def learned(desk: Desk) -> str:
+    """Have a rule learned."""
+    await decided(desk)
+    return str((await desk.get("/api/v1/conflict-rules")).at("data.0.id"))
+
+
 async def stamped(desk: Desk) -> None:
     """Capture a lead, and give its events their numbers."""
     await lead(desk)
@@ -304,6 +364,15 @@ MAKING: Mapping[str, Made] = {
     "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}:resend": delivery,
     "POST /api/v1/dead-letters/{dead_letter_id}:retry": dead_letter,
     "POST /api/v1/dead-letters/{dead_letter_id}:discard": dead_letter,
+    "PATCH /api/v1/connections/{connection}": connection,
+    "DELETE /api/v1/connections/{connection}": connection,
+    "POST /api/v1/connections/{connection}:check": connection,
+    "POST /api/v1/connections/{connection}:pause": connection,
+    "POST /api/v1/connections/{connection}:resume": resting_connection,
+    **{f"POST /api/v1/syncs/{{connection}}:{verb}": connection for verb in ("run", "backfill", "resync", "retry")},
+    "POST /api/v1/conflicts/{conflict_id}:resolve": conflict,
+    "POST /api/v1/conflicts/{conflict_id}:undo": decided,
+    "DELETE /api/v1/conflict-rules/{rule_id}": learned,
     "DELETE /api/v1/upstreams/{name}": first("/api/v1/upstreams", "name"),
     "DELETE /api/v1/policies/{name}": first("/api/v1/policies", "name"),
     "DELETE /api/v1/roles/{name}": first("/api/v1/roles", "name"),

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -39,11 +39,23 @@ async def watched(
     show: Callable[[Run], None],
 ) -> Run:
     """Run a connection here and show its progress while it goes on."""
+
+    def run(engine: Engine) -> Coroutine[object, object, Run]:
+        return synchronise(engine, workspace=program.workspace, connection=connection, parts=parts, confirmed=confirmed)
+
+    return await watched_work(program, connection, run, show=show)
+
+
+async def watched_work(
+    program: Program,
+    connection: str,
+    run: Callable[[Engine], Coroutine[object, object, Run]],
+    *,
+    show: Callable[[Run], None],
+) -> Run:
+    """Do something with a connection here and show its progress while it goes on."""
     async with opened_engine(program) as engine:
-        task = asyncio.create_task(
-            synchronise(engine, workspace=program.workspace, connection=connection, parts=parts, confirmed=confirmed)
-        )
-        return await shown(program, task, about=connection, show=show)
+        return await shown(program, asyncio.create_task(run(engine)), about=connection, show=show)
 
 
 async def watched_when_free(

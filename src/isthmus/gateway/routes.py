@@ -207,6 +207,10 @@ class Call:
         more = len(rows) > limit
         return Page(data=shown, has_more=more, next_cursor=self._cursors().write(after(shown[-1])) if more else None)
 
+    def cursor(self, after: str) -> str:
+        """Return the cursor of a list that goes on after a place, for answers that are more than a page."""
+        return self._cursors().write(after)
+
     def _cursors(self) -> Cursors:
         keys = self.services.vault.workspace(self.scope.workspace)
         return Cursors(key=keys.derived("cursors"), bound=f"{self.route.path}?{self._filters()}")

@@ -8,7 +8,7 @@ from typing import LiteralString
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Conflicting, Fault, Invalid, NotFound
@@ -104,7 +104,7 @@ async def connect(
 
     Raises SettingsRefused with every fault, and NameTaken.
     """
-    given = _checked(connector, name=name, settings=settings)
+    given = checked_settings(connector, name=name, settings=settings)
     own = mint(unix_ms=milliseconds(tx.scope.now), entropy=entropy(ENTROPY_BYTES))
     secret_names = {each.name for each in connector.settings if each.secret}
     secrets = {key: value for key, value in given.items() if key in secret_names}
@@ -155,12 +155,12 @@ async def change_connection(
     *,
     settings: Mapping[str, str] | None = None,
     options: Options | None = None,
-    every_s: int | None = None,
+    every_s: int | UnsetType | None = UNSET,
 ) -> Connection:
-    """Change what is given, and keep the rest; raises SettingsRefused."""
+    """Change what is given, and keep the rest; `every_s` None lets it run only when asked. Raises SettingsRefused."""
     if settings is not None:
         whole = await all_settings(tx, vault, connection) | dict(settings)
-        given = _checked(connector, name=connection.name, settings=whole)
+        given = checked_settings(connector, name=connection.name, settings=whole)
         secret_names = {each.name for each in connector.settings if each.secret}
         sealed = _seal(tx, vault, connection.id, {key: given[key] for key in secret_names & set(given)})
         shown = {key: value for key, value in given.items() if key not in secret_names}
@@ -169,9 +169,8 @@ async def change_connection(
             (_json(shown), sealed, connection.id),
         )
     await tx.connection.execute(
-        "update connection set options = %s, every_s = coalesce(%s, every_s)"
-        " where workspace = current_workspace() and id = %s",
-        (_json(options or connection.options), every_s, connection.id),
+        "update connection set options = %s, every_s = %s where workspace = current_workspace() and id = %s",
+        (_json(options or connection.options), connection.every_s if every_s is UNSET else every_s, connection.id),
     )
     await audit(tx, action="change", resource="connection", record_id=connection.id, details={"name": connection.name})
     return await connection_of(tx, connection.id)
@@ -244,7 +243,7 @@ def _seal(tx: Transaction, vault: Vault, subject: UUID, secrets: Mapping[str, st
     return vault.seal_many(workspace=workspace, values=[(subject, msgspec.json.encode(secrets))])[0]
 
 
-def _checked(connector: Connector, *, name: str, settings: Mapping[str, str]) -> dict[str, str]:
+def checked_settings(connector: Connector, *, name: str, settings: Mapping[str, str]) -> dict[str, str]:
     """Return the settings with defaults filled in; raises SettingsRefused with every fault, also of what they map."""
     faults: list[Fault] = []
     if not name or len(name) > NAME_CHARACTERS_MAX or name == HERE or name.strip() != name:

@@ -163,7 +163,8 @@ class Feed:
 class Setting:
     """What a person gives to connect: `secret` ones come from a file or the environment, never the command line.
 
-    Of one that `proves` callers only the digest of each of its words is kept: nobody has to read it again.
+    Of one that `proves` callers only the digest of each of its words is kept: nobody has to read it again. A `local`
+    one names something on the machine that isthmus runs on, such as a file: who calls from elsewhere may not give it.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Setting:
     secret: bool = False
     default: str | None = None
     proves: bool = False
+    local: bool = False
 
 
 class Sent(Struct, frozen=True, kw_only=True):

@@ -110,13 +110,14 @@ async def _again(
     return sorted(done)
 
 
-async def rejects_by_cause(tx: Transaction, *, system: str | None = None) -> list["Cause"]:
-    """Return what is kept, counted by system, record type and reason code, the most frequent first."""
+async def rejects_by_cause(tx: Transaction, *, system: str | None = None, run_id: UUID | None = None) -> list["Cause"]:
+    """Return what is kept, of one system or one run, counted by system, record type and reason code, the most first."""
     cursor = await tx.connection.execute(
         "select system, type, code, count(*), min(at), min(reason) from rejected where workspace = current_workspace()"
         " and settled_at is null and (%(system)s::text is null or system = %(system)s)"
+        " and (%(run)s::uuid is null or run_id = %(run)s)"
         " group by system, type, code order by count(*) desc, system, type, code",
-        {"system": system},
+        {"system": system, "run": run_id},
     )
     names = Cause.__struct_fields__
     return [Cause(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]

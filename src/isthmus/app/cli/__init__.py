@@ -21,6 +21,7 @@ COMMANDS = {
     "sync": "Pull, push and plan; watch runs; retry what was rejected.",
     "import": "Import a CSV, Parquet or NDJSON file.",
     "conflicts": "See and settle what waits for a person.",
+    "discrepancies": "See how far systems agree, field by field.",
     "events": "See what happens, read it again, retry what failed.",
     "webhooks": "Have events told to addresses, see what was sent, send it again.",
     "jobs": "See what waits, runs and has ended; start, cancel, try again.",

@@ -5,22 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import click
+from msgspec import UNSET
 
 from isthmus.app.cli.connect_given import Given, every_option, given_options
-from isthmus.app.cli.connect_views import (
-    ConnectionView,
-    connection_view,
-    connector_view,
-    show_connection,
-    show_connections,
-    show_connectors,
-)
+from isthmus.app.cli.connect_views import show_connection, show_connections, show_connectors
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.clock import SystemClock
+from isthmus.app.connecting import answer_of, connector_named
+from isthmus.app.connection_views import ConnectionView, connection_view, connector_view
 from isthmus.app.discovery import connectors, schema
-from isthmus.kernel.errors import NotFound
 from isthmus.sync.connections import (
     Connection,
     Options,
@@ -33,21 +28,12 @@ from isthmus.sync.connections import (
     remove,
     resume,
 )
-from isthmus.sync.feeds import feed_states
-from isthmus.sync.runs import runs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from isthmus.app.program import Program
     from isthmus.store.database import Transaction
-    from isthmus.sync.connector import Connector
-
-
-class NoConnector(NotFound):
-    """There is no connector of that name."""
-
-    code, title = "no-connector", "There is no such connector"
 
 
 class _Connect(Group):
@@ -127,7 +113,7 @@ def add(  # noqa: PLR0913 - one parameter for each option.
 
     Example: isthmus connect add tryton --name erp --set url=https://erp.example --set database=main --secret key=@key
     """
-    known = _connector(connector)
+    known = connector_named(connectors(), connector)
     settings = given.settings(known, ask=terminal.asks, complete=True)
     options = Options(
         push=not no_push,
@@ -164,9 +150,11 @@ def change(terminal: Terminal, name: str, given: Given, every_s: int | None) -> 
 
     async def work(tx: Transaction, program: Program) -> tuple[str, ConnectionView]:
         found = await connection_of(tx, name)
-        known = _connector(found.connector)
+        known = connector_named(connectors(), found.connector)
         settings = given.settings(known, ask=terminal.asks, complete=False) or None
-        changed = await change_connection(tx, program.vault, known, found, settings=settings, every_s=every_s)
+        changed = await change_connection(
+            tx, program.vault, known, found, settings=settings, every_s=UNSET if every_s is None else every_s
+        )
         answer = await _answer(tx, program, changed) if settings else ""
         return answer, await _view(tx, changed)
 
@@ -266,21 +254,11 @@ def _changed(
     return terminal.transact("connect", work)
 
 
-def _connector(name: str) -> Connector:
-    found = connectors().get(name)
-    if found is None:
-        raise NoConnector(f"There is no connector {name!r}.", fix=f"There are: {', '.join(connectors())}.")
-    return found
-
-
 async def _answer(tx: Transaction, program: Program, connection: Connection) -> str:
     """Open a session and return who we are there; raises ConnectorError."""
     settings = await all_settings(tx, program.vault, connection)
-    async with _connector(connection.connector).open(settings) as session:
-        return await session.check()
+    return await answer_of(connector_named(connectors(), connection.connector), settings, name=connection.name)
 
 
 async def _view(tx: Transaction, connection: Connection) -> ConnectionView:
-    last = next(iter(await runs(tx, connection_id=connection.id, limit=1)), None)
-    states = await feed_states(tx, connection.id)
-    return connection_view(connection, connector=connectors().get(connection.connector), states=states, last=last)
+    return await connection_view(tx, connection, connectors=connectors())

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from isthmus.app.cli import exit_code
 from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say
+from isthmus.app.cli.sync_again import backfill, resync
+from isthmus.app.cli.sync_history import list_outcomes, list_runs
 from isthmus.app.cli.sync_mending import plan, rejected, retry
 from isthmus.app.cli.sync_views import (
     RunView,
@@ -30,13 +30,11 @@ from isthmus.app.syncing import WATCH_S, watched
 from isthmus.kernel.errors import IsthmusError
 from isthmus.sync.connections import Status, connection_of, connections, resume
 from isthmus.sync.running import EVERYTHING, Part
-from isthmus.sync.runs import INTERRUPTED, Run, runs
+from isthmus.sync.runs import Run, as_of, runs
 
 if TYPE_CHECKING:
     from isthmus.app.program import Program
     from isthmus.store.database import Transaction
-
-SILENT_AFTER = timedelta(seconds=30)
 
 
 class _Sync(Group):
@@ -136,8 +134,8 @@ def watch(context: click.Context, terminal: Terminal, name: str) -> None:
                 last = next(iter(await runs(tx, connection_id=connection.id, limit=1)), None)
             if last is None or last.finished_at is not None:
                 return last
-            if program.clock.now() - last.updated_at > SILENT_AFTER:
-                return msgspec.structs.replace(last, status=Status.NEEDS_ATTENTION, error=INTERRUPTED)
+            if (stands := as_of(last, program.clock.now())).status == Status.NEEDS_ATTENTION:
+                return stands
             progress.show(last)
             await asyncio.sleep(WATCH_S)
 
@@ -163,9 +161,13 @@ def resume_one(terminal: Terminal, name: str) -> None:
     terminal.answer({"name": name, "status": "pending"}, lambda: click.echo(f"resumed {name}"))
 
 
+command.add_command(list_runs)
+command.add_command(backfill)
+command.add_command(resync)
 command.add_command(plan)
 command.add_command(retry)
 command.add_command(rejected)
+command.add_command(list_outcomes)
 
 
 async def _run(

@@ -12,14 +12,13 @@ from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Command
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
-from isthmus.app.cli.wording import ago, counted, id_text, moment, value_text, veiled
+from isthmus.app.cli.wording import ago, counted, moment, value_text
 from isthmus.app.clock import SystemClock
+from isthmus.app.sync_views import WriteView, write_view
 from isthmus.app.syncing import sync_engine
-from isthmus.kernel.marks import Json
 from isthmus.store.rejected import Kept, open_rejects
 from isthmus.sync.connections import ConnectionMissing
 from isthmus.sync.mending import Cause, Retried, rejects_by_cause, retry_rejects
-from isthmus.sync.planning import Planned, writes
 from isthmus.sync.running import planned
 from isthmus.sync.running import retry as retry_connection
 
@@ -28,29 +27,8 @@ if TYPE_CHECKING:
 
     from isthmus.app.program import Program
     from isthmus.store.database import Transaction
-    from isthmus.store.schema import Schema
 
 _SHOWN_MAX = 1_000
-
-
-class FieldView(Struct, frozen=True, kw_only=True):
-    """One field of a write: what the system holds, and what it would be told."""
-
-    field: str
-    there: Json
-    here: Json
-
-
-class WriteView(Struct, frozen=True, kw_only=True):
-    """One write; `waits` names links whose record is not known there yet, or `~deleted` for a person's word."""
-
-    feed: str
-    kind: str
-    type: str
-    record: str
-    external_id: str | None
-    fields: list[FieldView]
-    waits: list[str]
 
 
 class RowView(Struct, frozen=True, kw_only=True):
@@ -82,7 +60,7 @@ def plan(terminal: Terminal, name: str, limit: int, *, show_personal: bool) -> N
 
     async def ask(program: Program) -> list[WriteView]:
         found = await planned(sync_engine(program), workspace=program.workspace, connection=name, limit=limit)
-        return [_write_view(each, program.store.schema, personal=show_personal) for each in found]
+        return [write_view(each, program.store.schema, may=lambda _: show_personal) for each in found]
 
     found = terminal.run(ask)
     terminal.answer(found, lambda: _show_plan(name, found))
@@ -146,29 +124,6 @@ def rejected(terminal: Terminal, system: str | None, code: str | None, limit: in
         return
     found = terminal.transact("sync-rejected", causes)
     terminal.answer(found, lambda: _show_causes(found))
-
-
-def _write_view(each: Planned, schema: Schema, *, personal: bool) -> WriteView:
-    record_type = schema[each.change.type]
-    told: dict[str, Json] = {**each.change.fields, **each.change.links}
-
-    def veil(name: str, value: Json) -> Json:
-        return veiled(record_type, name, value, personal=personal)
-
-    return WriteView(
-        feed=each.feed,
-        kind=each.kind,
-        type=each.change.type,
-        record=id_text(record_type.prefix, each.change.record_id),
-        external_id=each.change.external_id,
-        fields=[
-            FieldView(field=name, there=veil(name, each.there.get(name)), here=veil(name, value))
-            for name, value in sorted(told.items())
-        ]
-        if writes(each)
-        else [],
-        waits=list(each.waits),
-    )
 
 
 def _show_plan(name: str, found: Sequence[WriteView]) -> None:

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from isthmus.kernel.marks import Field, Json, RecordType
+    from isthmus.kernel.marks import Field, Json
 
-MASK = "•••"
 _LINE_MIN = 60
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(?P<number>\d{1,6})(?P<unit>[smhdw])")
@@ -81,13 +80,6 @@ def value_text(value: Json) -> str:
     if isinstance(value, str):
         return " ".join(value.split())
     return msgspec.json.encode(value).decode()
-
-
-def veiled(record_type: RecordType, name: str, value: Json, *, personal: bool) -> Json:
-    """Return the value, or a mask when it is personal and personal values are not to be shown."""
-    declared = record_type.field(name)
-    hide = declared is not None and declared.personal is not None and not personal and value is not None
-    return MASK if hide else value
 
 
 def value_of(text: str, *, field: Field) -> Json:

@@ -14,7 +14,10 @@ from isthmus.app.engines import ValkeyAccess
 from isthmus.app.http import (
     alerts,
     audit,
+    conflicts,
+    connections,
     dead_letters,
+    discrepancies,
     events,
     inbound,
     jobs,
@@ -28,6 +31,7 @@ from isthmus.app.http import (
     schedules,
     scim,
     signing,
+    syncs,
 )
 from isthmus.app.http import topics as topic_routes
 from isthmus.app.http import upstreams as upstream_routes
@@ -95,6 +99,7 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     own = (*saml.ROUTES, *scim.ROUTES, *jobs.ROUTES, *schedules.ROUTES, *own)
     own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES)
     own = (*own, *inbound.ROUTES, *dead_letters.ROUTES)
+    own = (*own, *connections.ROUTES, *syncs.ROUTES, *conflicts.ROUTES, *discrepancies.ROUTES)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from isthmus.app.scheduling.context import JobContext
+from isthmus.app.sync_views import RUN_PREFIX
+from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
 from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
@@ -22,12 +24,18 @@ from isthmus.sync.runs import Run, runs
 
 CONNECTION, STREAMS = "sync.connection", "sync.streams"
 NEWEST_RUNS = 200
+SAME_CHARACTERS_MAX = 40
 
 
-class OneConnection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which connection, by name or id, and what of a run is to be done."""
+class Connected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which connection, by name or id."""
 
     connection: Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class OneConnection(Connected, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which connection, by name or id, and what of a run is to be done."""
+
     parts: tuple[Part, ...] = EVERYTHING
     confirmed: bool = False
 
@@ -45,12 +53,20 @@ async def run_connection(work: Work, context: JobContext) -> Json:
         run = await synchronise(
             context.engine,
             workspace=own.workspace,
-            connection=_name_or_id(given.connection),
+            connection=name_or_id(given.connection),
             parts=given.parts,
             confirmed=given.confirmed,
         )
     except ConnectionPaused as error:
         raise GaveUp(error.detail, fix=error.fix) from error
+    return await told(work, run)
+
+
+async def told(work: Work, run: Run) -> Json:
+    """Return what a run did, as the result of its job.
+
+    What its system asks to wait for is waited for (Throttled), and what needs a person ends the job (GaveUp).
+    """
     if run.status == Status.RETRYING:
         await _come_again(work, run)
     if run.status == Status.NEEDS_ATTENTION:
@@ -58,7 +74,7 @@ async def run_connection(work: Work, context: JobContext) -> Json:
     if run.status == Status.DEGRADED:
         work.degraded(run.error or f"{run.rejected:,} rejected")
     names = ("read", "created", "changed", "unchanged", "rejected", "written", "conflicts")
-    return {"run": str(run.id), **{name: getattr(run, name) for name in names}}
+    return {"run": text_of(RUN_PREFIX, run.id), **{name: getattr(run, name) for name in names}}
 
 
 async def run_streams(work: Work, context: JobContext) -> Json:
@@ -73,10 +89,15 @@ async def run_streams(work: Work, context: JobContext) -> Json:
     return await work.step("want", want)
 
 
-def wish_for(connection: Connection) -> Wish:
-    """Return the wish for a run of a connection; two of one connection never overlap."""
+def wish_for(connection: Connection, kind: str = CONNECTION, /, **more: Json) -> Wish:
+    """Return the wish for a run of a connection, or for another job on it; two on one connection never overlap.
+
+    While one of a kind, and of one feed and span, waits or runs, no other is made.
+    """
     own = f"connection:{connection.id}"
-    return Wish(kind=CONNECTION, arguments={"connection": str(connection.id)}, dedupe=own, key=own)
+    told: dict[str, Json] = {"connection": str(connection.id), **more}
+    parted = [str(more[name])[:SAME_CHARACTERS_MAX] for name in ("feed", "since", "until") if name in more]
+    return Wish(kind=kind, arguments=told, dedupe=" ".join([own, *parted]), key=own)
 
 
 async def want_due(tx: Transaction) -> list[UUID]:
@@ -115,7 +136,8 @@ async def _come_again(work: Work, run: Run) -> None:
     raise Throttled(run.error or "The system asks to wait.", retry_after_s=max(0.0, wait.total_seconds()))
 
 
-def _name_or_id(text: str) -> str | UUID:
+def name_or_id(text: str) -> str | UUID:
+    """Return the id that a text is, or else the name."""
     try:
         return msgspec.convert(text, UUID)
     except msgspec.ValidationError:

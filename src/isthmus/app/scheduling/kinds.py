@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 import isthmus.domains
-from isthmus.app.scheduling import connections, figures
+from isthmus.app.scheduling import connections, figures, rereading
 from isthmus.app.scheduling.context import JobContext
 from isthmus.app.scheduling.standard import HOUSEKEEPING
 from isthmus.app.workflows import KINDS as WORKFLOWS
@@ -49,6 +49,7 @@ async def keep_house(work: Work, _: JobContext) -> Json:
 
 _OWN: tuple[Kind[JobContext], ...] = (
     *connections.KINDS,
+    *rereading.KINDS,
     *figures.KINDS,
     *WORKFLOWS,
     Kind(name=HOUSEKEEPING, about="Delete what has expired.", run=keep_house),

@@ -76,7 +76,9 @@ CONNECTOR = Connector(
     feeds=FEEDS,
     settings=(
         Setting(name="system", about="Which of the fake systems: crm, marketing, billing, product or desk."),
-        Setting(name="path", about="The file in which the fake systems live; made at first, shared by all five."),
+        Setting(
+            name="path", about="The file in which the fake systems live; made at first, shared by all five.", local=True
+        ),
         Setting(name="now", about="The moment at which the fake company stands, such as 2026-11-22T09:00:00Z."),
         Setting(name="seed", about="Another number makes another company.", default="1"),
         Setting(name="companies", about="How many companies it knows, 12 to 600; all else follows.", default="300"),

@@ -1,0 +1,43 @@
+"""Asking a system whether it answers, before and after it is connected."""
+
+import asyncio
+from collections.abc import Mapping
+
+from isthmus.kernel.errors import NotFound, Unavailable
+from isthmus.sync.connector import Connector, ConnectorError
+from isthmus.sync.pull import in_a_known_form
+
+ANSWER_S_MAX = 30
+
+
+class NoConnector(NotFound):
+    """There is no connector of that name."""
+
+    code, title = "no-connector", "There is no such connector"
+
+
+class NoAnswer(Unavailable):
+    """The system does not answer, or does not let us in."""
+
+    code, title = "no-answer", "The system does not answer as it should"
+
+
+def connector_named(connectors: Mapping[str, Connector], name: str) -> Connector:
+    """Return a connector; raises NoConnector."""
+    found = connectors.get(name)
+    if found is None:
+        raise NoConnector(f"There is no connector {name!r}.", fix=f"There are: {', '.join(connectors)}.")
+    return found
+
+
+async def answer_of(connector: Connector, settings: dict[str, str], *, name: str) -> str:
+    """Open a session and return who we are there; raises NoAnswer, after half a minute at the latest."""
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX), connector.open(settings) as session:
+            with in_a_known_form(name):
+                return await session.check()
+    except ConnectorError as error:
+        raise NoAnswer(error.detail, fix=error.fix) from error
+    except (OSError, TimeoutError) as error:
+        fix = f"Check the settings of {name!r} and that the system answers."
+        raise NoAnswer(f"{connector.title} does not answer ({type(error).__name__}).", fix=fix) from error
