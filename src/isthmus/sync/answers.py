@@ -16,7 +16,7 @@ from isthmus.sync.connector import Feed, Outcome, Raw, Written
 from isthmus.sync.feeds import feed_states
 from isthmus.sync.ingest import Interval
 from isthmus.sync.landing import land_observations, observe, tombstones
-from isthmus.sync.ledger import Entry, Fingerprints, Pairs, adopt, settle, unsend
+from isthmus.sync.ledger import Closing, Entry, Fingerprints, Pairs, adopt_many, settle, unsend
 from isthmus.sync.merges import merge_in
 from isthmus.sync.planning import Planned, refusal
 from isthmus.sync.pull import Work, transacted
@@ -25,7 +25,10 @@ Answered = tuple[Planned, Written]
 _OUTCOME: LiteralString = """
 insert into write_outcome (workspace, connection_id, run_id, type, record_id, external_id, kind, outcome, reason,
                            fields, at)
-values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+select current_workspace(), %s, %s, %s, o.record_id, o.external_id, o.kind, o.outcome, o.reason,
+       string_to_array(o.fields, ','), %s
+from unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    as o(record_id, external_id, kind, outcome, reason, fields)
 """
 _UNANSWERED: LiteralString = """
 select record_id from write_ledger
@@ -85,14 +88,18 @@ async def take_in(work: Work, feed: Feed, name: str, answered: Sequence[Answered
 
 
 async def _outcomes(tx: Transaction, work: Work, name: str, answered: Sequence[Answered]) -> None:
-    rows: list[tuple[object, ...]] = []
-    for planned, answer in answered:
-        change = planned.change
-        names = [*change.fields, *change.links]
-        head = (work.connection.id, work.progress.id, name, change.record_id, answer.external_id or change.external_id)
-        rows.append((*head, planned.kind, answer.outcome.value, answer.reason, names, tx.scope.now))
-    async with tx.connection.cursor() as cursor:
-        await cursor.executemany(_OUTCOME, rows)
+    if not answered:
+        return
+    changes = [planned.change for planned, _ in answered]
+    columns = (
+        [each.record_id for each in changes],
+        [answer.external_id or planned.change.external_id for planned, answer in answered],
+        [planned.kind for planned, _ in answered],
+        [answer.outcome.value for _, answer in answered],
+        [answer.reason for _, answer in answered],
+        [",".join((*each.fields, *each.links)) for each in changes],
+    )
+    await tx.connection.execute(_OUTCOME, (work.connection.id, work.progress.id, name, tx.scope.now, *columns))
 
 
 async def _bury(tx: Transaction, work: Work, feed: Feed, rows: Sequence[Raw], *, since: datetime) -> PutResult:
@@ -121,18 +128,20 @@ async def _claims(
 ) -> int:
     """Put what the system says after the writes; it moves nothing here, it is our own echo."""
     said: list[Observation] = []
-    closing: list[tuple[Entry, str, Pairs]] = []
+    closing: list[Closing] = []
+    made: list[tuple[str, UUID]] = []
     for planned, answer in written:
         observations = _said(work, feed, planned, answer)
         own = next(each for each in observations if each.type == name)
         if planned.kind == "create":
-            await _adopt(tx, work, name, external_id=own.external_id, record=planned.change.record_id)
+            made.append((own.external_id, planned.change.record_id))
         if planned.kind != "delete":
             entry = entry_of(planned, prints=prints, at=tx.scope.now)
             pairs, seen = _compared(tx, work, own, planned, prints)
             observations = [msgspec.structs.replace(each, seen=seen) if each is own else each for each in observations]
-            closing.append((entry, own.external_id, pairs))
+            closing.append(Closing(sent=entry, external_id=own.external_id, pairs=pairs))
         said += observations
+    await _adopt(tx, work, name, made)
     landed = await land_observations(
         tx,
         work.engine.store,
@@ -141,26 +150,18 @@ async def _claims(
         observations=said,
         interval=Interval(since=since, until=tx.scope.now),
     )
-    for entry, external_id, pairs in closing:
-        await settle(
-            tx,
-            connection_id=work.connection.id,
-            type_name=name,
-            sent=entry,
-            external_id=external_id,
-            pairs=pairs,
-        )
+    await settle(tx, closing, connection_id=work.connection.id, type_name=name)
     return landed.result.opened_cases
 
 
-async def _adopt(tx: Transaction, work: Work, name: str, *, external_id: str, record: UUID) -> None:
-    """Say that the new id means our record; when it already means another one, the two are one."""
+async def _adopt(tx: Transaction, work: Work, name: str, made: Sequence[tuple[str, UUID]]) -> None:
+    """Say that the new ids mean our records; where one already means another record, the two are one."""
     store, system = work.engine.store, work.connection.name
-    if await adopt(tx, record_type=store.schema[name], system=system, external_id=external_id, record_id=record):
-        return
-    row = await (await tx.connection.execute(_HOLDER, (name, system, external_id))).fetchone()
-    if row is not None and row[0] != record:
-        await merge_in(tx, store, name, winner=row[0], loser=record, evidence=f"one record in {system}")
+    new = await adopt_many(tx, record_type=store.schema[name], system=system, given=made)
+    for external_id, record in (each for each in made if each not in new):
+        row = await (await tx.connection.execute(_HOLDER, (name, system, external_id))).fetchone()
+        if row is not None and row[0] != record:
+            await merge_in(tx, store, name, winner=row[0], loser=record, evidence=f"one record in {system}")
 
 
 def _said(work: Work, feed: Feed, planned: Planned, answer: Written) -> list[Observation]:

@@ -7,7 +7,7 @@ noted too, so that it is not asked the same again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import LiteralString
@@ -37,19 +37,22 @@ where workspace = current_workspace() and connection_id = %s and type = %s and r
 """
 _NOTE: LiteralString = """
 insert into write_ledger (workspace, connection_id, type, record_id, external_id, key, state, fields, at)
-values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s)
+select current_workspace(), %s, %s, n.record_id, n.external_id, n.key, n.state, n.fields::jsonb, %s
+from unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[]) as n(record_id, external_id, key, state, fields)
 on conflict (workspace, connection_id, type, record_id, external_id) do update
 set key = excluded.key, state = excluded.state, at = excluded.at,
     fields = case when excluded.state = 'sent' then write_ledger.fields || excluded.fields else excluded.fields end
 """
 _FORGET: LiteralString = """
-delete from write_ledger
-where workspace = current_workspace() and connection_id = %s and type = %s and record_id = %s and external_id = %s
+delete from write_ledger l using unnest(%s::uuid[], %s::text[]) as gone(record_id, external_id)
+where l.workspace = current_workspace() and l.connection_id = %s and l.type = %s and l.record_id = gone.record_id
+  and l.external_id = gone.external_id
 """
 _ADOPT: LiteralString = """
 insert into ref (workspace, type, system, external_id, record_id, hlc, seen)
-values (current_workspace(), %s, %s, %s, %s, 0, 0)
-on conflict (workspace, type, system, external_id) do nothing
+select current_workspace(), %s, %s, n.external_id, n.record_id, 0, 0
+from unnest(%s::text[], %s::uuid[]) as n(external_id, record_id)
+on conflict (workspace, type, system, external_id) do nothing returning external_id, record_id
 """
 _KNOWN: LiteralString = """
 select external_id from ref
@@ -86,23 +89,43 @@ class Fingerprints:
         return blake2b(plain, key=self.key, digest_size=_FINGERPRINT_BYTES).hexdigest()
 
 
-async def note(tx: Transaction, *, connection_id: UUID, type_name: str, entry: Entry) -> None:
+async def note(tx: Transaction, *entries: Entry, connection_id: UUID, type_name: str) -> None:
     """Write down what is about to be sent, or how it ended."""
-    pairs = msgspec.json.encode(entry.fields).decode()
-    row = (connection_id, type_name, entry.record_id, entry.external_id, entry.key, entry.state, pairs, tx.scope.now)
-    await tx.connection.execute(_NOTE, row)
+    if not entries:
+        return
+    columns = (
+        [each.record_id for each in entries],
+        [each.external_id for each in entries],
+        [each.key for each in entries],
+        [each.state for each in entries],
+        [msgspec.json.encode(each.fields).decode() for each in entries],
+    )
+    await tx.connection.execute(_NOTE, (connection_id, type_name, tx.scope.now, *columns))
 
 
-async def settle(
-    tx: Transaction, *, connection_id: UUID, type_name: str, sent: Entry, external_id: str, pairs: Pairs
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """What was sent and is closed now, under the id that the record has there, with the pairs (sent, returned)."""
+
+    sent: Entry
+    external_id: str
+    pairs: Pairs
+
+
+async def settle(tx: Transaction, closing: Sequence[Closing], *, connection_id: UUID, type_name: str) -> None:
     """Close what was sent: only fields that the system holds in another form stay noted."""
-    noted = await entries_of(tx, connection_id=connection_id, type_name=type_name, records=[sent.record_id])
-    before = noted.get((sent.record_id, external_id))
-    whole = (before.fields if before else {}) | pairs
-    whole.pop(REFUSED, None)
-    await forget(tx, connection_id=connection_id, type_name=type_name, entry=sent)
-    await _keep(tx, sent, external_id=external_id, pairs=whole, connection_id=connection_id, type_name=type_name)
+    if not closing:
+        return
+    records = [each.sent.record_id for each in closing]
+    noted = await entries_of(tx, connection_id=connection_id, type_name=type_name, records=records)
+    await forget(tx, *(each.sent for each in closing), connection_id=connection_id, type_name=type_name)
+    left: list[Entry] = []
+    for each in closing:
+        before = noted.get((each.sent.record_id, each.external_id))
+        whole = (before.fields if before else {}) | each.pairs
+        whole.pop(REFUSED, None)
+        left.append(_left(each.sent, external_id=each.external_id, pairs=whole))
+    await _keep(tx, left, connection_id=connection_id, type_name=type_name)
 
 
 async def unsend(
@@ -111,31 +134,34 @@ async def unsend(
     """Close what was sent and not taken: the ledger says again what it said before, and what was refused for good."""
     noted = await entries_of(tx, connection_id=connection_id, type_name=type_name, records=[sent.record_id])
     before = noted.get((sent.record_id, sent.external_id))
-    await forget(tx, connection_id=connection_id, type_name=type_name, entry=sent)
+    await forget(tx, sent, connection_id=connection_id, type_name=type_name)
     pairs = dict(before.fields) if before else {}
     if refused is not None:
         pairs[REFUSED] = (refused, None)
-    await _keep(tx, sent, external_id=sent.external_id, pairs=pairs, connection_id=connection_id, type_name=type_name)
+    left = _left(sent, external_id=sent.external_id, pairs=pairs)
+    await _keep(tx, [left], connection_id=connection_id, type_name=type_name)
 
 
-async def _keep(
-    tx: Transaction, sent: Entry, *, external_id: str, pairs: Pairs, connection_id: UUID, type_name: str
-) -> None:
+def _left(sent: Entry, *, external_id: str, pairs: Pairs) -> Entry:
+    """Return what stays noted of what was sent."""
     kept = {
         name: pair for name, pair in pairs.items() if name == REFUSED or (pair[1] is not None and pair[0] != pair[1])
     }
-    entry = Entry(
-        external_id=external_id, record_id=sent.record_id, key=sent.key, state="settled", fields=kept, at=sent.at
-    )
-    if kept:
-        await note(tx, connection_id=connection_id, type_name=type_name, entry=entry)
-    else:
-        await forget(tx, connection_id=connection_id, type_name=type_name, entry=entry)
+    return replace(sent, external_id=external_id, state="settled", fields=kept)
 
 
-async def forget(tx: Transaction, *, connection_id: UUID, type_name: str, entry: Entry) -> None:
-    """Take an entry out of the ledger."""
-    await tx.connection.execute(_FORGET, (connection_id, type_name, entry.record_id, entry.external_id))
+async def _keep(tx: Transaction, left: Sequence[Entry], *, connection_id: UUID, type_name: str) -> None:
+    """Note what is left, and forget entries of which nothing is."""
+    over = [each for each in left if not each.fields]
+    await forget(tx, *over, connection_id=connection_id, type_name=type_name)
+    await note(tx, *(each for each in left if each.fields), connection_id=connection_id, type_name=type_name)
+
+
+async def forget(tx: Transaction, *entries: Entry, connection_id: UUID, type_name: str) -> None:
+    """Take entries out of the ledger."""
+    if entries:
+        places = ([each.record_id for each in entries], [each.external_id for each in entries])
+        await tx.connection.execute(_FORGET, (*places, connection_id, type_name))
 
 
 async def entries_of(
@@ -148,8 +174,19 @@ async def entries_of(
 
 async def adopt(tx: Transaction, *, record_type: RecordType, system: str, external_id: str, record_id: UUID) -> bool:
     """Say that a system's new id means a record we know; False when the id means another one already."""
-    row = (record_type.name, system, external_id, record_id)
-    return (await tx.connection.execute(_ADOPT, row)).rowcount == 1
+    given = [(external_id, record_id)]
+    return given[0] in await adopt_many(tx, record_type=record_type, system=system, given=given)
+
+
+async def adopt_many(
+    tx: Transaction, *, record_type: RecordType, system: str, given: Sequence[tuple[str, UUID]]
+) -> set[tuple[str, UUID]]:
+    """Say it of many; returns those pairs of id and record that are new."""
+    if not given:
+        return set()
+    columns = [list(each) for each in zip(*given, strict=True)]
+    cursor = await tx.connection.execute(_ADOPT, (record_type.name, system, *columns))
+    return {(external_id, record_id) for external_id, record_id in await cursor.fetchall()}
 
 
 async def recognise(
@@ -167,6 +204,7 @@ async def recognise(
     if made:
         await _adopt_made(tx, prepared, made, prints, connection_id=connection_id)
     held = await find(tx, vault, prepared.type, [each.record_id for each in noted.values()]) if noted else {}
+    kept: list[Entry] = []
     for row in prepared.rows:
         entry = noted.get(row.observation.external_id)
         if entry is None or row.observation.deleted:
@@ -181,14 +219,8 @@ async def recognise(
         if seen:
             row.observation = msgspec.structs.replace(row.observation, seen=(row.observation.seen or {}) | seen)
         if left != entry.fields or entry.state == "sent":
-            await _keep(
-                tx,
-                entry,
-                external_id=entry.external_id,
-                pairs=left,
-                connection_id=connection_id,
-                type_name=prepared.type.name,
-            )
+            kept.append(_left(entry, external_id=entry.external_id, pairs=left))
+    await _keep(tx, kept, connection_id=connection_id, type_name=prepared.type.name)
 
 
 def _seen(
@@ -239,7 +271,7 @@ async def _adopt_made(
                     external_id=external_id,
                     record_id=entry.record_id,
                 )
-                await forget(tx, connection_id=connection_id, type_name=prepared.type.name, entry=entry)
+                await forget(tx, entry, connection_id=connection_id, type_name=prepared.type.name)
                 del strangers[external_id]
                 break
 

@@ -91,10 +91,8 @@ class Pusher:
             }
             ready = [each for each in planned if writes(each) and each.change.record_id not in unknown]
             prints = Fingerprints.of(self.work.engine.store.vault, tx.scope.workspace)
-            for each in ready:
-                if each.kind != "delete":
-                    entry = entry_of(each, prints=prints, at=tx.scope.now)
-                    await note(tx, connection_id=self.work.connection.id, type_name=name, entry=entry)
+            entries = [entry_of(each, prints=prints, at=tx.scope.now) for each in ready if each.kind != "delete"]
+            await note(tx, *entries, connection_id=self.work.connection.id, type_name=name)
             return ready
 
         ready = await transacted(self.work, prepare)
