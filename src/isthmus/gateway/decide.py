@@ -4,7 +4,7 @@ It knows nothing of the server, so that the same function can answer a proxy's e
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,6 +14,7 @@ from msgspec import Struct
 from isthmus.auth.principal import Principal
 from isthmus.auth.tokens import Presented
 from isthmus.gateway.errors import ForgeryRefused, FresherTokenNeeded, StepUpNeeded
+from isthmus.gateway.histogram import Timings
 from isthmus.gateway.routes import ANY_CALLER, Route
 from isthmus.kernel.errors import Denied, Unauthenticated
 from isthmus.kernel.marks import RecordType
@@ -120,14 +121,13 @@ class Standing:
     """What a stage has worked out about a call that passed, for others that are the same to the byte.
 
     `passes` tells, and changes nothing, whether one more of them passes at once: not if it would wait or be refused.
-    `count` counts one that passed and returns lines of headers for its answer. `hear` is told, later and together, how
-    many microseconds those took that were answered with 200, the first of them at a moment, and their places in a
-    histogram. What is None does nothing.
+    `count` counts one that passed and returns lines of headers for its answer. `hear` is told, later and together, what
+    those took that were answered with 200, the first of them at a moment. What is None does nothing.
     """
 
     passes: Callable[[datetime], bool] | None = None
     count: Callable[[datetime], bytes] | None = None
-    hear: Callable[[datetime, Sequence[int], Sequence[int]], None] | None = None
+    hear: Callable[[datetime, Timings], None] | None = None
 
 
 class Stage(Protocol):

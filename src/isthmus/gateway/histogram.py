@@ -6,6 +6,7 @@ are merged by adding their counts.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import ceil, log2
 
 SCALE = 5
@@ -20,6 +21,28 @@ LISTED_MICROS = 1 << 15
 LISTED = (0, *(ceil(log2(micros) * PER_OCTAVE) for micros in range(1, LISTED_MICROS)))
 """The bucket of every latency below 33 ms, for looking one up takes a tenth of working it out."""
 MICRO = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """What calls took: their number, the sum of their microseconds, how many took each time, how many by bucket."""
+
+    calls: int
+    micros: int
+    times: Mapping[int, int]
+    counts: Mapping[int, int]
+
+
+def timings_of(times: Mapping[int, int]) -> Timings:
+    """Return the sums of calls, given how many took each number of microseconds."""
+    calls = total = 0
+    counts: dict[int, int] = {}
+    for micros, count in times.items():
+        calls += count
+        total += micros * count
+        place = LISTED[micros] if 0 <= micros < LISTED_MICROS else place_of(micros)
+        counts[place] = counts.get(place, 0) + count
+    return Timings(calls, total, times, counts)
 
 
 def place_of(micros: int) -> int:

@@ -11,7 +11,7 @@ from copy import copy
 from datetime import datetime
 
 from isthmus.gateway.decide import Asked, Chain, opens
-from isthmus.gateway.histogram import LISTED, LISTED_MICROS, place_of
+from isthmus.gateway.histogram import timings_of
 from isthmus.gateway.holding import Holding
 from isthmus.gateway.metrics import Traffic
 from isthmus.gateway.request import Request, RequestIds
@@ -82,7 +82,8 @@ class InstantAnswers:
             lines += count(now)
         if not known.took:
             self._begin(known, now)
-        known.took.append((self._ticks() - began) // 1000)
+        micros, took = (self._ticks() - began) // 1000, known.took
+        took[micros] = took.get(micros, 0) + 1
         return lines
 
     def keep(self, head: Head, request: Request, asked: Asked, *, place: int, doors: object) -> None:
@@ -120,13 +121,12 @@ class InstantAnswers:
         traffic = self._traffic
         at = counted[0].since if counted else None
         for known in counted:
-            micros, known.took = known.took, []
-            places = [LISTED[each] if 0 <= each < LISTED_MICROS else place_of(each) for each in micros]
+            timings, known.took = timings_of(known.took), {}
             principal = known.principal
-            traffic.count_many(known.place, micros=micros, places=places)
-            traffic.count_key_many(principal.kind, principal.id, micros=micros, places=places)
+            traffic.count_many(known.place, timings)
+            traffic.count_key_many(principal.kind, principal.id, timings)
             for hear in known.hears:
-                hear(at or known.asked.now, micros, places)
+                hear(at or known.asked.now, timings)
 
     def _begin(self, known: KnownRequest, now: datetime) -> None:
         """Have it counted within a second."""

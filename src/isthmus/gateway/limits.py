@@ -132,23 +132,23 @@ class Limits:
         def passes(now: datetime) -> bool:
             if books.get(workspace) is not book or plan.day != now.toordinal() or leases.away_since is not None:
                 return False
-            if self._ticks() - book.read_at > REMEMBERED_S and book.reading is None:
+            ticks = self._ticks()
+            if ticks - book.read_at > REMEMBERED_S and book.reading is None:
                 book.reading = asyncio.create_task(self._refresh(workspace))
             for quota in plan.uses:
                 if words[quota.place] + cost > quota.granted:
                     return False
-            return leases.holds(taken, cost=cost)
+            return leases.holds(taken, ticks, cost=cost)
 
         def count(now: datetime) -> bytes:
             del now
-            leases.take_ready(taken, cost=cost)
             for quota in plan.uses:
                 words[quota.place] += cost
             words[plan.place] += cost
             counts[_ADMITTED] += 1
             if not taken:
                 return b""
-            nearest, left = _nearest(taken)
+            nearest, left = leases.take_ready(taken, cost=cost)
             return b"%b%d;t=%d\r\n" % (named[nearest], left, (nearest.room - left) * nearest.gain_s + 0.999)
 
         return Standing(passes=passes, count=count)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from heapq import nlargest
 from uuid import UUID
 
-from isthmus.gateway.histogram import LISTED, LISTED_MICROS, PLACES, place_of
+from isthmus.gateway.histogram import LISTED, LISTED_MICROS, PLACES, Timings, place_of
 
 CLASSES = 5
 KEYS = 32
@@ -125,15 +125,15 @@ class Traffic:
         """Count one answer of a route, by its place among the labels; `status` is 100 to 599."""
         self._add(self._rows + (self._last if route is None else route) * _ROW, status, micros)
 
-    def count_many(self, route: int, *, micros: Sequence[int], places: Sequence[int]) -> None:
-        """Count answers of a route with 200 by what they took and by their places in the histogram."""
-        self._add_many(self._rows + route * _ROW, micros, places)
+    def count_many(self, route: int, timings: Timings) -> None:
+        """Count answers of a route with 200."""
+        self._add_many(self._rows + route * _ROW, timings)
 
-    def count_key_many(self, kind: str, key: UUID, *, micros: Sequence[int], places: Sequence[int]) -> None:
+    def count_key_many(self, kind: str, key: UUID, timings: Timings) -> None:
         """Count answers with 200 for a key."""
-        start = self._row_of_key(kind, key.int, len(micros))
+        start = self._row_of_key(kind, key.int, timings.calls)
         if start is not None:
-            self._add_many(start, micros, places)
+            self._add_many(start, timings)
 
     def count_key(self, kind: str, key: UUID, *, status: int, micros: int) -> None:
         """Count one answer for a key. Whoever comes while there is room gets a row; `rank` makes room."""
@@ -188,13 +188,13 @@ class Traffic:
             start = self._take(kind, number)
         return start + _KEY_HEAD
 
-    def _add_many(self, start: int, micros: Sequence[int], places: Sequence[int]) -> None:
+    def _add_many(self, start: int, timings: Timings) -> None:
         words = self._words
-        words[start + 1] += len(micros)
-        words[start + _SUM] += sum(micros)
+        words[start + 1] += timings.calls
+        words[start + _SUM] += timings.micros
         first = start + CLASSES
-        for place in places:
-            words[first + place] += 1
+        for place, count in timings.counts.items():
+            words[first + place] += count
 
     def _add(self, start: int, status: int, micros: int) -> None:
         words = self._words

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from isthmus.auth.principal import Principal
 from isthmus.gateway.decide import Asked, Standing
+from isthmus.gateway.histogram import Timings
 from isthmus.gateway.holding import HeldKey
 from isthmus.gateway.request import Request
 from isthmus.gateway.routes import Route
@@ -51,8 +52,8 @@ class KnownRequest:
     doors: object
     passes: Sequence[Callable[[datetime], bool]]
     counts: Sequence[Callable[[datetime], bytes]]
-    hears: Sequence[Callable[[datetime, Sequence[int], Sequence[int]], None]]
-    took: list[int] = field(default_factory=list[int])
+    hears: Sequence[Callable[[datetime, Timings], None]]
+    took: dict[int, int] = field(default_factory=dict[int, int])
     since: datetime | None = None
 
 
@@ -95,7 +96,7 @@ def parts_of(
 ) -> tuple[
     tuple[Callable[[datetime], bool], ...],
     tuple[Callable[[datetime], bytes], ...],
-    tuple[Callable[[datetime, Sequence[int], Sequence[int]], None], ...],
+    tuple[Callable[[datetime, Timings], None], ...],
 ]:
     """Return what stages answer, count and hear, each in the order of the stages and without those that do nothing."""
     return (

@@ -11,7 +11,7 @@ from typing import Literal, LiteralString, TypeAlias
 
 from isthmus.auth.principal import Principal
 from isthmus.gateway.decide import Asked, Standing
-from isthmus.gateway.histogram import merged, place_of
+from isthmus.gateway.histogram import Timings, merged, place_of
 from isthmus.gateway.routes import Route
 from isthmus.kernel.ids import text_of
 from isthmus.store.database import Database, Scope, Transaction
@@ -86,16 +86,14 @@ class Cell:
             counts = self.counts
             counts[place] = counts.get(place, 0) + 1
 
-    def count_many(self, micros: Sequence[int], places: Sequence[int]) -> None:
-        """Count good answers that were timed, by what they took and by their places in the histogram."""
-        self.calls += len(micros)
-        self.timed += len(micros)
-        self.micros += sum(micros)
-        if max(micros) > OBJECTIVE_MICROS:
-            self.slow += sum(each > OBJECTIVE_MICROS for each in micros)
-        counts = self.counts
-        for place in places:
-            counts[place] = counts.get(place, 0) + 1
+    def count_many(self, timings: Timings) -> None:
+        """Count good answers that were timed."""
+        self.calls += timings.calls
+        self.timed += timings.calls
+        self.micros += timings.micros
+        if max(timings.times) > OBJECTIVE_MICROS:
+            self.slow += sum(count for micros, count in timings.times.items() if micros > OBJECTIVE_MICROS)
+        merged(self.counts, timings.counts)
 
     def add(self, other: "Cell") -> None:
         """Add the sums of another."""
@@ -162,13 +160,13 @@ class Minutes:
         cells: Sequence[Cell] = ()
         known: tuple[int, int] | None = None
 
-        def hear(at: datetime, micros: Sequence[int], places: Sequence[int]) -> None:
+        def hear(at: datetime, timings: Timings) -> None:
             nonlocal cells, known
             minute = self._minute(at)
             if known != (minute, self._turn):
                 cells, known = self._cells(route, principal, minute), (minute, self._turn)
             for cell in cells:
-                cell.count_many(micros, places)
+                cell.count_many(timings)
 
         return Standing(hear=hear)
 

@@ -1,7 +1,7 @@
 """Policies as a stage of the decision: compiled once, asked for each call, loaded again when something changed."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from isthmus.gateway.decide import Asked, Standing
 from isthmus.gateway.epoch import Epoch
+from isthmus.gateway.histogram import Timings
 from isthmus.gateway.policy.book import Book, OnRoute, PolicyRefused, Ready, refuse_unfiltered, sight
 from isthmus.gateway.policy.evaluate import Facts
 from isthmus.gateway.policy.facts import Situation, facts_of
@@ -138,9 +139,8 @@ class PolicyGate:
             return Standing(passes=passes)
         note = self._sample.noting(asked, status=_GOOD)
 
-        def hear(at: datetime, micros: Sequence[int], places: Sequence[int]) -> None:
-            del places
-            note(at, len(micros))
+        def hear(at: datetime, timings: Timings) -> None:
+            note(at, timings.calls)
 
         return Standing(passes=passes, hear=hear)
 

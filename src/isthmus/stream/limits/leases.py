@@ -84,6 +84,7 @@ class Lease:
         "low",
         "name",
         "owed",
+        "part",
         "permits",
         "rate",
         "refused_cost",
@@ -116,6 +117,7 @@ class Lease:
         self.free = float(rate.room)
         self.room = rate.room
         self.gain_s = 1 / rate.per_second
+        self.part = 1 / rate.room
         self.epoch = 0
         self.owed: dict[int, int] = {}
         self.generation = -1
@@ -190,9 +192,8 @@ class Leases:
                 self._ask(lease)
         return None
 
-    def holds(self, leases: tuple[Lease, ...], *, cost: int) -> bool:
-        """Tell whether `spend` may follow at once: every lease holds so many permits."""
-        now = self._ticks()
+    def holds(self, leases: tuple[Lease, ...], now: float, *, cost: int) -> bool:
+        """Tell whether `take_ready` may follow at once: every lease holds so many permits at a tick."""
         for lease in leases:  # noqa: SIM110 - this is asked at each call, and a generator costs as much as all the rest.
             if lease.permits < cost or now >= lease.until:
                 return False
@@ -204,13 +205,18 @@ class Leases:
         short = (each for each in leases if (each.permits < cost or now >= each.until) and not each.lots)
         return any(_refuses(each, cost, now) for each in short)
 
-    def take_ready(self, leases: tuple[Lease, ...], *, cost: int) -> None:
-        """Take permits that are there."""
+    def take_ready(self, leases: tuple[Lease, ...], *, cost: int) -> tuple[Lease, int]:
+        """Take permits that are there; return the lease whose bucket is emptiest for its size, and what is left."""
+        nearest, there, least = leases[0], 0.0, 2.0
         for lease in leases:
             lease.demand += cost
             left = lease.permits = lease.permits - cost
             if left <= lease.low and lease.asking is None and not lease.lots and self._ticks() >= lease.refused_until:
                 self._ask(lease)
+            filled = (left + lease.free) * lease.part
+            if filled < least:
+                nearest, there, least = lease, left + lease.free, filled
+        return nearest, int(there)
 
     def give_back(self, leases: Iterable[Lease], *, cost: int) -> None:
         """Put back permits that were taken for a call that another limit refused."""
