@@ -88,6 +88,7 @@ def mixpanel(address: str, key: str) -> None:
     consumer = BufferedConsumer(max_size=20, **places)
     client = Mixpanel(key, consumer=consumer)
     client.track("mixpanel-visitor", "looked", {"$insert_id": own_id("mixpanel", "looked")})
+    client.track("mixpanel-user", "$identify", {"$identified_id": "mixpanel-user", "$anon_id": "mixpanel-visitor"})
     client.people_set("mixpanel-user", {"$email": EMAIL.format("mixpanel"), "plan": "team"})
     client.group_set("company", "mixpanel-group", {"$name": "mixpanel group"})
     for number in range(EVENTS_EACH - 2):
@@ -108,6 +109,7 @@ def amplitude(address: str, key: str) -> None:
 
     client = Amplitude(key)
     client.configuration.server_url = f"{address}/2/httpapi"
+    client.configuration.flush_interval_millis = 100
     client.configuration.callback = _heard
     client.track(BaseEvent("looked", device_id="amplitude-device", insert_id=own_id("amplitude", "looked")))
     _flushed(client)
