@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.kernel.marks import Json
-from tests.rooms.app.engines.counterpart_postgres import PASSWORD
 from tests.rooms.connectors.sql_servers import SqlServer, mariadb, postgresql, sqlite
 
 PAGE_ROWS = 5
@@ -106,9 +105,7 @@ class SqlCounterpart:
 
 def given(server: SqlServer, **more: str) -> dict[str, str]:
     """Return settings as a person would give them."""
-    found = {"url": server.url, "tables": TABLES, "page_rows": str(PAGE_ROWS), "overlap_s": "0"}
-    found |= {} if server.kind == "sqlite" else {"password": PASSWORD, "ca": server.authority}
-    return found | more
+    return server.settings | {"tables": TABLES, "page_rows": str(PAGE_ROWS), "overlap_s": "0"} | more
 
 
 @contextmanager
@@ -117,7 +114,7 @@ def _filled(running: AbstractContextManager[SqlServer]) -> Generator[SqlCounterp
         server.all(SCHEMAS[server.kind])
         number = server.do("insert into customers (name, city) values ('Lantern Works', 'Ghent') returning id")[0][0]
         server.do("insert into orders (title, customer_id, total) values ('Lamps', ?, '12.50')", number)
-        wrong = {"url": "sqlite:///nowhere/at.all"} if server.kind == "sqlite" else {"password": "of nobody here"}
+        wrong = {"file": "/none.db"} if server.kind == "sqlite" else {"password": "of nobody here"}
         yield SqlCounterpart(server, given(server), wrong)
 
 

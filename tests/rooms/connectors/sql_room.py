@@ -16,7 +16,6 @@ from isthmus.connectors import sql as connector
 from isthmus.connectors.sql import CONNECTOR
 from isthmus.kernel.marks import Json
 from isthmus.sync.connector import Change, Page, Raw, Session
-from tests.rooms.app.engines.counterpart_postgres import PASSWORD
 from tests.rooms.connectors.sql_servers import SqlServer, mariadb, postgresql, sqlite
 
 FIXTURES = Path(connector.__file__).parent / "fixtures"
@@ -80,9 +79,7 @@ def opened(server: SqlServer, tables: str, **settings: str) -> AbstractAsyncCont
 
 def given(server: SqlServer, tables: str, **settings: str) -> dict[str, str]:
     """Return settings as a person would give them."""
-    found = {"url": server.url, "tables": tables, "overlap_s": "0"}
-    found |= {} if server.kind == "sqlite" else {"password": PASSWORD, "ca": server.authority}
-    return found | settings
+    return server.settings | {"tables": tables, "overlap_s": "0"} | settings
 
 
 async def pages(session: Session, feed: str, cursor: str | None = None) -> list[Page]:

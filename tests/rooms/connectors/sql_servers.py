@@ -46,6 +46,13 @@ class SqlServer:
     authority: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What connects to it."""
+        if self.kind == "sqlite":
+            return {"file": self.url}
+        return {"url": self.url, "password": PASSWORD, "ca": self.authority}
+
     def do(self, query: str, *given: object) -> Rows:
         """Run a statement as the owner; placeholders are `?`."""
         marked = query if self.kind == "sqlite" else query.replace("?", "%s")
@@ -139,7 +146,7 @@ def sqlite(home: Path) -> Generator[SqlServer]:
     def admin() -> _Connection:
         return cast("_Connection", sqlite3.connect(path, isolation_level=None, timeout=30))
 
-    yield SqlServer(kind="sqlite", url=f"sqlite://{path}", admin=admin)
+    yield SqlServer(kind="sqlite", url=str(path), admin=admin)
 
 
 def _answers(server: SqlServer) -> bool:

@@ -286,3 +286,14 @@ async def test_a_connection_that_is_cut_is_told_and_the_next_one_works(foreign_p
         assert [each.outcome for each in await session.write("people", changes)] == [Outcome.FAILED] * 2
     async with opened(foreign_postgresql, tables(mark="made")) as session:
         assert names(await rows(session, "people")) == {"a": "First"}
+
+
+async def test_a_table_that_is_mapped_otherwise_is_read_from_the_beginning(server: SqlServer) -> None:
+    put(server, "a", "First", "2026-01-01 00:00:00.000")
+    put(server, "b", "Second")
+    mapped = tables(mark="made")
+    async with opened(server, mapped) as session:
+        cursor = (await pages(session, "people"))[-1].cursor
+        assert names(await rows(session, "people", cursor)) == {"b": "Second"}
+    async with opened(server, f'{mapped}title = "gone"\n') as session:
+        assert names(await rows(session, "people", cursor)) == {"a": "First", "b": "Second"}

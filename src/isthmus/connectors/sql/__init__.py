@@ -93,7 +93,8 @@ CONNECTOR = Connector(
     proven="Run against real servers of PostgreSQL 15 and MariaDB 10.11 and files of SQLite, in every test run.",
     feeds=(Feed(name=ANY_TABLE, types=TYPES, writes=TYPES, expects={}),),
     settings=(
-        Setting(name="url", about="The database, such as postgresql://reader@db.example/shop."),
+        Setting(name="url", about="The database, such as postgresql://reader@db.example/shop.", default=""),
+        Setting(name="file", about="SQLite: the path of the file, in the place of `url`.", default="", local=True),
         Setting(name="password", about="The password of that user.", secret=True, default=""),
         Setting(name="tables", about="Which table becomes which record type, as TOML or JSON."),
         Setting(name="tls", about="verify, or off for a database in your own network.", default="verify"),

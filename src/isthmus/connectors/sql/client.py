@@ -43,7 +43,7 @@ class Wish:
             raise ConnectorError("`page_rows` and `overlap_s` are numbers.", fix="Give 500 and 60.") from error
         if not 0 < page_rows <= PAGE_ROWS_MAX or not 0 <= overlap <= timedelta(days=30).total_seconds():
             raise ConnectorError("`page_rows` or `overlap_s` is too small or too large.", fix="Give 500 and 60.")
-        place = where(settings["url"], tls=settings.get("tls", "verify"))
+        place = where(settings.get("url", ""), file=settings.get("file", ""), tls=settings.get("tls", "verify"))
         publication = settings.get("publication", "")
         if publication and place.dialect.name != "postgresql":
             raise ConnectorError(
@@ -82,12 +82,17 @@ class SqlSession:
         sheet = await self._sheet(feed)
         place = Place.parse(cursor) if cursor is not None else None
         lost = place is not None and place.phase == "log" and not await self._keeps(feed, place)
-        if place is None or lost or not self._fits(place, sheet.table):
+        if place is None or lost or not self._fits(place, sheet):
             place = await self._start(sheet)
+        async for page in self._all(sheet, place):
+            # What was deleted while the log was not kept is found in the list of ids.
+            yield msgspec.structs.replace(page, cursor=sheet.marked(page.cursor), emptied=page.emptied or lost)
+
+    async def _all(self, sheet: Sheet, place: Place) -> AsyncIterator[Page]:
+        """Yield the table from a place on, and then the log, where there is one."""
         async for page in self._tables(sheet, place):
             place = Place.parse(page.cursor)
-            # What was deleted while the log was not kept is found in the list of ids.
-            yield msgspec.structs.replace(page, emptied=True) if lost else page
+            yield page
         if place.begun is not None or place.phase == "log":
             log = place if place.phase == "log" else Place(phase="log", lsn=place.begun)
             async for page in self._capture().read(sheet, log, rows=self._wish.page_rows):
@@ -156,13 +161,15 @@ class SqlSession:
             return Place(phase="keys", begun=await self._capture().begin(sheet))
         return Place(phase="blank") if sheet.table.updated_at else Place(phase="keys")
 
-    def _fits(self, place: Place, table: Table) -> bool:
-        """Tell whether a place is one of how the table is read now; else it is read from the beginning."""
+    def _fits(self, place: Place, sheet: Sheet) -> bool:
+        """Tell whether a place is one of how the table is mapped and read now; else it is read from the beginning."""
+        if place.mapped != sheet.mapped:
+            return False
         if self._wish.publication:
             return place.phase == "log" or place.begun is not None
         if place.phase == "log" or place.begun is not None:
             return False
-        return place.phase == "keys" if table.updated_at is None else place.phase in ("blank", "stamped")
+        return place.phase == "keys" if sheet.table.updated_at is None else place.phase in ("blank", "stamped")
 
     async def _keeps(self, feed: str, place: Place) -> bool:
         return bool(self._wish.publication) and await self._capture().keeps(feed, place)

@@ -21,6 +21,7 @@ class Place(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
 
     `going` is within a run, which is gone on with exactly there. `begun` is the place in the log from which it is read
     when everything that stands in the table has been; `skip` counts changes after `lsn` that were told already.
+    `mapped` is a digest of how the table was mapped: with another mapping it is read from the beginning.
     """
 
     phase: Phase
@@ -30,6 +31,7 @@ class Place(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     begun: str | None = None
     lsn: str | None = None
     skip: int = 0
+    mapped: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Place":

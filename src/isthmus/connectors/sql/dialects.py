@@ -155,4 +155,4 @@ SQLITE = Dialect(
     begin="begin immediate",
     locks=False,
 )
-DIALECTS = {"postgresql": POSTGRESQL, "postgres": POSTGRESQL, "mariadb": MARIADB, "mysql": MARIADB, "sqlite": SQLITE}
+DIALECTS = {"postgresql": POSTGRESQL, "postgres": POSTGRESQL, "mariadb": MARIADB, "mysql": MARIADB}

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from isthmus.connectors.sql.dialects import DIALECTS, Dialect
+from isthmus.connectors.sql.dialects import DIALECTS, SQLITE, Dialect
 from isthmus.sync.calls import HOUSE
 from isthmus.sync.connector import ConnectorError
 
-EXAMPLES = "postgresql://reader@db.example/shop, mariadb://reader@db.example/shop or sqlite:///srv/shop.db"
+EXAMPLES = "postgresql://reader@db.example/shop or mariadb://reader@db.example/shop"
 Tls = Literal["verify", "off"]
 
 
@@ -33,8 +33,15 @@ class Where:
         return str(self.path) if self.path else f"{self.host}:{self.port}/{self.database}"
 
 
-def where(url: str, *, tls: str) -> Where:
-    """Read an address; raises ConnectorError with its fix."""
+def where(url: str, *, file: str = "", tls: str = "verify") -> Where:
+    """Read an address, or the path of a file of SQLite; raises ConnectorError with its fix."""
+    if bool(url.strip()) == bool(file):
+        raise ConnectorError("Either a database or a file is connected.", fix=f"Give `file`, or `url` as {EXAMPLES}.")
+    if file:
+        path = Path(file)
+        if not path.is_absolute():
+            raise ConnectorError("The file has no absolute path.", fix="Give `file` such as /srv/shop.db.")
+        return Where(dialect=SQLITE, host="", port=0, user="", database="", path=path)
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -49,20 +56,16 @@ def where(url: str, *, tls: str) -> Where:
         raise ConnectorError("The address holds more than a database.", fix=f"Give `url` such as {EXAMPLES}.")
     if tls not in ("verify", "off"):
         raise ConnectorError(f"`tls` is {tls!r}.", fix="Give verify, or off for a database in your own network.")
-    path = Path(unquote(parts.path)) if dialect.name == "sqlite" else None
     database = unquote(parts.path).removeprefix("/")
-    if path is not None and (parts.netloc or not path.is_absolute()):
-        raise ConnectorError("The file has no absolute path.", fix="Give `url` such as sqlite:///srv/shop.db.")
-    if path is None and (not parts.hostname or not parts.username or not database):
+    if not parts.hostname or not parts.username or not database:
         raise ConnectorError("The address lacks a host, a user or a database.", fix=f"Give `url` such as {EXAMPLES}.")
     return Where(
         dialect=dialect,
-        host=parts.hostname or "",
+        host=parts.hostname,
         port=port or dialect.port,
-        user=unquote(parts.username or ""),
+        user=unquote(parts.username),
         database=database,
         tls="off" if tls == "off" else "verify",
-        path=path,
     )
 
 

@@ -70,6 +70,15 @@ class Sheet:
         return ZoneInfo(self.table.zone)
 
     @property
+    def mapped(self) -> str:
+        """A digest of how the table is mapped."""
+        return blake2b(msgspec.json.encode(self.table), digest_size=VERSION_BYTES // 2).hexdigest()
+
+    def marked(self, cursor: str) -> str:
+        """Return a cursor that says how the table is mapped."""
+        return msgspec.structs.replace(Place.parse(cursor), mapped=self.mapped).text()
+
+    @property
     def _from(self) -> str:
         dialect = self.door.dialect
         return f"select {dialect.list_of(self.read)} from {dialect.table(self.name)}"  # noqa: S608 - every name is quoted.

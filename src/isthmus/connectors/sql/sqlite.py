@@ -10,7 +10,7 @@ from isthmus.connectors.sql.values import Plain
 from isthmus.sync.connector import ConnectorError
 
 BUSY_S = 10.0
-_CHECK = "Check `url`, and that isthmus may read and write the file and its directory."
+_CHECK = "Check `file`, and that isthmus may read and write the file and its directory."
 
 
 class Sqlite:

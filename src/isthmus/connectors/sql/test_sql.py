@@ -261,14 +261,25 @@ def test_a_cursor_comes_back_as_it_went() -> None:
         ("mariadb://user@db.example", "lacks a host, a user or a database"),
         ("postgresql://user@db.example/shop?options=-c", "more than a database"),
         ("postgresql://user@db.example:port/shop", "cannot be read"),
-        ("sqlite://shop.db", "no absolute path"),
+        ("sqlite:///srv/shop.db", "no databases of kind"),
+        ("", "Either a database or a file"),
     ],
 )
 def test_an_address_that_is_none_is_refused_in_words(url: str, words: str) -> None:
     with pytest.raises(ConnectorError, match=words) as caught:
         where(url, tls="verify")
     assert caught.value.fix
-    assert "secret" not in str(caught.value).replace("secret `password`", "")
+    assert "secret@" not in str(caught.value)
+
+
+def test_a_file_has_an_absolute_path_and_no_address_beside_it() -> None:
+    assert where("", file="/srv/shop.db").path == Path("/srv/shop.db")
+    with pytest.raises(ConnectorError, match="no absolute path"):
+        where("", file="shop.db")
+    with pytest.raises(ConnectorError, match="Either"):
+        where("postgresql://user@db.example/shop", file="/srv/shop.db")
+    [file] = [each for each in CONNECTOR.settings if each.name == "file"]
+    assert file.local
 
 
 @pytest.mark.parametrize(
