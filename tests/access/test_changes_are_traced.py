@@ -203,12 +203,13 @@ async def delivery(desk: Desk) -> str:
     """Have a delivery of a webhook wait."""
     found = await webhook(desk)
     await stamped(desk)
-    topics = frozenset({"isthmus.sales.lead.created.v1"})
     async with desk.store.database.transaction(desk.now) as tx:
         since = desk.clock.now() - timedelta(days=1)
         endpoint = uuid_of("whep", found)
         await tx.connection.execute("update consumer_offset set seq = 1000 where workspace = current_workspace()")
-        assert await replay_missing(tx, endpoint, topics, since=since) == (1, False)
+        store = desk.store
+        told = await replay_missing(tx, endpoint, topics=topics(), vault=store.vault, schema=store.schema, since=since)
+        assert (told.deliveries, told.has_more) == (1, False)
         (waiting,) = await deliveries(tx, endpoint, limit=5)
     return f"{found}/deliveries/{text_of('whdl', waiting.id)}"
 

@@ -20,7 +20,8 @@ def finder(store: Store) -> Finder:
             return found
         for endpoint in await endpoints(tx):
             if endpoint.consumer == name:
-                return delivering(endpoint, topics().chosen(endpoint.chosen, areas=endpoint.areas))
+                types = topics().chosen(endpoint.chosen, areas=endpoint.areas)
+                return delivering(endpoint, types, vault=store.vault, schema=store.schema)
         return None
 
     return find

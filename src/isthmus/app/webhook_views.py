@@ -9,6 +9,7 @@ from msgspec import Struct
 from isthmus.gateway import id_at
 from isthmus.kernel.ids import text_of
 from isthmus.store.schema import Schema
+from isthmus.stream.filters import Filter
 from isthmus.stream.webhooks import endpoints as ends
 from isthmus.stream.webhooks.deliveries import DELIVERY_PREFIX, Attempt, Delivery, Status
 from isthmus.stream.webhooks.endpoints import ENDPOINT_PREFIX, Endpoint
@@ -29,6 +30,7 @@ class WebhookView(Struct, frozen=True, kw_only=True):
     signature: Kind
     ordered: bool
     per_second: int | None
+    filter: Filter
     status: ends.Status
     reason: str
     failing_since: datetime | None
@@ -47,10 +49,11 @@ class WebhookSecret(Struct, frozen=True, kw_only=True):
 
 
 class Requeued(Struct, frozen=True, kw_only=True):
-    """How many deliveries are sent, and whether there are more to ask for again."""
+    """How many deliveries are sent, and whether there is more to ask for again, `after` which number of the log."""
 
     deliveries: int
     has_more: bool = False
+    after: int | None = None
 
 
 class TestView(Struct, frozen=True, kw_only=True):
@@ -107,6 +110,7 @@ def webhook_view(endpoint: Endpoint, schema: Schema) -> WebhookView:
         signature=endpoint.kind,
         ordered=endpoint.ordered,
         per_second=endpoint.per_s,
+        filter=endpoint.filter,
         status=endpoint.status,
         reason=endpoint.withheld or endpoint.reason,
         failing_since=endpoint.failing_since,

@@ -6,7 +6,7 @@ the number of the last event it saw (`Last-Event-ID`) and misses nothing: the lo
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,8 +32,15 @@ HEADERS = (
 )
 
 
-class _Keyed(Struct, frozen=True):
+class _About(Struct, frozen=True):
+    record_type: str
+    changed: tuple[str, ...]
+
+
+class _Envelope(Struct, frozen=True):
     partitionkey: str
+    subject: str
+    data: _About
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,33 @@ class Frame:
         """What is sent."""
         return b"id: %d\ndata: %s\n\n" % (self.seq, self.body)
 
-    @cached_property
+    @property
     def key(self) -> str:
         """The id of the account that it belongs to, or of its record."""
-        return msgspec.json.decode(self.body, type=_Keyed).partitionkey
+        return self._read.partitionkey
+
+    @property
+    def subject(self) -> str:
+        """The id of its record."""
+        return self._read.subject
+
+    @property
+    def record_type(self) -> str:
+        """The type of its record."""
+        return self._read.data.record_type
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The fields that changed."""
+        return self._read.data.changed
+
+    @cached_property
+    def _read(self) -> _Envelope:
+        return msgspec.json.decode(self.body, type=_Envelope)
 
 
 Wants = Callable[[Frame], bool]
+Sees = Callable[[Frame], Awaitable[bool]]
 
 
 def frame(entry: Entry) -> Frame:
@@ -65,6 +92,11 @@ def frame(entry: Entry) -> Frame:
 
 def _never() -> bool:
     return False
+
+
+async def _sees(each: Frame) -> bool:
+    del each
+    return True
 
 
 @dataclass(slots=True)
@@ -110,10 +142,18 @@ class Live:
         return self._holders[holder]
 
     async def frames(
-        self, workspace: int, *, after: int | None, wants: Wants, ended: Callable[[], bool] = _never, holder: str = ""
+        self,
+        workspace: int,
+        *,
+        after: int | None,
+        wants: Wants,
+        sees: Sees = _sees,
+        ended: Callable[[], bool] = _never,
+        holder: str = "",
     ) -> AsyncGenerator[bytes]:
         """Yield what is sent of events that `wants` accepts, from the one after `after` (None: from now on).
 
+        `sees` is asked of those then, and may look something up.
         Yields a comment when nothing came for a while. Ends when the client does not keep up, and when `ended` says
         so, which is asked before each event: its caller may no longer be who it was.
         """
@@ -125,7 +165,7 @@ class Live:
                 seen = each.seq
                 if ended():
                     return
-                if wants(each):
+                if wants(each) and await sees(each):
                     yield each.wire
             async for each in self._following(client):
                 if ended():
@@ -134,7 +174,7 @@ class Live:
                     yield HEARTBEAT
                 elif each.seq > seen:
                     seen = each.seq
-                    if wants(each):
+                    if wants(each) and await sees(each):
                         yield each.wire
             if client.lost:
                 yield SLOW

@@ -155,7 +155,7 @@ async def _hooks(tx: Transaction, site: Site) -> None:
 async def _hook(tx: Transaction, site: Site, url: str, about: str) -> Endpoint:
     catalogue = topics()
     areas = frozenset(each.area for each in catalogue.types.values())
-    rules = Rules(topics=catalogue, outbound=Outbound(), areas=areas)
+    rules = Rules(topics=catalogue, schema=site.store.schema, outbound=Outbound(), areas=areas)
     wanted = NewEndpoint(url=url, events=["lead-capture"], about=about)
     return (await register(tx, site.store.vault, wanted, accounts=[], rules=rules))[0]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
-from msgspec import UNSET, ValidationError, convert
+from msgspec import UNSET, ValidationError, convert, to_builtins
 
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
@@ -18,6 +18,7 @@ from isthmus.app.discovery import schema
 from isthmus.app.topics import topics
 from isthmus.app.webhook_views import WebhookSecret, WebhookView, account_ids, webhook_view
 from isthmus.kernel.errors import Invalid
+from isthmus.stream.filters import Filter, read_clause
 from isthmus.stream.webhooks.endpoints import (
     ENDPOINT_PREFIX,
     EndpointChange,
@@ -34,9 +35,12 @@ from isthmus.stream.webhooks.endpoints import (
 
 if TYPE_CHECKING:
     from isthmus.app.program import Program
+    from isthmus.kernel.marks import Json
     from isthmus.store.database import Transaction
 
 HINT = "List them: isthmus webhooks ls"
+_WHERE = "Only of records of which it holds, such as 'amount at_least 10000'. Can be repeated."
+_CHANGED = "Of changes, only those of this field. Can be repeated."
 _COLUMNS = ("id", "status", "url", "events", "last success", "reason")
 
 
@@ -70,7 +74,7 @@ def rules_of(program: Program) -> Rules:
     from isthmus.app.alerting.keeping import outbound_of
 
     areas = frozenset(each.area for each in topics().types.values())
-    return Rules(topics=topics(), outbound=outbound_of(program.settings), areas=areas)
+    return Rules(topics=topics(), schema=schema(), outbound=outbound_of(program.settings), areas=areas)
 
 
 @command.command("ls")
@@ -121,17 +125,28 @@ def show(terminal: Terminal, webhook: str) -> None:
 @click.option("--event", "events", multiple=True, required=True, help="A topic, a type or a pattern. Can be repeated.")
 @click.option("--about", default="", help="What it is for.")
 @click.option("--account", "accounts", multiple=True, help="Only what belongs to an account. Can be repeated.")
+@click.option("--where", multiple=True, metavar="CLAUSE", help=_WHERE)
+@click.option("--changed", multiple=True, metavar="FIELD", help=_CHANGED)
 @click.option("--signature", default="hmac", type=click.Choice(["hmac", "ed25519"]), show_default=True)
 @click.option("--ordered", is_flag=True, help="Wait, for each account, until what was before is taken.")
 @click.option("--per-second", type=int, help="Send at most so many in a second.")
 @at_terminal
-def add(terminal: Terminal, /, events: tuple[str, ...], accounts: tuple[str, ...], **given: object) -> None:
+def add(
+    terminal: Terminal,
+    /,
+    events: tuple[str, ...],
+    accounts: tuple[str, ...],
+    where: tuple[str, ...],
+    changed: tuple[str, ...],
+    **given: object,
+) -> None:
     """Have events told to an address from now on. The secret is shown this once.
 
     Example: isthmus webhooks add https://hooks.example.com/isthmus --event 'isthmus.sales.*' --ordered
     """
+    given |= {"events": list(events), "accounts": list(accounts), "filter": _filter(where, changed)}
     try:
-        wanted = convert({**given, "events": list(events), "accounts": list(accounts)}, NewEndpoint)
+        wanted = convert(given, NewEndpoint)
     except ValidationError as error:
         raise WebhookMisread(f"{error}.", fix="See isthmus webhooks add --help.") from error
     only = account_ids(wanted.accounts, schema())
@@ -149,11 +164,23 @@ def add(terminal: Terminal, /, events: tuple[str, ...], accounts: tuple[str, ...
 @click.option("--event", "events", multiple=True, help="Topics, types or patterns in place of those before.")
 @click.option("--about", help="What it is for.")
 @click.option("--account", "accounts", multiple=True, help="Accounts in place of those before.")
+@click.option("--where", multiple=True, metavar="CLAUSE", help=f"{_WHERE} In place of the filter before.")
+@click.option("--changed", multiple=True, metavar="FIELD", help=f"{_CHANGED} In place of the filter before.")
+@click.option("--unfiltered", is_flag=True, help="Tell of all records again.")
 @click.option("--ordered/--unordered", default=None, help="Whether to wait until what was before is taken.")
 @click.option("--per-second", type=int, help="Send at most so many in a second.")
 @at_terminal
 def set_webhook(
-    terminal: Terminal, /, webhook: str, events: tuple[str, ...], accounts: tuple[str, ...], **given: object
+    terminal: Terminal,
+    /,
+    webhook: str,
+    events: tuple[str, ...],
+    accounts: tuple[str, ...],
+    where: tuple[str, ...],
+    changed: tuple[str, ...],
+    *,
+    unfiltered: bool,
+    **given: object,
 ) -> None:
     """Change a webhook; what is not given stays.
 
@@ -161,6 +188,8 @@ def set_webhook(
     """
     own = own_id(webhook)
     given |= {name: list(value) for name, value in (("events", events), ("accounts", accounts)) if value}
+    if where or changed or unfiltered:
+        given["filter"] = _filter(where, changed)
     try:
         wanted = convert({name: value for name, value in given.items() if value is not None}, EndpointChange)
     except ValidationError as error:
@@ -171,6 +200,11 @@ def set_webhook(
         return webhook_view(await change(tx, own, wanted, accounts=only, rules=rules_of(program)), schema())
 
     tell(terminal, terminal.transact("webhooks-set", work))
+
+
+def _filter(where: tuple[str, ...], changed: tuple[str, ...]) -> Json:
+    clauses = [read_clause(each, pointer=f"/filter/where/{at}") for at, each in enumerate(where)]
+    return to_builtins(Filter(changed=changed, where=tuple(clauses)))
 
 
 @command.command("pause")

@@ -38,7 +38,7 @@ from isthmus.stream.webhooks.deliveries import (
     replay_missing,
     resend,
 )
-from isthmus.stream.webhooks.endpoints import ENDPOINT_PREFIX, endpoint_of, rotate
+from isthmus.stream.webhooks.endpoints import ENDPOINT_PREFIX, rotate
 
 if TYPE_CHECKING:
     from isthmus.app.program import Program
@@ -205,11 +205,12 @@ def send_missing(terminal: Terminal, webhook: str, *, since: timedelta, after: i
     """
     own = _id(webhook)
 
-    async def work(tx: Transaction, _: Program) -> Requeued:
-        found = await endpoint_of(tx, own)
-        types = topics().chosen(found.chosen, areas=found.areas)
-        count, more = await replay_missing(tx, own, types, since=tx.scope.now - since, after=after)
-        return Requeued(deliveries=count, has_more=more)
+    async def work(tx: Transaction, program: Program) -> Requeued:
+        store, began = program.store, tx.scope.now - since
+        done = await replay_missing(
+            tx, own, topics=topics(), vault=store.vault, schema=store.schema, since=began, after=after
+        )
+        return Requeued(deliveries=done.deliveries, has_more=done.has_more, after=done.after if done.has_more else None)
 
     _tell(terminal, terminal.transact("webhooks-replay", work))
 
@@ -225,5 +226,5 @@ def _id(text: str) -> UUID:
 
 
 def _tell(terminal: Terminal, made: Requeued) -> None:
-    rest = ", and there are more: say it again" if made.has_more else ""
+    rest = f", and there is more: go on with --after {made.after}" if made.has_more else ""
     terminal.answer(made, lambda: say(f"{counted(made.deliveries, 'delivery', 'deliveries')} will be sent{rest}"))

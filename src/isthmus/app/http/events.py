@@ -1,8 +1,9 @@
 """The live feed: events as server-sent events, to those who may read what they tell of."""
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -14,15 +15,27 @@ from isthmus.gateway.policy.gate import PolicyGate
 from isthmus.gateway.policy.reading import hindrance
 from isthmus.gateway.tracing import purpose_of
 from isthmus.kernel.errors import Limited, Malformed
-from isthmus.kernel.ids import text_of
+from isthmus.kernel.ids import text_of, uuid_of
 from isthmus.store.schema import Schema
-from isthmus.stream.live import HEADERS, Frame, Live, Wants
+from isthmus.stream.filters import BadFilter, Filter, check_filter, moved, passing, read_clause
+from isthmus.stream.live import HEADERS, Frame, Live, Sees, Wants
 from isthmus.stream.topics import Topics, UnknownTopic
+from isthmus.stream.workflows.definition import CLAUSES_MAX
 
 LIFE = timedelta(minutes=2)
 FEEDS_MAX = 20
 _NAMES_MAX, _SEQ_DIGITS_MAX = 50, 18
+_Clauses = Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(max_length=CLAUSES_MAX)]
 _Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=_NAMES_MAX)]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """As much of an event as filters look at."""
+
+    record_type: str
+    record_id: UUID
+    changed: tuple[str, ...]
 
 
 class FeedsFull(Limited):
@@ -32,11 +45,17 @@ class FeedsFull(Limited):
 
 
 class FeedQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which events; each may be repeated. `after` is the number to go on after, unless Last-Event-ID says it."""
+    """Which events; each may be repeated. `after` is the number to go on after, unless Last-Event-ID says it.
+
+    `changed` names fields, and of changes only those of one of them are sent; `where` is a clause on the record:
+    `amount at_least 10000`.
+    """
 
     topic: _Names = []
     type: _Names = []
     account: _Names = []
+    changed: _Clauses = []
+    where: _Clauses = []
     after: Annotated[int, Meta(ge=0, lt=10**_SEQ_DIGITS_MAX)] | None = None
 
 
@@ -44,7 +63,8 @@ async def follow(call: Call) -> Response:
     """Answer events as they happen."""
     wanted, services = call.query(FeedQuery), call.services
     live, epoch, principal = services.of(Live), services.of(Epoch), call.principal
-    wants = _wants(call, wanted, await _book(call))
+    types = _types(call, wanted, await _book(call))
+    wants, sees = _choosing(types, _accounts(wanted, services.schema)), _seeing(call, wanted, types)
     after = _last_seen(call) if "last-event-id" in call.headers else wanted.after
     holder = principal.actor
     if live.held(holder) >= FEEDS_MAX:
@@ -55,7 +75,7 @@ async def follow(call: Call) -> Response:
         # A client comes back and proves itself again: after a while, and at once when anybody's rights were changed.
         return services.clock.now() >= until or epoch.of(principal.workspace) != stands
 
-    frames = live.frames(principal.workspace, after=after, wants=wants, ended=ended, holder=holder)
+    frames = live.frames(principal.workspace, after=after, wants=wants, sees=sees, ended=ended, holder=holder)
     return Response(body=frames, headers=HEADERS[1:2])
 
 
@@ -85,8 +105,8 @@ async def _book(call: Call) -> Book:
     return await call.services.of(PolicyGate).book(call.principal.workspace, now=call.scope.now)
 
 
-def _wants(call: Call, wanted: FeedQuery, book: Book) -> Wants:
-    """Return what tells whether an event is sent; raises UnknownTopic and Invalid."""
+def _types(call: Call, wanted: FeedQuery, book: Book) -> frozenset[str]:
+    """Return the types of events that are sent; raises UnknownTopic."""
     topics = call.services.of(Topics)
     readable = _readable_types(call, topics, book)
     types = readable
@@ -95,11 +115,32 @@ def _wants(call: Call, wanted: FeedQuery, book: Book) -> Wants:
             areas = frozenset(topics.types[each].area for each in readable)
             topics.check(names, areas=areas, pointer=pointer)
             types &= topics.chosen(names, areas=areas)
-    accounts = _accounts(wanted, call.services.schema)
-    return _choosing(types, accounts)
+    return types
 
 
-def _choosing(types: frozenset[str], accounts: frozenset[str]) -> Callable[[Frame], bool]:
+def _seeing(call: Call, wanted: FeedQuery, types: frozenset[str]) -> Sees:
+    """Return what tells whether the filter lets an event pass; raises BadFilter."""
+    where = tuple(read_clause(each, pointer=f"/query/where/{at}") for at, each in enumerate(wanted.where))
+    narrowed, services = Filter(changed=tuple(wanted.changed), where=where), call.services
+    if narrowed != Filter():
+        topics = services.of(Topics)
+        check_filter(narrowed, types=types, topics=topics, schema=services.schema, pointer="/query")
+    database = services.database
+
+    async def sees(each: Frame) -> bool:
+        if not moved(narrowed, each.changed):
+            return False
+        kind = services.schema.types.get(each.record_type)
+        if kind is None or not where:
+            return not where
+        told = Seen(each.record_type, uuid_of(kind.prefix, each.subject), each.changed)
+        async with database.transaction(replace(call.scope, now=services.clock.now())) as tx:
+            return bool(await passing(tx, services.vault, services.schema, narrowed, [told]))
+
+    return sees
+
+
+def _choosing(types: frozenset[str], accounts: frozenset[str]) -> Wants:
     if accounts:
         return lambda frame: frame.type in types and frame.key in accounts
     return lambda frame: frame.type in types
@@ -128,6 +169,6 @@ ROUTES = (
         media="text/event-stream",
         tags=("events",),
         query=FeedQuery,
-        errors=(UnknownTopic, FeedsFull),
+        errors=(UnknownTopic, BadFilter, FeedsFull),
     ),
 )

@@ -24,6 +24,7 @@ from isthmus.app.webhooks import opened_sender
 from isthmus.gateway import FRESH_S, Call, Page, Paging, Route
 from isthmus.kernel.ids import uuid_of
 from isthmus.kernel.marks import Json
+from isthmus.stream.filters import BadFilter
 from isthmus.stream.outbound import Outbound, OutboundRefused
 from isthmus.stream.topics import Topics, UnknownTopic
 from isthmus.stream.webhooks import endpoints as ends
@@ -154,12 +155,18 @@ async def recover_webhook(call: Call) -> Requeued:
 
 async def replay_webhook(call: Call) -> Requeued:
     """Send what was never told."""
-    wanted, topics = call.body(Replaying), call.services.of(Topics)
-    async with call.services.database.transaction(call.scope) as tx:
-        found = await ends.endpoint_of(tx, _endpoint(call))
-        types = topics.chosen(found.chosen, areas=found.areas)
-        count, more = await replay_missing(tx, found.id, types, since=wanted.since, after=wanted.after)
-    return Requeued(deliveries=count, has_more=more)
+    wanted, services = call.body(Replaying), call.services
+    async with services.database.transaction(call.scope) as tx:
+        done = await replay_missing(
+            tx,
+            _endpoint(call),
+            topics=services.of(Topics),
+            vault=services.vault,
+            schema=services.schema,
+            since=wanted.since,
+            after=wanted.after,
+        )
+    return Requeued(deliveries=done.deliveries, has_more=done.has_more, after=done.after if done.has_more else None)
 
 
 async def list_deliveries(call: Call) -> Page[DeliveryView]:
@@ -194,7 +201,8 @@ def _view(call: Call, endpoint: Endpoint) -> WebhookView:
 
 async def _rules(call: Call) -> Rules:
     topics = call.services.of(Topics)
-    return Rules(topics=topics, outbound=call.services.of(Outbound), areas=await readable_areas(call, topics))
+    areas = await readable_areas(call, topics)
+    return Rules(topics=topics, schema=call.services.schema, outbound=call.services.of(Outbound), areas=areas)
 
 
 def _endpoint(call: Call) -> UUID:
@@ -203,7 +211,7 @@ def _endpoint(call: Call) -> UUID:
 
 _ONE = "/api/v1/webhooks/{webhook_id}"
 _DELIVERY = f"{_ONE}/deliveries/{{delivery_id}}"
-_FAULTS = (OutboundRefused, UnknownTopic)
+_FAULTS = (OutboundRefused, UnknownTopic, BadFilter)
 
 ROUTES = (
     Route(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal, LiteralString, TypeAlias
+from typing import Literal, LiteralString, NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -13,8 +13,11 @@ from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import NotFound
 from isthmus.kernel.ids import ENTROPY_BYTES, mint_many
 from isthmus.store.database import Transaction
+from isthmus.store.schema import Schema
 from isthmus.stream.consume import Consumer
-from isthmus.stream.event import Event
+from isthmus.stream.event import Event, event_of
+from isthmus.stream.filters import passing
+from isthmus.stream.topics import Topics
 from isthmus.stream.webhooks.endpoints import Endpoint, endpoint_of, endpoint_text
 from isthmus.vault import Vault, entropy
 
@@ -50,7 +53,9 @@ where workspace = current_workspace() and endpoint_id = %(endpoint)s and created
   and (status = 'needs attention' or status = 'retrying')
 """
 _MISSING: LiteralString = """
-select v.seq, v.type, coalesce(v.account_id, v.record_id) from event v
+select v.seq, v.id, v.type, v.record_type, v.record_id, v.account_id, v.hlc, v.changed, v.actor, v.cause,
+       v.at
+from event v
 where v.workspace = current_workspace() and v.seq > %(after)s and v.seq <= %(until)s and v.type = any(%(types)s)
   and v.at >= %(since)s and (cardinality(%(accounts)s::uuid[]) = 0
                              or coalesce(v.account_id, v.record_id) = any(%(accounts)s))
@@ -99,12 +104,13 @@ class Attempt(Struct, frozen=True, kw_only=True):
     failure: str
 
 
-def delivering(endpoint: Endpoint, types: frozenset[str]) -> Consumer:
+def delivering(endpoint: Endpoint, types: frozenset[str], *, vault: Vault, schema: Schema) -> Consumer:
     """Return the consumer that writes down what an endpoint is to be told, while its cursor moves over the log."""
     accounts = frozenset(endpoint.accounts)
 
     async def together(tx: Transaction, events: Sequence[Event]) -> None:
-        wanted = [each for each in events if not accounts or key_of(each) in accounts]
+        ours = [each for each in events if not accounts or key_of(each) in accounts]
+        wanted = await passing(tx, vault, schema, endpoint.filter, ours)
         await _write(tx, endpoint.id, [(each.seq, each.type, key_of(each)) for each in wanted])
 
     async def one(tx: Transaction, event: Event) -> None:
@@ -170,29 +176,46 @@ async def recover(tx: Transaction, endpoint: UUID, *, since: datetime) -> int:
     return count
 
 
-async def replay_missing(
-    tx: Transaction, endpoint: UUID, types: frozenset[str], *, since: datetime, after: int = 0
-) -> tuple[int, bool]:
-    """Send events of the past that this endpoint was never told; returns how many, and whether there are more.
+class Replayed(NamedTuple):
+    """How many deliveries were written down, whether there is more to look at, and the number to go on after."""
 
-    They are those after the number `after` and after `since`, up to where its cursor stands. Raises EndpointMissing.
+    deliveries: int
+    has_more: bool
+    after: int
+
+
+async def replay_missing(
+    tx: Transaction,
+    endpoint: UUID,
+    *,
+    topics: Topics,
+    vault: Vault,
+    schema: Schema,
+    since: datetime,
+    after: int = 0,
+) -> Replayed:
+    """Send events of the past that this endpoint was never told, as far as its filter lets them pass.
+
+    They are those after the number `after` and after `since`, up to where its cursor stands; some thousands are looked
+    at. Raises EndpointMissing.
     """
     found = await endpoint_of(tx, endpoint)
     row = await (await tx.connection.execute(_OFFSET, (found.consumer,))).fetchone()
     given: dict[str, object] = {
         "after": after,
         "until": row[0] if row is not None else 0,
-        "types": sorted(types),
+        "types": sorted(topics.chosen(found.chosen, areas=found.areas)),
         "since": since,
         "accounts": list(found.accounts),
         "endpoint": endpoint,
         "limit": REPLAYED_MAX + 1,
     }
     rows = await (await tx.connection.execute(_MISSING, given)).fetchall()
-    missing = [(int(seq), str(kind), key) for seq, kind, key in rows[:REPLAYED_MAX]]
-    await _write(tx, endpoint, missing)
+    looked = [event_of(each) for each in rows[:REPLAYED_MAX]]
+    missing = await passing(tx, vault, schema, found.filter, looked)
+    await _write(tx, endpoint, [(each.seq, each.type, key_of(each)) for each in missing])
     await _trace(tx, "replayed", endpoint, {"since": since.isoformat(), "deliveries": len(missing)})
-    return len(missing), len(rows) > REPLAYED_MAX
+    return Replayed(len(missing), len(rows) > REPLAYED_MAX, looked[-1].seq if looked else after)
 
 
 async def forget(tx: Transaction) -> int:

@@ -1,20 +1,23 @@
 """Endpoints: who is told what, how each of them is, and the secrets that messages to it are signed with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+from psycopg.types.json import Jsonb
 
 from isthmus.audit.trace import trace
 from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Conflicting, Invalid, NotFound
 from isthmus.kernel.ids import ENTROPY_BYTES, mint, text_of
 from isthmus.store.database import Transaction
+from isthmus.store.schema import Schema
 from isthmus.stream.event import head_of
+from isthmus.stream.filters import Filter, check_filter
 from isthmus.stream.outbound import Outbound
 from isthmus.stream.topics import Topics
 from isthmus.stream.webhooks.signing import (
@@ -42,15 +45,15 @@ _PerS = Annotated[int, Meta(ge=1, le=PER_S_MAX)]
 _SHOWN: LiteralString = """
 select e.id, e.url, e.about, e.chosen, e.areas, e.accounts, e.kind, e.ordered, e.per_s, e.created_at, e.created_by,
        e.paused_at, h.failures, h.failing_since, h.closed_until, h.disabled_at, h.reason, h.succeeded_at, h.failed_at,
-       coalesce(e.vouched_by, e.created_by), h.withheld_at, h.withheld
+       coalesce(e.vouched_by, e.created_by), h.withheld_at, h.withheld, e.filter
 from webhook_endpoint e
 join webhook_health h on h.workspace = e.workspace and h.endpoint_id = e.id
 where e.workspace = current_workspace() and e.removed_at is null
 """
 _INSERT: LiteralString = """
 insert into webhook_endpoint (workspace, id, url, about, chosen, areas, accounts, kind, ordered, per_s, signing,
-                              created_at, created_by)
-values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                              created_at, created_by, filter)
+values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _INSERT_HEALTH: LiteralString = """
 insert into webhook_health (workspace, endpoint_id, next_at) values (current_workspace(), %s, %s)
@@ -60,7 +63,7 @@ insert into consumer_offset (workspace, consumer, seq) values (current_workspace
 """
 _CHANGE: LiteralString = """
 update webhook_endpoint set url = %s, about = %s, chosen = %s, areas = %s, accounts = %s, ordered = %s, per_s = %s,
-       vouched_by = %s
+       vouched_by = %s, filter = %s
 where workspace = current_workspace() and id = %s
 """
 _PAUSE: LiteralString = """
@@ -101,7 +104,8 @@ class NewEndpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Whom to tell what. `events` are names of topics, types of events, and patterns such as `isthmus.sales.*`.
 
     With `accounts` only what belongs to these is told. `ordered` waits, for each account, until what was before is
-    taken. At most `per_second` messages are sent in a second. `signature` is `hmac` (`v1`) or `ed25519` (`v1a`).
+    taken. At most `per_second` messages are sent in a second. `signature` is `hmac` (`v1`) or `ed25519` (`v1a`). With a
+    `filter` only events that it lets pass are told.
     """
 
     url: _Url
@@ -111,6 +115,7 @@ class NewEndpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     signature: Kind = "hmac"
     ordered: bool = False
     per_second: _PerS | None = None
+    filter: Filter = Filter()
 
 
 class EndpointChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,6 +127,7 @@ class EndpointChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     accounts: Annotated[list[str], Meta(max_length=ACCOUNTS_MAX)] | UnsetType = UNSET
     ordered: bool | UnsetType = UNSET
     per_second: _PerS | UnsetType | None = UNSET
+    filter: Filter | UnsetType = UNSET
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -152,6 +158,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     answerable: str
     withheld_at: datetime | None
     withheld: str
+    filter: Filter
 
     @property
     def status(self) -> Status:
@@ -177,8 +184,14 @@ class Rules:
     """What endpoints are held to: the catalogue, what may be called, and what their maker may read."""
 
     topics: Topics
+    schema: Schema
     outbound: Outbound
     areas: frozenset[str]
+
+    def check(self, events: Sequence[str], wanted: Filter) -> None:
+        """Raise UnknownTopic and BadFilter for events that mean nothing, and a filter that does not fit them."""
+        self.topics.check(events, areas=self.areas, pointer="/events")
+        check_filter(wanted, types=self.topics.chosen(events, areas=self.areas), topics=self.topics, schema=self.schema)
 
 
 def consumer_of(endpoint: UUID) -> str:
@@ -205,10 +218,10 @@ async def register(
 ) -> tuple[Endpoint, str]:
     """Register an endpoint that is told everything from now on; returns it with what its receiver verifies with.
 
-    Raises OutboundRefused, UnknownTopic and EndpointsFull.
+    Raises OutboundRefused, UnknownTopic, BadFilter and EndpointsFull.
     """
     rules.outbound.check(wanted.url)
-    rules.topics.check(wanted.events, areas=rules.areas, pointer="/events")
+    rules.check(wanted.events, wanted.filter)
     if len(await endpoints(tx)) >= ENDPOINTS_MAX:
         raise EndpointsFull(f"There are {ENDPOINTS_MAX} webhooks already.", fix="Remove one that is not needed.")
     scope = tx.scope
@@ -217,7 +230,7 @@ async def register(
     vault.ensure(workspace=scope.workspace, subjects=[own])
     sealed = _sealed(tx, vault, own, [secret])
     chosen = (wanted.events, sorted(rules.areas), list(accounts), wanted.signature, wanted.ordered, wanted.per_second)
-    row = (own, wanted.url, wanted.about, *chosen, sealed, scope.now, scope.actor)
+    row = (own, wanted.url, wanted.about, *chosen, sealed, scope.now, scope.actor, _kept(wanted.filter))
     await tx.connection.execute(_INSERT, row)
     await tx.connection.execute(_INSERT_HEALTH, (own, scope.now))
     await tx.connection.execute(_BEGIN, (consumer_of(own), await head_of(tx.connection)))
@@ -228,23 +241,26 @@ async def register(
 async def change(
     tx: Transaction, endpoint: UUID, wanted: EndpointChange, *, accounts: Sequence[UUID] | None, rules: Rules
 ) -> Endpoint:
-    """Change what is given; raises EndpointMissing, OutboundRefused and UnknownTopic."""
+    """Change what is given; raises EndpointMissing, OutboundRefused, UnknownTopic and BadFilter."""
     found = await endpoint_of(tx, endpoint)
     areas = found.areas
     if not isinstance(wanted.url, UnsetType):
         rules.outbound.check(wanted.url)
     if not isinstance(wanted.events, UnsetType):
-        rules.topics.check(wanted.events, areas=rules.areas, pointer="/events")
         areas = tuple(sorted(rules.areas))
+    events, narrowed = _or(wanted.events, list(found.chosen)), _or(wanted.filter, found.filter)
+    if not (isinstance(wanted.events, UnsetType) and isinstance(wanted.filter, UnsetType)):
+        replace(rules, areas=frozenset(areas)).check(events, narrowed)
     row = (
         _or(wanted.url, found.url),
         _or(wanted.about, found.about),
-        list(_or(wanted.events, list(found.chosen))),
+        events,
         list(areas),
         list(found.accounts if accounts is None else accounts),
         _or(wanted.ordered, found.ordered),
         _or(wanted.per_second, found.per_s),
         found.answerable if isinstance(wanted.events, UnsetType) else tx.scope.actor,
+        _kept(narrowed),
         endpoint,
     )
     await tx.connection.execute(_CHANGE, row)
@@ -310,6 +326,10 @@ def endpoint_text(endpoint: UUID) -> str:
 
 def _sealed(tx: Transaction, vault: Vault, own: UUID, secrets: Sequence[Secret]) -> bytes:
     return vault.seal_many(workspace=tx.scope.workspace, values=[(own, pack_secrets(secrets))])[0]
+
+
+def _kept(wanted: Filter) -> Jsonb:
+    return Jsonb(msgspec.to_builtins(wanted))
 
 
 def _or(given: T | UnsetType, kept: T) -> T:

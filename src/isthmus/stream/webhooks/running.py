@@ -135,7 +135,8 @@ class Webhooks:
             except EndpointMissing:
                 return 0
         types = serving.topics.chosen(found.chosen, areas=found.areas)
-        return await consume(serving.database, delivering(found, types), scope)
+        telling = delivering(found, types, vault=serving.vault, schema=serving.schema)
+        return await consume(serving.database, telling, scope)
 
     async def _claim(self, place: _Place, room: int) -> Batch | None:
         workspace, endpoint = place

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from isthmus.kernel.errors import Fault, Invalid
+from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.kernel.marks import LINE_MAX, TEXT_MAX, Json
 from isthmus.stream.workflows.sight import Sight
 
@@ -157,12 +158,32 @@ def _condition_faults(definition: Definition, step: Condition, at: int, sight: S
         detail = f"No later step has the label {step.otherwise!r}. A workflow only goes forward."
         yield Fault(pointer=f"/steps/{at}/otherwise", code="no-such-label", detail=detail)
     for number, clause in enumerate(step.where):
-        pointer = f"/steps/{at}/where/{number}"
-        field = sight.leads_to(clause.field)
-        if field is None:
-            yield Fault(pointer=f"{pointer}/field", code="unknown-field", detail=sight.why_not(clause.field))
-        if (reason := _misfit(clause, "" if field is None else field.column)) is not None:
-            yield Fault(pointer=f"{pointer}/value", code="bad-value", detail=reason)
+        yield from clause_faults(clause, sight, pointer=f"/steps/{at}/where/{number}")
+
+
+def clause_faults(clause: Clause, sight: Sight, *, pointer: str) -> Iterator[Fault]:
+    """Yield what is wrong with a clause: its field, or its value."""
+    field = sight.leads_to(clause.field)
+    if field is None:
+        yield Fault(pointer=f"{pointer}/field", code="unknown-field", detail=sight.why_not(clause.field))
+    reason = _misfit(clause, "" if field is None else field.column)
+    if reason is None and field is not None and field.to is not None:
+        reason = _no_id(clause, sight.prefixes.get(field.to, ""))
+    if reason is not None:
+        yield Fault(pointer=f"{pointer}/value", code="bad-value", detail=reason)
+
+
+def _no_id(clause: Clause, prefix: str) -> str | None:
+    """Say why a value that a field with ids is compared with is none; they are compared in their outside form."""
+    given = clause.value if isinstance(clause.value, list) else [clause.value]
+    if not prefix or clause.comparison in _ALONE:
+        return None
+    for each in given:
+        try:
+            uuid_of(prefix, each if isinstance(each, str) else "")
+        except InvalidId:
+            return f"{clause.field!r} holds ids such as {prefix}_01…, and {each!r} is none."
+    return None
 
 
 def _misfit(clause: Clause, column: str) -> str | None:

@@ -1,6 +1,6 @@
 """What conditions may look at: fields of the record, one step along its links, and the latest record about it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import LiteralString, cast
@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import NODEFAULT
 
+from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Field, Json, RecordType
 from isthmus.store.database import Transaction
 from isthmus.store.records import Stored, find
@@ -34,11 +35,15 @@ class Latest:
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What conditions on records of a type see: `links` lead to types by a field, `latest` to the newest about them."""
+    """What conditions on records of a type see: `links` lead to types by a field, `latest` to the newest about them.
+
+    Ids are seen in their outside form: `prefixes` says how those of each type begin.
+    """
 
     subject: RecordType
     links: Mapping[str, tuple[Field, RecordType]] = field(default_factory=dict[str, tuple[Field, RecordType]])
     latest: Mapping[str, tuple[Latest, RecordType]] = field(default_factory=dict[str, tuple[Latest, RecordType]])
+    prefixes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def of(cls, schema: Schema, subject: RecordType, latest: Mapping[str, Latest]) -> "Sight":
@@ -48,7 +53,13 @@ class Sight:
             subject=subject,
             links={each.name.removesuffix(_LINK_END): (each, schema[to]) for each, to in linked},
             latest={name: (each, schema[each.type]) for name, each in latest.items()},
+            prefixes={each.name: each.prefix for each in schema},
         )
+
+    @classmethod
+    def alone(cls, schema: Schema, subject: RecordType) -> "Sight":
+        """Take a type without what it leads to."""
+        return cls(subject=subject, prefixes={each.name: each.prefix for each in schema})
 
     def leads_to(self, path: str) -> Field | None:
         """Return the published field that a path such as `status` or `account.segment` leads to, or None."""
@@ -62,6 +73,8 @@ class Sight:
         first, dot, rest = path.partition(".")
         if not dot:
             return f"{self.subject.name} publishes no field {path!r}."
+        if not self.types:
+            return f"{path!r} leads beyond {self.subject.name}. Compare one of its own fields."
         if first not in self.types:
             plain = self.subject.field(f"{first}{_LINK_END}")
             if plain is not None:
@@ -88,11 +101,12 @@ async def facts(
 ) -> dict[str, Json]:
     """Return what paths lead to from a record, None where nothing is; only what they need is read."""
     wanted = list(paths)
-    seen = dict(_facts_of(sight.subject, record))
+    seen = own_facts(sight.subject, record, prefixes=sight.prefixes)
     for name in sorted({each.partition(".")[0] for each in wanted if "." in each}):
         beyond = await _beyond(tx, vault, sight, record, name)
         if beyond is not None:
-            seen |= {f"{name}.{key}": value for key, value in _facts_of(sight.types[name], beyond)}
+            there = own_facts(sight.types[name], beyond, prefixes=sight.prefixes)
+            seen |= {f"{name}.{key}": value for key, value in there.items()}
     return seen
 
 
@@ -104,10 +118,16 @@ def defaults_of(record_type: RecordType) -> Mapping[str, Json]:
     return {name: None if given[name] is NODEFAULT else msgspec.to_builtins(given[name]) for name in published}
 
 
-def _facts_of(record_type: RecordType, record: Stored) -> Iterator[tuple[str, Json]]:
+def own_facts(record_type: RecordType, record: Stored, *, prefixes: Mapping[str, str]) -> dict[str, Json]:
+    """Return the published fields of a record, with the defaults of their declaration and ids in their outside form."""
+    found: dict[str, Json] = {}
     for name, default in defaults_of(record_type).items():
-        value = record.values.get(name)
-        yield name, value if value is not None else default
+        value, declared = record.values.get(name), record_type.field(name)
+        prefix = None if declared is None or declared.to is None else prefixes.get(declared.to)
+        if prefix is not None and isinstance(value, str):
+            value = text_of(prefix, UUID(value))
+        found[name] = value if value is not None else default
+    return found
 
 
 async def _beyond(tx: Transaction, vault: Vault, sight: Sight, record: Stored, name: str) -> Stored | None:

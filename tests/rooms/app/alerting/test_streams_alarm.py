@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.app.alerting.gauges import Reader, dead_letters, overdue, relaying, webhooks
 from isthmus.app.alerting.rules import RULES
+from isthmus.app.discovery import schema
 from isthmus.app.engines import Engines
 from isthmus.app.program import Program, opened
 from isthmus.app.settings import Settings
@@ -65,7 +66,7 @@ async def registered(
 ) -> tuple[Endpoint, UUID]:
     """An endpoint that is told of sales and of success, and the key that made it."""
     wanted = NewEndpoint(url="http://127.0.0.1:9/", events=list(events))
-    rules = Rules(topics=topics(), outbound=Outbound(["127.0.0.0/8"]), areas=frozenset(DOMAINS))
+    rules = Rules(topics=topics(), schema=schema(), outbound=Outbound(["127.0.0.0/8"]), areas=frozenset(DOMAINS))
     async with program.database.transaction(own(program)) as tx:
         key, _ = await create_key(tx, KeyWish(name="Hooks", roles=roles), domains=DOMAINS, giver=None)
     async with program.database.transaction(own(program, actor=f"key:{key.id}")) as tx:

@@ -41,6 +41,12 @@ def test_a_webhook_is_added_changed_rotated_and_removed(shell: Shell) -> None:
     own = str(hook["id"])
     assert str(made["secret"]).startswith("whsec_")
     assert (hook["ordered"], hook["events"], hook["status"]) == (True, ["lead-capture"], "pending")
+    clause = ("--where", "score at_least 50", "--changed", "status")
+    narrowed = shell("webhooks", "set", own, "--event", "isthmus.sales.lead.*", *clause, "--json").row
+    where = [{"field": "score", "is": "at_least", "value": 50}]
+    assert narrowed["filter"] == {"changed": ["status"], "where": where}
+    assert "no field 'score'" in shell("webhooks", "set", own, "--event", "isthmus.sales.deal.*", code=1).err
+    shell("webhooks", "set", own, "--unfiltered")
     changed = shell("webhooks", "set", own, "--per-second", "5", "--event", "*", "--unordered", "--json").row
     assert (changed["per_second"], changed["events"], changed["ordered"]) == (5, ["*"], False)
     assert shell("webhooks", "rotate", own, "--overlap", "1h").out.startswith("whsec_")

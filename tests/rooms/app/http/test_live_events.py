@@ -11,7 +11,9 @@ from isthmus.app.program import Program
 from isthmus.store.database import Scope
 from isthmus.stream.event import within
 from isthmus.stream.relay import stamp
+from isthmus.sync.ingest import Interval, put
 from tests.rooms.app.http.conftest import Site
+from tests.rooms.domains.desk import said
 from tests.rooms.stream.stage import emit
 
 DEAL, PAYMENT = "isthmus.sales.deal.changed.v1", "isthmus.finance.payment.created.v1"
@@ -93,6 +95,31 @@ def test_a_feed_ends_when_rights_change_and_the_caller_comes_back_as_who_it_is_t
         assert answer.status == 401
 
 
+def test_a_feed_with_a_filter_tells_of_the_records_that_it_lets_pass(site: Site) -> None:
+    workspace = site.workspace()
+    key = site.key(workspace, "sales.viewer", permissions=("stream:read",))
+
+    async def work(program: Program) -> None:
+        now = datetime.now(UTC)
+        deals = [
+            said("sales.deal", name, name=name, amount={"amount": amount, "currency": "EUR"})
+            for name, amount in (("small", "5"), ("large", "20000"))
+        ]
+        scope = Scope(workspace=workspace, actor="a", cause="b", now=now)
+        await put(program.store, scope, deals, interval=Interval(since=None, until=now))
+        async with program.database.plain() as connection, within(connection, workspace):
+            await stamp(connection)
+
+    site.run(work)
+    with feed(site, key, "?type=isthmus.sales.deal.*&after=0") as answer:
+        everything = told(answer, 2)
+    with feed(site, key, "?type=isthmus.sales.deal.*&after=0&where=amount+at_most+10") as answer:
+        (small,) = told(answer, 1)
+    with feed(site, key, "?type=isthmus.sales.deal.*&after=0&where=amount+at_least+10&changed=amount") as answer:
+        (large,) = told(answer, 1)
+    assert [small, large] == everything
+
+
 def test_what_cannot_be_followed_is_refused_before_the_feed_begins(site: Site) -> None:
     workspace = site.workspace()
     key = site.key(workspace, "sales.viewer", permissions=("stream:read",))
@@ -100,6 +127,8 @@ def test_what_cannot_be_followed_is_refused_before_the_feed_begins(site: Site) -
         ("?topic=nothing", None, "unknown-topic"),
         ("?topic=payments", None, "unknown-topic"),
         ("?account=lead_1", None, "invalid-id"),
+        ("?type=isthmus.sales.deal.*&where=amuont+present", None, "unknown-field"),
+        ("?type=isthmus.sales.deal.*&where=amount", None, "bad-filter"),
         ("", "last", "malformed"),
     ):
         with feed(site, key, query, seen=seen) as answer:

@@ -12,15 +12,17 @@ import pytest
 
 from isthmus.app.topics import topics
 from isthmus.kernel.clock import FrozenClock
+from isthmus.kernel.ids import text_of
 from isthmus.store.database import Scope
+from isthmus.store.observation import Observation
 from isthmus.stream.event import within
 from isthmus.stream.outbound import Outbound
 from isthmus.stream.relay import stamp
-from isthmus.stream.webhooks.deliveries import Delivery, deliveries
+from isthmus.stream.webhooks.deliveries import Delivery, Replayed, deliveries, replay_missing
 from isthmus.stream.webhooks.endpoints import Endpoint, NewEndpoint, Rules, endpoint_of, register
 from isthmus.stream.webhooks.running import Serving, Webhooks
 from isthmus.stream.webhooks.sending import Sender
-from isthmus.sync.ingest import Store
+from isthmus.sync.ingest import Interval, Store, put
 from tests.rooms.stream.stage import CHANGED, emit
 from tests.rooms.stream.webhooks.receiving import Receiver, receiver
 
@@ -56,6 +58,13 @@ class Post:
         async with self.store.database.plain() as connection, within(connection, self.scope.workspace):
             await stamp(connection)
 
+    async def put(self, *observations: Observation) -> None:
+        """Have records put, whose events are stamped at once."""
+        self.clock.move(timedelta(seconds=1))
+        await put(self.store, self.now, observations, interval=Interval(since=None, until=self.clock.now()))
+        async with self.store.database.plain() as connection, within(connection, self.scope.workspace):
+            await stamp(connection)
+
     async def go(self, **later: float) -> int:
         """Move the clock on, and send what is due; returns how many were sent."""
         self.clock.move(timedelta(**later))
@@ -66,6 +75,14 @@ class Post:
             await self.webhooks.idle()
         return sent
 
+    async def id_of(self, type_name: str, external_id: str) -> str:
+        """Return the id, in its outside form, of what a system calls so."""
+        query = "select record_id from ref where type = %s and external_id = %s"
+        async with self.store.database.transaction(self.now) as tx:
+            row = await (await tx.connection.execute(query, (type_name, external_id))).fetchone()
+        assert row is not None
+        return text_of(self.store.schema[type_name].prefix, row[0])
+
     async def read(self) -> None:
         """Write down what is to be sent."""
         while await self.webhooks.read():
@@ -75,6 +92,19 @@ class Post:
         """Return the endpoint as it is now."""
         async with self.store.database.transaction(self.now) as tx:
             return await endpoint_of(tx, endpoint.id)
+
+    async def replay(self, endpoint: Endpoint) -> Replayed:
+        """Have written down what it was never told in the last hour."""
+        store = self.store
+        async with store.database.transaction(self.now) as tx:
+            return await replay_missing(
+                tx,
+                endpoint.id,
+                topics=self.rules.topics,
+                vault=store.vault,
+                schema=store.schema,
+                since=self.clock.now() - timedelta(hours=1),
+            )
 
     async def deliveries(self, endpoint: Endpoint) -> list[Delivery]:
         """Return its deliveries in the order of their events."""
@@ -98,7 +128,7 @@ async def post(store: Store, scope: Scope) -> AsyncIterator[Post]:
         chance=Random(1),
     )
     areas = frozenset(each.area for each in topics().types.values())
-    rules = Rules(topics=topics(), outbound=LOCAL, areas=areas)
+    rules = Rules(topics=topics(), schema=store.schema, outbound=LOCAL, areas=areas)
     own = Post(store, scope, clock, Webhooks(serving), rules)
     yield own
     await own.webhooks.close()
