@@ -21,6 +21,7 @@ BENCHES = {
     "realtime": "Leads from a POST to the live feed, a webhook and the CRM, 200 a second.",
     "chaos": "What becomes of acknowledged writes while every part of the program is killed.",
     "threats": "The gate's decision with every detector listening, against the same without.",
+    "reconcile": "Two tables compared down to the fields that differ, against reladiff.",
     "put": "A put of leads with everything on, against a bare load of the same rows.",
 }
 

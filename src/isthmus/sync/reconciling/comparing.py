@@ -67,6 +67,16 @@ class Found:
         return not self.differences and not self.unvisited
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnlikeRows:
+    """Keys of rows that are not the same on both sides, of how many rows; `unvisited` as in Found."""
+
+    keys: tuple[str, ...]
+    rows_one: int
+    rows_other: int
+    unvisited: int
+
+
 class NoCommonHash(Invalid):
     """The sides cannot hash in the same way."""
 
@@ -80,23 +90,33 @@ async def compare(
 
     About `found_max` differing rows are named at most. Raises NoCommonHash, and what the sides raise.
     """
-    family = await _common_family(one, other)
-    bits = await _first_bits(one, other, family)
-    in_one, in_other = await asyncio.gather(one.digests(family, bits=bits), other.digests(family, bits=bits))
-    differing = unlike(in_one, in_other)
-    visited = differing[:found_max]
-    amounts = [max(in_one.get(each, EMPTY).count, in_other.get(each, EMPTY).count) for each in visited]
-    buckets = Buckets(bits, tuple(visited))
-    buckets = await _narrowed(one, other, family, buckets, sum(amounts), found_max)
-    keys = await _differing_keys(one, other, family, buckets)
+    unlike_rows = await differing_keys(one, other, found_max=found_max)
+    keys = unlike_rows.keys
     differences: list[Difference] = []
     for start in range(0, len(keys), KEYS_AT_ONCE):
         some = keys[start : start + KEYS_AT_ONCE]
         differences += _judged(shape, *await asyncio.gather(one.rows(some), other.rows(some)), watermark=watermark)
     return Found(
+        rows_one=unlike_rows.rows_one,
+        rows_other=unlike_rows.rows_other,
+        differences=tuple(differences),
+        unvisited=unlike_rows.unvisited,
+    )
+
+
+async def differing_keys(one: Side, other: Side, *, found_max: int = FOUND_MAX) -> UnlikeRows:
+    """Return the keys of rows that are not the same on both sides. Raises NoCommonHash, and what the sides raise."""
+    family = await _common_family(one, other)
+    bits = await _first_bits(one, other, family)
+    in_one, in_other = await asyncio.gather(one.digests(family, bits=bits), other.digests(family, bits=bits))
+    differing = unlike(in_one, in_other)
+    visited = differing[:found_max]
+    rows = sum(max(in_one.get(each, EMPTY).count, in_other.get(each, EMPTY).count) for each in visited)
+    buckets = await _narrowed(one, other, family, Buckets(bits, tuple(visited)), rows, found_max)
+    return UnlikeRows(
+        keys=tuple(await _unlike_keys(one, other, family, buckets)),
         rows_one=sum(each.count for each in in_one.values()),
         rows_other=sum(each.count for each in in_other.values()),
-        differences=tuple(differences),
         unvisited=len(differing) - len(visited),
     )
 
@@ -158,7 +178,7 @@ async def _narrowed(one: Side, other: Side, family: str, buckets: Buckets, rows:
     return buckets
 
 
-async def _differing_keys(one: Side, other: Side, family: str, buckets: Buckets) -> list[str]:
+async def _unlike_keys(one: Side, other: Side, family: str, buckets: Buckets) -> list[str]:
     if not buckets.numbers:
         return []
     first, second = map(Counter, await asyncio.gather(one.hashes(family, buckets), other.hashes(family, buckets)))

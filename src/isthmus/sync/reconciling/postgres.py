@@ -48,6 +48,11 @@ _DIGESTS = sql.SQL(
     "select bucket, count(*), sum(hash), bit_xor(hash) from"
     " (select {place} >> %(bits)s as bucket, {hash} as hash from {source} offset 0) as hashed group by bucket"
 )
+_SUMS = sql.SQL(
+    "select currency, to_char(month, 'YYYY-MM'), sum(total) from"
+    " (select {currency} as currency, date_trunc('month', {at}) as month, sum({amount}) as total from {source}"
+    " where {amount} is not null and {currency} is not null and {at} is not null group by 1, 2) as summed group by 1, 2"
+)
 _SPANS = sql.SQL("unnest(%(first)s::bigint[], %(last)s::bigint[]) as span(first, last)")
 _SEEKING = sql.SQL(
     "{spans} cross join lateral (select * from {relation} as inner_row"
@@ -59,8 +64,8 @@ _SIFTING = sql.SQL("(select * from {relation} as inner_row where {place} >> %(le
 class PostgresSide:
     """A table, or a query in parentheses, whose columns have the names of the shape.
 
-    The caller owns the connection: in a transaction that reads repeatably all steps see one state. Text is in UTF-8;
-    numbers are no NaN. A key that is a number should be indexed.
+    The caller owns the connection: in a transaction that reads repeatably all steps see one state, and moments without
+    a zone are read in its time zone, which should be UTC. Numbers are no NaN. A key that is a number should be indexed.
     """
 
     kept_bits: int | None = None
@@ -119,10 +124,12 @@ class PostgresSide:
         if money is None:
             return {}
         amount, currency, at = (self._shape.fields[self._shape.position(each)] for each in _names(self._shape))
-        statement = sql.SQL(
-            "select {currency}, left({at}, 7), sum({amount}) from {source}"
-            " where {amount} is not null and {currency} is not null and {at} is not null group by 1, 2"
-        ).format(currency=_canonical(currency), at=_canonical(at), amount=_typed(amount), source=self._whole)
+        statement = _SUMS.format(
+            currency=_canonical(currency),
+            at=_moment(at),
+            amount=_typed(amount),
+            source=self._whole,
+        )
         cursor = await self._connection.execute(statement)
         return {(name, month): Decimal(total) for name, month, total in await cursor.fetchall()}
 
@@ -168,6 +175,11 @@ def _column(field: Field, *, of: str = "row") -> sql.Composable:
 
 def _typed(field: Field, *, of: str = "row") -> sql.Composable:
     return _TYPED[field.kind].format(_column(field, of=of))
+
+
+def _moment(field: Field) -> sql.Composable:
+    """Return the expression of when a moment or a day is, as a local time of UTC."""
+    return sql.SQL("{}::date::timestamp").format(_column(field)) if field.kind is Kind.DAY else _typed(field)
 
 
 def _canonical(field: Field, *, of: str = "row") -> sql.Composable:

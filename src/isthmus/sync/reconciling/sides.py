@@ -15,13 +15,14 @@ Sums = dict[tuple[str, str], Decimal]
 
 
 class Side(Protocol):
-    """One of two places that should hold the same rows.
-
-    `kept_bits` is the width of the buckets whose digests it keeps, or None when it has to read its rows for any.
-    """
+    """One of two places that should hold the same rows."""
 
     name: str
-    kept_bits: int | None
+
+    @property
+    def kept_bits(self) -> int | None:
+        """The width of the buckets whose digests it keeps; None when it has to read its rows for any."""
+        ...
 
     async def families(self) -> Sequence[str]:
         """Return the ways in which it can hash, the fastest first; both sides must use the same."""
