@@ -1,7 +1,7 @@
 """The live feed: events as server-sent events, to those who may read what they tell of."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from isthmus.gateway.tracing import purpose_of
 from isthmus.kernel.errors import Limited, Malformed
 from isthmus.kernel.ids import text_of, uuid_of
 from isthmus.store.schema import Schema
+from isthmus.stream.event import before_moment
 from isthmus.stream.filters import BadFilter, Filter, check_filter, moved, passing, read_clause
 from isthmus.stream.live import HEADERS, Frame, Live, Sees, Wants
 from isthmus.stream.topics import Topics, UnknownTopic
@@ -47,6 +48,7 @@ class FeedsFull(Limited):
 class FeedQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which events; each may be repeated. `after` is the number to go on after, unless Last-Event-ID says it.
 
+    `since` is a moment from which on they are told, where neither says a number.
     `changed` names fields, and of changes only those of one of them are sent; `where` is a clause on the record:
     `amount at_least 10000`.
     """
@@ -57,6 +59,7 @@ class FeedQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     changed: _Clauses = []
     where: _Clauses = []
     after: Annotated[int, Meta(ge=0, lt=10**_SEQ_DIGITS_MAX)] | None = None
+    since: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 async def follow(call: Call) -> Response:
@@ -66,6 +69,9 @@ async def follow(call: Call) -> Response:
     types = _types(call, wanted, await _book(call))
     wants, sees = _choosing(types, _accounts(wanted, services.schema)), _seeing(call, wanted, types)
     after = _last_seen(call) if "last-event-id" in call.headers else wanted.after
+    if after is None and wanted.since is not None:
+        async with services.database.transaction(call.scope) as tx:
+            after = await before_moment(tx.connection, wanted.since)
     holder = principal.actor
     if live.held(holder) >= FEEDS_MAX:
         raise FeedsFull(f"There are {FEEDS_MAX} live feeds open.", fix="Close one, or share one.")

@@ -69,6 +69,10 @@ def test_a_feed_goes_on_where_it_was_left_with_what_the_caller_may_read(site: Si
         happen(site, workspace, 5, kind=PAYMENT)
         happen(site, workspace, 6)
         assert told(answer, 1) == [("6", DEAL)]
+    middle = datetime.now(UTC).isoformat().replace("+", "%2B")
+    happen(site, workspace, 7)
+    with feed(site, key, f"?since={middle}") as answer:
+        assert told(answer, 1) == [("7", DEAL)]
     with feed(site, site.key(workspace, "owner"), "?topic=payments&after=0") as answer:
         assert told(answer, 2) == [("3", PAYMENT), ("5", PAYMENT)]
 
