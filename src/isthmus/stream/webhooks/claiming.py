@@ -59,14 +59,19 @@ update webhook_health set next_at = %s, closed_until = %s
 where workspace = current_workspace() and endpoint_id = %s
 """
 _DONE: LiteralString = """
-update webhook_delivery set status = %(status)s, step = %(step)s, due_at = %(due_at)s, done_at = %(done_at)s,
-                            reason = %(reason)s
-where workspace = current_workspace() and id = %(id)s and attempts = %(attempt)s and done_at is null
+update webhook_delivery d set status = s.status, step = s.step, due_at = s.due_at, done_at = s.done_at,
+                              reason = s.reason
+from unnest(%s::uuid[], %s::integer[], %s::text[], %s::integer[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+    as s(id, attempt, status, step, due_at, done_at, reason)
+where d.workspace = current_workspace() and d.id = s.id and d.attempts = s.attempt and d.done_at is null
 """
 _ATTEMPT: LiteralString = """
 insert into webhook_attempt (workspace, delivery_id, number, at, status, took_ms, answer, failure)
-select d.workspace, d.id, %s, %s, %s, %s, %s, %s from webhook_delivery d
-where d.workspace = current_workspace() and d.id = %s on conflict do nothing
+select d.workspace, d.id, t.number, t.at, t.status, t.took_ms, t.answer, t.failure
+from unnest(%s::uuid[], %s::integer[], %s::timestamptz[], %s::integer[], %s::integer[], %s::bytea[], %s::text[])
+    as t(id, number, at, status, took_ms, answer, failure)
+join webhook_delivery d on d.workspace = current_workspace() and d.id = t.id
+on conflict do nothing
 """
 _HEALTH: LiteralString = """
 update webhook_health set failures = %(failures)s, failing_since = %(failing_since)s, closed_until = %(closed_until)s,
@@ -158,37 +163,34 @@ async def claim(tx: Transaction, vault: Vault, endpoint: UUID, *, limit: int = B
 async def settle(tx: Transaction, vault: Vault, endpoint: UUID, sent: Sequence[Sent], *, chance: Random) -> None:
     """Write down how deliveries went, what becomes of them, and how the endpoint is after them."""
     health = await _health(tx, endpoint, _LOCK_WAITING)
-    if health is None:
+    if health is None or not sent:
         return
     now = tx.scope.now
     answers = [(endpoint, each.answered.answer) for each in sent if each.answered.answer]
     sealed = iter(vault.seal_many(workspace=tx.scope.workspace, values=answers) if answers else ())
+    tries: list[tuple[object, ...]] = []
+    for each in sent:
+        taken, told = each.taken, each.answered
+        answer = next(sealed) if told.answer else None
+        tries.append((taken.id, taken.attempt, each.at, told.status, told.took_ms, answer, told.failure))
+    outcomes: list[tuple[object, ...]] = []
     for each in sorted(sent, key=lambda one: one.at):
-        answered = each.answered
-        answer = next(sealed) if answered.answer else None
-        row = (each.taken.attempt, each.at, answered.status, answered.took_ms, answer, answered.failure, each.taken.id)
-        await tx.connection.execute(_ATTEMPT, row, prepare=True)
-        after_s = retry_after_s(answered.retry_after, now=now)
-        await tx.connection.execute(_DONE, _outcome(each, now=now, after_s=after_s, chance=chance), prepare=True)
-        _learn(health, answered, now=now, after_s=after_s, chance=chance)
+        after_s = retry_after_s(each.answered.retry_after, now=now)
+        outcomes.append(_outcome(each, now=now, after_s=after_s, chance=chance))
+        _learn(health, each.answered, now=now, after_s=after_s, chance=chance)
+    await tx.connection.execute(_ATTEMPT, [list(each) for each in zip(*tries, strict=True)], prepare=True)
+    await tx.connection.execute(_DONE, [list(each) for each in zip(*outcomes, strict=True)], prepare=True)
     await _keep(tx, endpoint, health)
 
 
-def _outcome(sent: Sent, *, now: datetime, after_s: float | None, chance: Random) -> dict[str, object]:
-    """Return what becomes of a delivery."""
+def _outcome(sent: Sent, *, now: datetime, after_s: float | None, chance: Random) -> tuple[object, ...]:
+    """Return what becomes of a delivery: its id, attempt, status, step, when it is due and done, and the reason."""
     taken, answered = sent.taken, sent.answered
     final = answered.taken or not answered.called
     again = None if final else next_try(taken.step, now=now, after_s=after_s, chance=chance)
     status = "delivered" if answered.taken else "needs attention" if again is None else "retrying"
-    return {
-        "status": status,
-        "step": taken.step,
-        "due_at": again or now,
-        "done_at": now if again is None else None,
-        "reason": answered.failure,
-        "id": taken.id,
-        "attempt": taken.attempt,
-    }
+    done_at = now if again is None else None
+    return taken.id, taken.attempt, status, taken.step, again or now, done_at, answered.failure
 
 
 def _learn(health: _Health, answered: Answered, *, now: datetime, after_s: float | None, chance: Random) -> None:

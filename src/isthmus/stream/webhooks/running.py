@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import LiteralString
 from uuid import UUID
@@ -29,6 +30,8 @@ from isthmus.vault import Vault
 POLL_S = 0.05
 RETRY_S = 0.5
 WAITING_MAX = 200
+FLYING_MAX, SWIFT_S = 4 * BATCH, 1.0
+GATHER_S = 0.02
 FORGOTTEN = "The log has forgotten the event."
 _BEHIND: LiteralString = "select workspace, endpoint_id from webhooks_behind(%s)"
 _DUE: LiteralString = "select workspace, endpoint_id from webhooks_due(%s)"
@@ -60,6 +63,7 @@ class Webhooks:
     serving: Serving
     poll_s: float = POLL_S
     _flying: dict[_Place, int] = field(default_factory=dict[_Place, int])
+    _swift: dict[_Place, int] = field(default_factory=dict[_Place, int])
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     _landed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -99,7 +103,7 @@ class Webhooks:
         """Begin to send what is due; returns how many deliveries."""
         begun = 0
         for place in await self._places(_DUE, (self.serving.clock.now(),)):
-            room = BATCH - self._flying.get(place, 0)
+            room = self._swift.get(place, BATCH) - self._flying.get(place, 0)
             batch = await self._claim(place, room) if room > 0 else None
             if batch is not None:
                 begun += len(batch.taken)
@@ -150,7 +154,7 @@ class Webhooks:
         """Send a batch, and write down in groups how its deliveries went, none waiting for the slowest."""
         workspace, endpoint = place
         calls: set[asyncio.Task[Sent]] = set()
-        settled = 0
+        settled, began = 0, self.serving.clock.now()
         try:
             events = await self._events(workspace, batch)
             calls = {
@@ -158,16 +162,27 @@ class Webhooks:
             }
             while calls:
                 done, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+                if calls:
+                    more, calls = await asyncio.wait(calls, timeout=GATHER_S)
+                    done |= more
                 sent = [each.result() for each in done]
                 async with self.serving.database.transaction(self.serving.scope(workspace)) as tx:
                     await settle(tx, self.serving.vault, endpoint, sent, chance=self.serving.chance)
                 settled += len(sent)
+                self._learn(place, sent, began=began)
                 self._free(place, len(sent))
         finally:
             for each in calls:
                 each.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
             self._free(place, len(batch.taken) - settled)
+
+    def _learn(self, place: _Place, sent: Sequence[Sent], *, began: datetime) -> None:
+        """Have more on its way to an endpoint that takes all of it at once, and no more than a batch to others."""
+        swift = (self.serving.clock.now() - began).total_seconds() < SWIFT_S and all(
+            each.answered.taken for each in sent
+        )
+        self._swift[place] = min(FLYING_MAX, 2 * self._swift.get(place, BATCH)) if swift else BATCH
 
     def _free(self, place: _Place, count: int) -> None:
         left = self._flying.get(place, 0) - count
