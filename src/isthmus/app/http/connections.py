@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from isthmus.app.connecting import NoAnswer, NoConnector, answer_of, connector_named
+from isthmus.app.connecting import NoAnswer, NoConnector, answer_of, connector_named, parted
 from isthmus.app.connection_views import ConnectionView, ConnectorView, connection_view, connector_view
 from isthmus.app.http.readable import named_connection
 from isthmus.app.inbound_views import CONNECTION_PREFIX
@@ -37,6 +37,7 @@ from isthmus.sync.connector import Connector
 from isthmus.sync.runs import Engine
 
 _TAGS = ("connections",)
+_FILES = ("sqlite:", "file:")
 _ADDRESSES = frozenset({"url", "host", "server", "address", "port"})
 _Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 _Type = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -172,9 +173,13 @@ async def edit_connection(call: Call) -> ConnectionView:
 
 
 async def remove_connection(call: Call) -> None:
-    """Take a connection away."""
+    """Take a connection away, with what its system keeps for it."""
     async with call.services.database.transaction(call.scope) as tx:
-        await remove(tx, call.services.vault, await named_connection(call, tx))
+        found = await named_connection(call, tx)
+        settings = await all_settings(tx, call.services.vault, found)
+    left = await parted(_connectors(call).get(found.connector), settings)
+    async with call.services.database.transaction(call.scope) as tx:
+        await remove(tx, call.services.vault, await named_connection(call, tx), left=left)
 
 
 async def check_connection(call: Call) -> ConnectionAnswer:
@@ -235,7 +240,7 @@ def _not_local(connector: Connector, settings: Mapping[str, str]) -> None:
             detail=f"{each.name!r} names something on the machine that isthmus runs on.",
         )
         for each in connector.settings
-        if each.local and each.name in settings
+        if (each.local and each.name in settings) or settings.get(each.name, "").casefold().startswith(_FILES)
     )
     if faults:
         fix = f"Give it on that machine: isthmus connect add {connector.name}"

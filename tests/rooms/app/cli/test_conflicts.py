@@ -24,13 +24,19 @@ def test_cases_are_decided_in_bulk_one_by_one_and_undone(shell: Shell) -> None:
     tried = shell("conflicts", "resolve", "--all", "--type", "sales.deal", "--take", "--dry-run")
     assert "nothing was decided" in tried.err
     assert ids(shell, "--type", "sales.deal") == amounts
-    first, second, *_ = amounts
+    first, second, third, *_ = amounts
     taken = shell("conflicts", "resolve", first, "--take", "--note", "billing is right", "--json").row
     assert (taken["status"], taken["choice"], taken["note"]) == ("resolved", "claimed", "billing is right")
     assert "is resolved" in shell("conflicts", "resolve", second, "--value", "12,345.60 EUR").out
     again = shell("conflicts", "resolve", first, "--keep", code=5)
     assert "The case is resolved." in again.err
     assert shell("conflicts", "undo", first, "--json").row["status"] == "open"
+    sided = shell("conflicts", "resolve", third, "--side", "billing", "--learn", "--note", "invoiced", "--json").row
+    assert (sided["status"], sided["note"]) == ("resolved", "invoiced")
+    (rule,) = shell("conflicts", "rules", "--json").rows
+    assert (rule["winner"], rule["loser"], rule["field"], rule["learned_from"]) == ("billing", "crm", "amount", third)
+    assert "forgot that billing wins over crm on amount" in shell("conflicts", "forget", str(rule["id"])).out
+    shell("conflicts", "undo", third)
     done = shell("conflicts", "resolve", "--all", "--type", "sales.deal", "--keep", "--json").rows
     assert sorted(str(each["id"]) for each in done) == sorted(set(amounts) - {second})
     assert ids(shell, "--type", "sales.deal") == []
@@ -44,6 +50,8 @@ def test_cases_are_listed_with_most_at_stake_first(company: Shell) -> None:
     stakes = [float(amount) for amount in amounts_at_stake(rows)]
     assert stakes == sorted(stakes, reverse=True)
     assert len(stakes) > 1
+    large = amounts_at_stake(company("conflicts", "ls", "--min-stake", str(stakes[0]), "--json").rows)
+    assert [float(amount) for amount in large] == [each for each in stakes if each >= stakes[0]]
     table = company("conflicts", "ls").out
     assert "(crm)" in table
     assert "(billing)" in table
@@ -71,6 +79,18 @@ def test_choices_that_do_not_fit_together_are_usage_errors(shell: Shell) -> None
 def test_ids_that_name_nothing_are_not_found(shell: Shell) -> None:
     assert "There is no case" in shell("conflicts", "show", "case_01KAX3V9Q2M4T8Z5N7P6R1S0WD", code=3).err
     assert "is not an id" in shell("conflicts", "undo", "deal_01KAX3V9Q2M4T8Z5N7P6R1S0WD", code=3).err
+
+
+def test_how_far_systems_agree_is_told_by_field_and_record_by_record(company: Shell) -> None:
+    asked = ("discrepancies", "--type", "sales.deal", "--field", "amount", "--between", "billing", "crm", "--records")
+    told = company(*asked, "--json").row
+    (amount,) = msgspec.convert(told["data"], list[dict[str, str | int | float]])
+    assert (amount["one"], amount["other"]) == ("billing", "crm")
+    assert told["accuracy"] == 1 - int(amount["differing"]) / int(amount["compared"])
+    assert len(msgspec.convert(told["records"], list[dict[str, object]])) == amount["differing"]
+    shown = company(*asked)
+    assert "(billing)" in shown.out
+    assert "compared fields agree" in shown.err
 
 
 def test_an_empty_inbox_says_so_on_stderr(shell: Shell) -> None:

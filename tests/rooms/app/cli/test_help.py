@@ -26,6 +26,7 @@ WITH_EXAMPLES = (
     "sync",
     "import",
     "conflicts",
+    "discrepancies",
     "keys",
     "roles",
     "policy",

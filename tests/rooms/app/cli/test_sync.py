@@ -85,6 +85,26 @@ def fields(said: Said, name: str) -> list[Field]:
     return [field for write in writes for field in write.fields if field.field == name]
 
 
+def test_what_was_read_is_read_again_whole_or_a_span_and_stands_in_the_list_of_runs(company: Shell) -> None:
+    span = ("--since", "2026-01-01", "--until", "2026-02-01T00:00:00Z")
+    some = company("sync", "backfill", "billing", "billing.invoices", *span, "--json").row
+    every = company("sync", "resync", "billing", "--json").row
+    assert 0 < int(str(some["read"])) < int(str(every["read"]))
+    assert (some["kind"], some["created"], every["kind"], every["created"]) == ("backfill", 0, "resync", 0)
+    last, before, *_ = company("sync", "runs", "--connection", "billing", "--json").rows
+    assert (last["kind"], before["kind"]) == ("resync", "backfill")
+    counts = {"feed": "billing.invoices", "read": some["read"], "unchanged": some["unchanged"]}
+    (feed,) = msgspec.convert(before["feeds"], list[dict[str, object]])
+    assert counts.items() <= feed.items()
+    assert "has no feed" in company("sync", "backfill", "billing", "nothing", code=3).err
+
+
+def test_outcomes_are_searched_across_runs(company: Shell) -> None:
+    rows = company("sync", "outcomes", "--connection", "crm", "--outcome", "rejected", "--json").rows
+    own = str(rows[0]["external_id"])
+    assert own in company("sync", "outcomes", "--external-id", own).out
+
+
 def test_connections_are_named_or_all_are_meant(shell: Shell) -> None:
     assert "--all" in shell("sync", "run", code=2).err
     assert shell("sync", "run", "--all", "--json").rows == []

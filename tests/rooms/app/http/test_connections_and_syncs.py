@@ -121,6 +121,7 @@ async def test_connectors_tell_their_settings_their_feeds_and_what_they_were_tri
         ({"settings": {"token": "s", "colour": "red"}}, 422, "/settings/colour"),
         ({"create": ["sales.deal", "sales.nothing"]}, 422, "/create/1"),
         ({"connector": "local", "settings": {"path": "/etc/passwd"}}, 422, "/settings/path"),
+        ({"settings": {"token": "s", "url": "SQLite:///srv/shop.db"}}, 422, "/settings/url"),
     ],
 )
 async def test_what_cannot_be_connected_is_refused_in_words(
