@@ -1,10 +1,10 @@
-"""Asking a system whether it answers, before and after it is connected."""
+"""Asking a system whether it answers, before and after it is connected, and parting from it."""
 
 import asyncio
 from collections.abc import Mapping
 
 from isthmus.kernel.errors import NotFound, Unavailable
-from isthmus.sync.connector import Connector, ConnectorError
+from isthmus.sync.connector import Connector, ConnectorError, Parting
 from isthmus.sync.pull import in_a_known_form
 
 ANSWER_S_MAX = 30
@@ -41,3 +41,21 @@ async def answer_of(connector: Connector, settings: dict[str, str], *, name: str
     except (OSError, TimeoutError) as error:
         fix = f"Check the settings of {name!r} and that the system answers."
         raise NoAnswer(f"{connector.title} does not answer ({type(error).__name__}).", fix=fix) from error
+
+
+async def parted(connector: Connector | None, settings: dict[str, str]) -> str:
+    """Have a system drop what it keeps for a connection; returns why it could not, in words, and else nothing.
+
+    A connection goes away all the same, since its system may be gone for good.
+    """
+    if connector is None or not connector.parts:
+        return ""
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX), connector.open(settings) as session:
+            if isinstance(session, Parting):
+                await session.part()
+    except ConnectorError as error:
+        return str(error)
+    except (OSError, TimeoutError) as error:
+        return f"{connector.title} does not answer ({type(error).__name__}), and keeps what it kept for the connection."
+    return ""

@@ -195,8 +195,11 @@ async def resume(tx: Transaction, connection: Connection) -> None:
     await audit(tx, action="resume", resource="connection", record_id=connection.id, details={"name": connection.name})
 
 
-async def remove(tx: Transaction, vault: Vault, connection: Connection) -> None:
-    """Take a connection away and destroy its secrets; what it claimed stays."""
+async def remove(tx: Transaction, vault: Vault, connection: Connection, *, left: str = "") -> None:
+    """Take a connection away and destroy its secrets; what it claimed stays.
+
+    `left` is why the system still keeps something for it, for the log of who did what.
+    """
     await tx.connection.execute(
         "update connection set removed_at = %s, secrets = null where workspace = current_workspace() and id = %s",
         (tx.scope.now, connection.id),
@@ -204,7 +207,8 @@ async def remove(tx: Transaction, vault: Vault, connection: Connection) -> None:
     for query in _CLEAR:
         await tx.connection.execute(query, (connection.id,))
     vault.erase(workspace=tx.scope.workspace, subject=connection.id)
-    await audit(tx, action="remove", resource="connection", record_id=connection.id, details={"name": connection.name})
+    details = {"name": connection.name} | ({"left": left} if left else {})
+    await audit(tx, action="remove", resource="connection", record_id=connection.id, details=details)
 
 
 async def audit(

@@ -251,7 +251,8 @@ class Connector:
 
     `allowances` say how many requests the vendor takes in which time, for each connection.
     `feeds` are all that it knows; where settings decide which of them a connection has, `feeds_for` says so. Where they
-    decide what is mapped to what as well, `adapt` returns the connector as the settings make it.
+    decide what is mapped to what as well, `adapt` returns the connector as the settings make it. `parts` tells that its
+    sessions are `Parting`.
     `writable` names by record type the fields that may be written, said before by the system or not; of a type that a
     feed writes and that is not in it, only fields that the system itself has spoken of are written. `together` names
     by record type fields that the system holds as one value, such as the halves of a name: they are written together,
@@ -276,6 +277,7 @@ class Connector:
     inbound: Inbound | None = None
     cannot: Mapping[str, str] = field(default_factory=dict[str, str])
     adapt: Callable[[dict[str, str]], "Connector"] | None = None
+    parts: bool = False
 
     def adapted(self, settings: dict[str, str]) -> "Connector":
         """Return the connector as a connection with these settings has it; raises ConnectorError."""

@@ -7,13 +7,14 @@ import psycopg
 import pytest
 
 from isthmus.app.clock import SystemClock
+from isthmus.app.connecting import parted
 from isthmus.connectors.sql import CONNECTOR
 from isthmus.connectors.sql.cursor import Place
 from isthmus.connectors.sql.pgoutput import lsn_number
 from isthmus.kernel.status import Status
 from isthmus.store.records import page
 from isthmus.sync.connections import Options, connect
-from isthmus.sync.connector import ConnectorError, FeedTrouble, Page, Parting, Raw, Session
+from isthmus.sync.connector import ConnectorError, FeedTrouble, Page, Raw, Session
 from isthmus.sync.ingest import Store
 from isthmus.sync.running import synchronise
 from isthmus.sync.runs import Engine, Run
@@ -214,12 +215,15 @@ async def test_a_user_who_may_not_read_the_log_is_told(server: SqlServer, table:
     assert "replication" in caught.value.fix
 
 
-async def test_slots_go_with_the_connection(server: SqlServer, table: str) -> None:
-    async with reading(server, table, slot="parting") as session:
+async def test_slots_go_with_the_connection_and_what_stays_is_told(server: SqlServer, table: str) -> None:
+    settings = given(server, TABLE.format(name=table), publication="isthmus", slot="parting")
+    async with CONNECTOR.open(settings) as session:
         await Reader(session, table).news()
-        assert isinstance(session, Parting)
-        await session.part()
-    assert server.do("select 1 from pg_replication_slots where slot_name like 'parting%%'") == []
+    assert "refuses" in await parted(CONNECTOR, settings | {"password": "of nobody here"})
+    assert server.do("select count(*) from pg_replication_slots where slot_name like 'parting%%'") == [(1,)]
+    assert await parted(CONNECTOR, settings) == ""
+    assert server.do("select count(*) from pg_replication_slots where slot_name like 'parting%%'") == [(0,)]
+    assert await parted(CONNECTOR, settings) == "", "there is nothing to drop twice"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.clock import SystemClock
-from isthmus.app.connecting import answer_of, connector_named
+from isthmus.app.connecting import answer_of, connector_named, parted
 from isthmus.app.connection_views import ConnectionView, connection_view, connector_view
 from isthmus.app.discovery import connectors, schema
 from isthmus.sync.connections import (
@@ -237,10 +237,15 @@ def remove_one(terminal: Terminal, name: str, *, yes: bool) -> None:
     if not yes:
         terminal.confirm(f"Remove the connection {name} and destroy its secrets?")
 
-    async def work(tx: Transaction, program: Program) -> None:
-        await remove(tx, program.vault, await connection_of(tx, name))
+    async def work(tx: Transaction, program: Program) -> str:
+        found = await connection_of(tx, name)
+        left = await parted(connectors().get(found.connector), await all_settings(tx, program.vault, found))
+        await remove(tx, program.vault, found, left=left)
+        return left
 
-    terminal.transact("connect-rm", work)
+    left = terminal.transact("connect-rm", work)
+    if left:
+        say(f"warning: {left}")
     terminal.answer({"name": name, "removed": True}, lambda: click.echo(f"removed {name}"))
 
 

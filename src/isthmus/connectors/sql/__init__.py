@@ -116,4 +116,5 @@ CONNECTOR = Connector(
         _HTTP,
     ),
     adapt=adapt,
+    parts=True,
 )
