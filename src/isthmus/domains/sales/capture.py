@@ -111,7 +111,7 @@ class Pipeline:
         there = await places(self.tx, crm.system, list(stored)) if crm else {}
         assigner = await Assigner.of(self.tx, settings)
         edits: dict[UUID, dict[str, Json]] = {}
-        begin = await following(self.tx, settings.follow_up)
+        begin = await following(self.tx, self.store.schema, settings.follow_up)
         to_follow: list[UUID] = []
         for lead, each in stored.items():
             scored = score(

@@ -8,12 +8,17 @@ from msgspec import Struct
 from isthmus.domains.sales.settings import FollowUpDefinition
 from isthmus.kernel.errors import Conflicting
 from isthmus.store.database import Transaction
+from isthmus.store.schema import Schema
 from isthmus.stream.workflows import runs, shelf
+from isthmus.stream.workflows.definition import BadWorkflow, check
 from isthmus.stream.workflows.runs import latest as latest_runs
 from isthmus.stream.workflows.shelf import Workflow
+from isthmus.stream.workflows.sight import Latest, Sight
 from isthmus.stream.workflows.subject import Run, Standard
 
 NAME, LEAD, CAPTURED = "follow-up", "sales.lead", "captured"
+STEPS = frozenset({"wait", "condition", "task", "send", "notify", "escalate"})
+LATEST = {"health": Latest(type="success.health_snapshot", by="account_id", at="at", of="account_id")}
 SETTINGS = "settings"
 """The note of a version that the settings of the workspace gave."""
 
@@ -31,14 +36,21 @@ class Following(Struct, frozen=True, kw_only=True):
     obstacle: str = ""
 
 
-async def following(tx: Transaction, settings: FollowUpDefinition) -> Following:
-    """Return the follow-up that begins now: what the settings say where they were edited since, or the workflow."""
+async def following(tx: Transaction, schema: Schema, settings: FollowUpDefinition) -> Following:
+    """Return the follow-up that begins now: what the settings say where they were edited since, or the workflow.
+
+    What cannot be followed in the settings becomes no version, and nothing begins until it is mended.
+    """
     found = await shelf.known(tx, NAME)
-    if found is None:
-        standard = Standard(name=NAME, definition=settings.definition)
-        await shelf.install(tx, LEAD, (standard,), version=settings.version)
-        found = await shelf.workflow_of(tx, NAME)
-    elif await _edited(tx, settings, found):
+    if found is None or await _edited(tx, settings, found):
+        why = _fault_of(schema, settings)
+        if found is None:
+            standard = FollowUpDefinition() if why else settings
+            given = Standard(name=NAME, definition=standard.definition)
+            await shelf.install(tx, LEAD, (given,), version=standard.version)
+            found = await shelf.workflow_of(tx, NAME)
+        if why:
+            return Following(workflow=found, obstacle=f"The follow-up in the settings cannot be followed: {why}")
         found = await shelf.edit(
             tx, NAME, settings.definition, subject_type=LEAD, note=SETTINGS, at_least=settings.version
         )
@@ -62,6 +74,15 @@ async def _edited(tx: Transaction, settings: FollowUpDefinition, found: Workflow
     said = await shelf.noted(tx, NAME, (shelf.STANDARD, SETTINGS))
     never = (said is None or said.note == shelf.STANDARD) and settings == FollowUpDefinition()
     return not never and (said is None or said.definition != definition)
+
+
+def _fault_of(schema: Schema, settings: FollowUpDefinition) -> str:
+    sight = Sight.of(schema, schema[LEAD], LATEST)
+    try:
+        check(settings.definition, sight=sight, can=STEPS, cues={}, ends={})
+    except BadWorkflow as error:
+        return f"{error.faults[0].pointer}: {error.faults[0].detail}"
+    return ""
 
 
 async def start(tx: Transaction, lead_ids: Sequence[UUID], workflow: Workflow) -> None:

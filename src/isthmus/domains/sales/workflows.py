@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import LiteralString, Protocol
 from uuid import UUID
 
-from isthmus.domains.sales.follow_up import LEAD, NAME
+from isthmus.domains.sales.follow_up import LATEST, LEAD, NAME, STEPS
 from isthmus.domains.sales.messages import ACTIVITY, obstacle
 from isthmus.domains.sales.settings import FollowUpDefinition, SalesSettings
 from isthmus.kernel.marks import Json
 from isthmus.store.records import find
 from isthmus.stream.workflows.definition import Escalate, Notify, Send, Task
-from isthmus.stream.workflows.sight import Latest
 from isthmus.stream.workflows.subject import At, Effects, Made, Standard, Subject
 from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
@@ -155,10 +154,10 @@ def lead_effects(holding: Holding) -> Effects:
 WORKFLOWS: tuple[Subject[Holding], ...] = (
     Subject(
         type=LEAD,
-        can=frozenset({"wait", "condition", "task", "send", "notify", "escalate"}),
+        can=STEPS,
         effects=lead_effects,
         cues={"captured": "A lead was captured; the workflow follow-up alone follows it."},
-        latest={"health": Latest(type="success.health_snapshot", by="account_id", at="at", of="account_id")},
+        latest=LATEST,
         standards=(Standard(name=NAME, definition=FollowUpDefinition().definition),),
     ),
 )

@@ -131,6 +131,18 @@ async def test_settings_that_are_edited_without_a_version_become_the_next_one_an
     assert await version_of(await captured(desk, email="d@hopper.example")) == (5, "Make first contact")
 
 
+@pytest.mark.parametrize("before", [True, False])
+async def test_settings_that_cannot_be_followed_become_no_version_and_say_why(desk: Desk, *, before: bool) -> None:
+    if before:
+        await captured(desk)
+    wrong: Json = [{"kind": "condition", "where": [{"field": "account.segmnet", "is": "present"}]}]
+    await desk.set("sales", {"follow_up": {"steps": wrong}})
+    lead = await seen(desk, await captured(desk, email="a@hopper.example"))
+    assert (lead.at("follow_up"), lead.at("pipeline.5.state")) == (None, "skipped")
+    assert "/steps/0/where/0/field: sales.account publishes no field 'segmnet'" in str(lead.at("pipeline.5.reason"))
+    assert (await desk.get("/api/v1/workflows/follow-up")).at("version") == 1
+
+
 async def test_a_workflow_that_was_edited_stands_while_no_settings_were_given(desk: Desk) -> None:
     wanted: Json = {"title": "By hand", "steps": [{"kind": "task", "title": "Write a letter"}]}
     assert (await desk.call("PUT", "/api/v1/workflows/follow-up", wanted)).at("version") == 2
