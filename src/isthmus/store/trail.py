@@ -13,15 +13,20 @@ from isthmus.vault import Vault
 
 SEEN = "~seen"
 _Map = dict[str, Json]
+# Looked up record by record: as long as nothing is known of a young table, the planner would read all of it instead.
 _CLAIMS: LiteralString = """
-select record_id, hlc, system, external_id, fields::text, sealed, coalesce(subject, record_id), basis, deleted
-from claim where workspace = current_workspace() and record_id = any(%s)
+select found.* from unnest(%s::uuid[]) as wanted(id)
+cross join lateral (
+    select record_id, hlc, system, external_id, fields::text, sealed, coalesce(subject, record_id), basis, deleted
+    from claim where workspace = (select current_workspace()) and record_id = wanted.id
+    offset 0
+) as found
 """
 
 
 async def claims_of(tx: Transaction, vault: Vault, records: Sequence[UUID]) -> dict[UUID, list[Claim]]:
     """Return the claims of each record, opened; what an erased key sealed is absent from them."""
-    cursor = await tx.connection.execute(_CLAIMS, (list(records),))
+    cursor = await tx.connection.execute(_CLAIMS, (list(dict.fromkeys(records)),))
     rows = await cursor.fetchall()
     sealed = [(subject, bytes(envelope)) for _, _, _, _, _, envelope, subject, _, _ in rows if envelope is not None]
     opened = iter(vault.open_many(workspace=tx.scope.workspace, values=sealed))

@@ -60,6 +60,8 @@ def _memory() -> dict[str, str]:
         "dynamic_shared_memory_type": "posix" if roomy else "mmap",
         "random_page_cost": "1.1",
         "jit": "off",
+        # A workspace that fills up is planned for by what it holds now, and not by what it held a minute ago.
+        "autovacuum_naptime": "10s",
     }
 
 

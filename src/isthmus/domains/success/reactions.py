@@ -1,10 +1,11 @@
 """What success does when something happened: playbooks begin by risk, escalation and new customers, and end."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
-from isthmus.domains.success.messages import PERSON
+from isthmus.domains.success.messages import ACTIVITY, PERSON
 from isthmus.domains.success.playbooks import (
     ACCOUNT,
     ENDS,
@@ -20,7 +21,7 @@ from isthmus.domains.success.playbooks import (
 )
 from isthmus.domains.success.records import INTERVENTION, InterventionStatus, Risk
 from isthmus.domains.success.workflows import OVER, all_done, crew_of
-from isthmus.store.records import Stored, find
+from isthmus.store.records import Condition, Stored, find
 from isthmus.stream.event import Event
 from isthmus.stream.reactions import Reaction
 from isthmus.stream.workflows.runs import cancel, end, run_of
@@ -30,6 +31,7 @@ RECENT, SETTLED = timedelta(days=2), timedelta(hours=1)
 """What is older says nothing of today; what is younger may still be arriving from systems that were just connected."""
 _RISKS = {str(Risk.HIGH): HIGH_RISK, str(Risk.MEDIUM): MEDIUM_RISK}
 PURPOSES = ("service", "marketing")
+_INBOUND = Condition("not outbound")
 _OF_PERSON: LiteralString = """
 select distinct r.subject_id from workflow_run r
 join success_intervention i on i.workspace = r.workspace and i.id = r.own_record
@@ -78,6 +80,13 @@ async def deal_moved(acting: Acting, event: Event) -> None:
     if deal.values.get("won") is True or deal.values.get("stage") == "closed_won":
         await _end(acting, deal, WON, at=event.at)
         await _cue(acting, deal, NEW_CUSTOMER)
+
+
+async def inbound_among(acting: Acting, events: Sequence[Event]) -> set[int]:
+    """Return the numbers of the events of activities that came from outside."""
+    kind = acting.store.schema[ACTIVITY]
+    found = await find(acting.tx, acting.store.vault, kind, [each.record_id for each in events], seen=_INBOUND)
+    return {each.seq for each in events if each.record_id in found}
 
 
 async def activity_came(acting: Acting, event: Event) -> None:
@@ -170,8 +179,8 @@ REACTIONS = (
     Reaction(on="isthmus.sales.deal.changed.v1", do=deal_moved),
     Reaction(on="isthmus.sales.account.deleted.v1", do=account_gone),
     Reaction(on="isthmus.success.intervention.changed.v1", do=intervention_moved),
-    Reaction(on="isthmus.sales.activity.created.v1", do=activity_came),
-    Reaction(on="isthmus.sales.activity.changed.v1", do=activity_came),
+    Reaction(on="isthmus.sales.activity.created.v1", do=activity_came, among=inbound_among),
+    Reaction(on="isthmus.sales.activity.changed.v1", do=activity_came, among=inbound_among),
     Reaction(on="isthmus.marketing.consent.created.v1", do=consent_moved),
     Reaction(on="isthmus.marketing.consent.changed.v1", do=consent_moved),
 )
