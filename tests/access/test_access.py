@@ -61,7 +61,8 @@ def test_the_table_names_every_route_as_it_is_declared() -> None:
 
 
 async def test_every_route_lets_in_whom_the_table_names_and_nobody_else(store: Store, keys: Mapping[str, str]) -> None:
-    routes = [replace(route, handler=reached, media="text/plain") for route in all_routes(store.schema)]
+    # What proves a sender lies in what it sends, as a signature does: the handlers' own tests look at both.
+    routes = [replace(route, handler=reached, sender=None, media="text/plain") for route in all_routes(store.schema)]
     services = Services(schema=store.schema, database=store.database, vault=store.vault, clock=FrozenClock(NOW))
     gateway = build(services, routes)
     expected, wrong = read(), list[str]()

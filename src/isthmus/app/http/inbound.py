@@ -75,11 +75,12 @@ def door_routes(doors: Iterable[Door]) -> Iterator[Route]:
 
 def _prover(door: Door) -> Callable[[Call], Awaitable[Principal]]:
     async def proven(call: Call) -> Principal:
+        own = _connection_in(call)
         opened = await _opened(door, call)
         keys = (*opened.keys, call.path.get("write_key", ""))
-        engine = call.services.of(Engine)
-        own = _connection_in(call)
-        found = await prove(engine, own, door, structs.replace(opened, keys=keys), cause=call.request_id)
+        found = await prove(
+            call.services.of(Engine), own, door, structs.replace(opened, keys=keys), cause=call.request_id
+        )
         return Principal(
             workspace=found.workspace, kind="key", id=own, name=found.connection.name, permissions=frozenset()
         )

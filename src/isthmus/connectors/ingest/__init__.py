@@ -3,8 +3,8 @@
 from functools import partial
 
 from isthmus.connectors.ingest.client import begin
+from isthmus.connectors.ingest.formats import Format, Path
 from isthmus.connectors.ingest.reading import FEEDS, FORMATS, normalise, read
-from isthmus.connectors.ingest.said import Format, Path
 from isthmus.kernel.marks import Json
 from isthmus.sync.conformance import CHECKS
 from isthmus.sync.connector import Change, Connector, Door, Inbound, Setting

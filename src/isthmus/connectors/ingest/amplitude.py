@@ -5,8 +5,10 @@ from datetime import datetime
 
 import msgspec
 
-from isthmus.connectors.ingest.said import Batch, Format, NotUnderstood, Path, Said, company_in, named
-from isthmus.connectors.ingest.wire import happened, identifier, mapping, moment, own_id, parsed, unpacked
+from isthmus.connectors.ingest.formats import Format, Path
+from isthmus.connectors.ingest.said import Batch, NotUnderstood, Said, company_in, named
+from isthmus.connectors.ingest.values import happened, identifier, mapping, moment, own_id
+from isthmus.connectors.ingest.wire import parsed, unpacked
 from isthmus.kernel.errors import IsthmusError, Malformed, TooLarge, Unauthenticated
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import text

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from isthmus.connectors.ingest.said import Said
-from isthmus.connectors.ingest.wire import identifier, mapping
+from isthmus.connectors.ingest.values import identifier, mapping
 from isthmus.kernel.marks import LINE_MAX, Json
 from isthmus.kernel.words import Word, text
 

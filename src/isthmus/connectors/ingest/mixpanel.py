@@ -5,30 +5,10 @@ from datetime import datetime
 
 import msgspec
 
-from isthmus.connectors.ingest.said import (
-    COMPANY_KEYS,
-    PAGE,
-    Batch,
-    Format,
-    NotUnderstood,
-    Path,
-    Said,
-    company_in,
-    named,
-)
-from isthmus.connectors.ingest.wire import (
-    basic,
-    fields_of,
-    first_of,
-    happened,
-    identifier,
-    in_form,
-    lines,
-    mapping,
-    moment,
-    own_id,
-    unpacked,
-)
+from isthmus.connectors.ingest.formats import Format, Path
+from isthmus.connectors.ingest.said import COMPANY_KEYS, PAGE, Batch, NotUnderstood, Said, company_in, named
+from isthmus.connectors.ingest.values import first_of, happened, identifier, mapping, moment, own_id
+from isthmus.connectors.ingest.wire import basic, fields_of, in_form, lines, unpacked
 from isthmus.kernel.errors import IsthmusError, Malformed, TooLarge
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import text

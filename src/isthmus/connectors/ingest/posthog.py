@@ -5,19 +5,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from isthmus.connectors.ingest.said import PAGE, SCREEN, Batch, Format, NotUnderstood, Path, Said, company_in, named
-from isthmus.connectors.ingest.wire import (
-    fields_of,
-    first_of,
-    happened,
-    identifier,
-    in_form,
-    mapping,
-    moment,
-    own_id,
-    parsed,
-    unpacked,
-)
+from isthmus.connectors.ingest.formats import Format, Path
+from isthmus.connectors.ingest.said import PAGE, SCREEN, Batch, NotUnderstood, Said, company_in, named
+from isthmus.connectors.ingest.values import first_of, happened, identifier, mapping, moment, own_id
+from isthmus.connectors.ingest.wire import fields_of, in_form, parsed, unpacked
 from isthmus.kernel.errors import IsthmusError, Malformed
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import text

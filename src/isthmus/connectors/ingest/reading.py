@@ -12,9 +12,10 @@ from typing import cast
 import msgspec
 
 from isthmus.connectors.ingest import amplitude, mixpanel, posthog, segment, snowplow
+from isthmus.connectors.ingest.formats import Format, Path
 from isthmus.connectors.ingest.mapping import ACCOUNT, EVENT, PERSON, account_word, event_word, person_word
-from isthmus.connectors.ingest.said import Format, NotUnderstood, Path, Said
-from isthmus.connectors.ingest.wire import mapping, moment, own_id
+from isthmus.connectors.ingest.said import NotUnderstood, Said
+from isthmus.connectors.ingest.values import mapping, moment, own_id
 from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import Word

@@ -5,19 +5,10 @@ from datetime import datetime
 
 import msgspec
 
-from isthmus.connectors.ingest.said import PAGE, Batch, Format, NotUnderstood, Path, Said, named
-from isthmus.connectors.ingest.wire import (
-    fields_of,
-    first_of,
-    from_base64,
-    happened,
-    identifier,
-    mapping,
-    moment,
-    own_id,
-    parsed,
-    unpacked,
-)
+from isthmus.connectors.ingest.formats import Format, Path
+from isthmus.connectors.ingest.said import PAGE, Batch, NotUnderstood, Said, named
+from isthmus.connectors.ingest.values import first_of, happened, identifier, mapping, moment, own_id
+from isthmus.connectors.ingest.wire import fields_of, from_base64, parsed, unpacked
 from isthmus.kernel.errors import IsthmusError, Malformed
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import text

@@ -14,7 +14,8 @@ import pytest
 from isthmus.connectors.ingest import CONNECTOR
 from isthmus.connectors.ingest.mapping import CUSTOM_MAX, custom, person_word
 from isthmus.connectors.ingest.reading import EVENTS, FORMATS, GROUPS, PEOPLE, SEEN_PEOPLE, place_of
-from isthmus.connectors.ingest.wire import happened, moment, unpacked
+from isthmus.connectors.ingest.values import happened, moment
+from isthmus.connectors.ingest.wire import unpacked
 from isthmus.kernel.errors import IsthmusError, Malformed, TooLarge, Unauthenticated
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
