@@ -134,12 +134,18 @@ class Comparing:
     def _drop_shared(self) -> None:
         """Forget numbers that several families hold: those of a switchboard tell nobody from the next."""
         family = self._plan.of(Kind.FAMILY)
+        for name in (each.name for each in self._plan.traits):
+            self._do(f"create table shared_{name} as select {name} as value from plain where false")  # noqa: S608 - as above.
         for trait in self._plan.traits:
             if trait.kind is Kind.NUMBER and family is not None:
                 self._do(
-                    f"update plain set {trait.name} = null where {trait.name} in (select {trait.name} from plain "  # noqa: S608 - as above.
+                    f"insert into shared_{trait.name} select {trait.name} from plain "  # noqa: S608 - as above.
                     f"where {trait.name} is not null group by 1 having count(*) >= {SHARED_NUMBER_MIN} "
-                    f"and count(distinct {family}_sound) >= {SHARED_NUMBER_MIN})"
+                    f"and count(distinct {family}_sound) >= {SHARED_NUMBER_MIN}"
+                )
+                self._do(
+                    f"update plain set {trait.name} = null "  # noqa: S608 - as above.
+                    f"where {trait.name} in (select value from shared_{trait.name})"
                 )
 
     def compare(self) -> Patterns:
@@ -216,6 +222,25 @@ class Comparing:
         got = self._ask("select l, r, bits, code, within_one from compared join weighed using (code) order by l, r")
         self._connection.unregister("weighed")
         return Edges(got["l"], got["r"], cast("Floats", got["bits"]), got["code"], got["within_one"] > 0)
+
+    def often(self, *, at_least: int, values_max: int) -> list[dict[str, int]]:
+        """Return for each trait how often its most frequent values occur."""
+        found: list[dict[str, int]] = []
+        for name in (each.name for each in self._plan.traits):
+            rows = self._connection.execute(
+                f"select value, times from often_{name} where times >= {at_least} "  # noqa: S608 - as above.
+                f"order by times desc, value limit {values_max}"
+            ).fetchall()
+            found.append(dict(cast("list[tuple[str, int]]", rows)))
+        return found
+
+    def shared(self) -> list[list[str]]:
+        """Return for each trait the values that were forgotten because many share them."""
+        found: list[list[str]] = []
+        for name in (each.name for each in self._plan.traits):
+            rows = self._connection.execute(f"select value from shared_{name} order by value").fetchall()  # noqa: S608 - as above.
+            found.append([value for (value,) in cast("list[tuple[str]]", rows)])
+        return found
 
     def sources(self) -> Ints:
         """Return where each row comes from."""
