@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 import isthmus.domains
-from isthmus.app.scheduling import connections, figures, rereading
+from isthmus.app.scheduling import connections, figures, reconciling, rereading
 from isthmus.app.scheduling.context import JobContext
 from isthmus.app.scheduling.standard import HOUSEKEEPING
 from isthmus.app.workflows import KINDS as WORKFLOWS
@@ -21,6 +21,7 @@ from isthmus.store.database import Transaction
 from isthmus.stream.jobs.board import forget
 from isthmus.stream.jobs.job import Kind, UnknownKind
 from isthmus.stream.jobs.work import Work
+from isthmus.sync.reconciling.held import fold
 
 
 class KindView(Struct, frozen=True, kw_only=True):
@@ -39,11 +40,16 @@ class BadArguments(Invalid):
 
 
 async def keep_house(work: Work, _: JobContext) -> Json:
-    """Delete what can open nothing any more, and jobs that ended long ago."""
+    """Delete what can open nothing any more, and jobs that ended long ago; gather the kept digests."""
 
     async def away(tx: Transaction) -> Json:
         return {"expired": await sweep(tx), "job_steps": await forget(tx)}
 
+    async def gather(tx: Transaction) -> Json:
+        await fold(tx)
+        return None
+
+    await work.step("digests", gather)
     return await work.step("away", away)
 
 
@@ -51,6 +57,7 @@ _OWN: tuple[Kind[JobContext], ...] = (
     *connections.KINDS,
     *rereading.KINDS,
     *figures.KINDS,
+    *reconciling.KINDS,
     *WORKFLOWS,
     Kind(name=HOUSEKEEPING, about="Delete what has expired.", run=keep_house),
 )

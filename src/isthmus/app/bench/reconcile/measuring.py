@@ -24,7 +24,7 @@ from isthmus.vault import entropy
 
 ROWS, QUICK_ROWS = 10_000_000, 500_000
 ROUNDS, QUICK_ROUNDS = 3, 2
-PUT_ROWS, QUICK_PUT_ROWS = 100_000, 5_000
+PUT_ROWS, QUICK_PUT_ROWS = 100_000, 10_000
 PUT_ROUNDS, QUICK_PUT_ROUNDS = 7, 3
 COMPUTED_MIN, KEPT_MIN, UPKEEP_MAX = 5.0, 15.0, 0.10
 _Rounds = dict[str, list[Judged]]
@@ -92,7 +92,7 @@ async def _rounds(
 
 
 def _tell(outcome: Outcome, judged: _Rounds, upkeep: list[tuple[Cost, Cost]]) -> None:
-    """Write figures and bars down; ratios are of medians, the upkeep is the median of the rounds' own ratios."""
+    """Write figures and bars down; ratios are of medians, the upkeep is the median of the rounds' own ratios of CPU."""
     middle = {name: median(each.took_s for each in rounds) for name, rounds in judged.items()}
     for name, rounds in judged.items():
         outcome.figures[f"{name}_s"] = round(middle[name], 3)
@@ -103,8 +103,8 @@ def _tell(outcome: Outcome, judged: _Rounds, upkeep: list[tuple[Cost, Cost]]) ->
     outcome.figures["put_kept_s"] = round(median(with_.wall for with_, _ in upkeep), 3)
     outcome.figures["put_not_kept_s"] = round(median(without.wall for _, without in upkeep), 3)
     own = [each for name in ("computed", "kept", "sums") for each in judged[name]]
-    cost = median(with_.wall / without.wall for with_, without in upkeep) - 1
-    outcome.figures["upkeep_cpu"] = round(median(with_.cpu / without.cpu for with_, without in upkeep) - 1, 3)
+    cost = median(with_.cpu / without.cpu for with_, without in upkeep) - 1
+    outcome.figures["upkeep_wall"] = round(median(with_.wall / without.wall for with_, without in upkeep) - 1, 3)
     outcome.bars = {
         "missed": Bar(value=max(each.missed for each in own), limit=0),
         "invented": Bar(value=max(each.invented for each in own), limit=0),

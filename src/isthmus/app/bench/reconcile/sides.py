@@ -126,7 +126,7 @@ def reladiff(login: PostgresLogin, made: Planted) -> Judged:
     known = {name: value for name, value in access.items() if value is not None}
     names = tuple(each.name for each in SHAPE.fields)
     # It warns of texts that other servers may encode otherwise, for each column and each round.
-    logging.getLogger("database").setLevel(logging.ERROR)
+    logging.getLogger("hashdiff_tables").setLevel(logging.ERROR)
     began = time.perf_counter()
     one = peer.connect_to_table(known, ONE, "id", THREADS)
     other = peer.connect_to_table(known, OTHER, "id", THREADS)

@@ -1,0 +1,247 @@
+"""What reconciling a connection found: kept as rows, decided by people, and how exact the agreement is."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, LiteralString
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from isthmus.audit.trace import trace
+from isthmus.kernel.clock import milliseconds
+from isthmus.kernel.errors import Conflicting, NotFound
+from isthmus.kernel.ids import ENTROPY_BYTES, mint
+from isthmus.kernel.marks import Json
+from isthmus.store.database import Transaction
+from isthmus.sync.ingest import Store
+from isthmus.sync.reconciling.comparing import DifferenceKind
+from isthmus.sync.reconciling.systems import Finding, Reconciled
+from isthmus.vault import entropy
+
+DifferenceStatus = Literal["open", "accepted", "ignored", "repaired", "gone"]
+Decision = Literal["accepted", "ignored"]
+PAGE_ROWS_MAX = 500
+RESOURCE = "reconciliation"
+_STANDING: LiteralString = """
+select id, type, external_id, field, kind, record_id, sealed, status from reconciliation_difference
+where workspace = current_workspace() and connection_id = %s and type = any(%s)
+"""
+_WRITE: LiteralString = """
+insert into reconciliation_difference as d (workspace, id, connection_id, type, external_id, field, kind, record_id,
+    sealed, stake, currency, status, found_at, seen_at)
+values (current_workspace(), %(id)s, %(connection)s, %(type)s, %(external_id)s, %(field)s, %(kind)s, %(record)s,
+    %(sealed)s, %(stake)s, %(currency)s, 'open', %(now)s, %(now)s)
+on conflict (workspace, connection_id, type, external_id, field) do update
+set kind = excluded.kind, record_id = excluded.record_id, sealed = excluded.sealed, stake = excluded.stake,
+    currency = excluded.currency, seen_at = excluded.seen_at,
+    found_at = case when %(stays)s then d.found_at else excluded.found_at end,
+    status = case when %(stays)s then d.status else 'open' end,
+    reason = case when %(stays)s then d.reason else '' end
+"""
+_AWAY: LiteralString = """
+update reconciliation_difference set status = %s where workspace = current_workspace() and id = any(%s)
+"""
+_RESULT: LiteralString = """
+insert into reconciliation (workspace, id, connection_id, type, at, rows_there, rows_here, compared, differing,
+    unvisited)
+values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_LIST: LiteralString = """
+select d.id, c.name, d.type, d.external_id, d.field, d.kind, d.record_id, d.sealed, d.stake, d.currency, d.status,
+       d.reason, d.found_at, d.seen_at
+from reconciliation_difference d join connection c on c.workspace = d.workspace and c.id = d.connection_id
+where d.workspace = current_workspace() and (%(connection)s::uuid is null or d.connection_id = %(connection)s)
+  and (%(status)s::text is null or d.status = %(status)s) and (%(after)s::uuid is null or d.id > %(after)s)
+order by d.id limit %(limit)s
+"""
+_DECIDE: LiteralString = """
+update reconciliation_difference set status = %s, reason = %s, decided_by = %s, decided_at = %s
+where workspace = current_workspace() and id = %s and status in ('open', 'accepted', 'ignored') returning type
+"""
+_NEWEST: LiteralString = """
+select distinct on (connection_id, type) compared, differing, connection_id, type from reconciliation
+where workspace = current_workspace() and (%(connection)s::uuid is null or connection_id = %(connection)s)
+order by connection_id, type, id desc
+"""
+_ACCEPTED: LiteralString = """
+select count(*) from reconciliation_difference where workspace = current_workspace() and status = 'accepted'
+   and field <> '' and (%(connection)s::uuid is null or connection_id = %(connection)s)
+"""
+_REPAIRS = {
+    DifferenceKind.MISSING: "Read the system again, so that the record is held here.",
+    DifferenceKind.EXTRA: "Compare the ids again, so that the record is deleted here.",
+    DifferenceKind.FIELD: "Read the system again, so that its value counts here.",
+    DifferenceKind.LATE: "Nothing: the next run brings it.",
+}
+
+
+class DifferenceMissing(NotFound):
+    """There is no such difference to decide."""
+
+    code, title = "difference-missing", "There is no such difference"
+
+
+class ReasonMissing(Conflicting):
+    """A decision needs a reason."""
+
+    status, code, title = 422, "reason-missing", "A reason is missing"
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """A difference that was found: the values of both sides, the money at stake, since when, and what would mend it.
+
+    `there` is the system's value, `here` what is held of it; both are None of a whole record, or one that was erased.
+    """
+
+    id: UUID
+    connection: str
+    type: str
+    external_id: str
+    field: str
+    kind: DifferenceKind
+    record_id: UUID | None
+    there: Json
+    here: Json
+    stake: Decimal | None
+    currency: str | None
+    status: DifferenceStatus
+    reason: str
+    found_at: datetime
+    seen_at: datetime
+    repair: str
+
+
+class _Values(Struct, frozen=True):
+    there: Json
+    here: Json
+
+
+async def keep(
+    tx: Transaction, store: Store, connection_id: UUID, results: Sequence[Reconciled], *, repaired: bool = False
+) -> None:
+    """Store what was found; what is not there any more is gone, or repaired when that was the purpose.
+
+    What a person accepted or ignored stays so while both values stay the same.
+    """
+    names = [each.type for each in results]
+    rows = await (await tx.connection.execute(_STANDING, (connection_id, names))).fetchall()
+    standing = {(kind, key, field): rest for _, kind, key, field, *rest in rows}
+    ids = {(kind, key, field): own for own, kind, key, field, *_ in rows}
+    findings = [each for result in results for each in result.findings]
+    sealed = _sealed(tx, store, findings)
+    known = _opened(tx, store, [(record, seal) for _, _, _, _, _, record, seal, _ in rows])
+    values = dict(zip(ids, known, strict=True))
+    for each, seal in zip(findings, sealed, strict=True):
+        place = (each.type, each.external_id, each.field)
+        before = standing.get(place)
+        same = values.get(place) == _Values(each.there, each.here) and before is not None and before[0] == each.kind
+        stays = same and before is not None and before[3] in {"open", "accepted", "ignored"}
+        await tx.connection.execute(_WRITE, _given(tx, connection_id, each, seal, stays=stays))
+    found = {(each.type, each.external_id, each.field) for each in findings}
+    whole = {each.type for each in results if not each.unvisited}
+    gone = [own for place, own in ids.items() if place not in found and place[0] in whole]
+    away = [own for own, *_, status in rows if own in gone and status in {"open", "accepted", "ignored"}]
+    await tx.connection.execute(_AWAY, ("repaired" if repaired else "gone", away))
+    for each in results:
+        given = (each.there, each.here, each.compared, each.differing, each.unvisited)
+        await tx.connection.execute(_RESULT, (_new_id(tx), connection_id, each.type, tx.scope.now, *given))
+
+
+def _given(
+    tx: Transaction, connection_id: UUID, each: Finding, sealed: bytes | None, *, stays: bool
+) -> dict[str, object]:
+    return {
+        "id": _new_id(tx),
+        "connection": connection_id,
+        "type": each.type,
+        "external_id": each.external_id,
+        "field": each.field,
+        "kind": each.kind.value,
+        "record": each.record_id,
+        "sealed": sealed,
+        "stake": each.at_stake[0] if each.at_stake else None,
+        "currency": each.at_stake[1] if each.at_stake else None,
+        "now": tx.scope.now,
+        "stays": stays,
+    }
+
+
+def _sealed(tx: Transaction, store: Store, findings: Sequence[Finding]) -> list[bytes | None]:
+    """Seal both values under the key of the record; of an erased one they are not kept."""
+    records = [each.record_id for each in findings if each.field and each.record_id]
+    open_ones = [each.record_id for each in findings if each.record_id and not store.schema[each.type].personal_fields]
+    store.vault.ensure(workspace=tx.scope.workspace, subjects=list(dict.fromkeys(open_ones)))
+    holding = store.vault.holding(workspace=tx.scope.workspace, subjects=records)
+    kept = [
+        (each.record_id, msgspec.json.encode(_Values(each.there, each.here)))
+        if each.field and each.record_id in holding
+        else None
+        for each in findings
+    ]
+    values = [(record, value) for pair in kept if pair for record, value in (pair,) if record]
+    sealed = iter(store.vault.seal_many(workspace=tx.scope.workspace, values=values))
+    return [next(sealed) if pair else None for pair in kept]
+
+
+def _opened(tx: Transaction, store: Store, sealed: Sequence[tuple[UUID | None, bytes | None]]) -> list[_Values]:
+    values = [(record, bytes(seal)) for record, seal in sealed if record and seal is not None]
+    opened = iter(store.vault.open_many(workspace=tx.scope.workspace, values=values))
+    found: list[_Values] = []
+    for record, seal in sealed:
+        text = next(opened) if record and seal is not None else None
+        found.append(msgspec.json.decode(text, type=_Values) if text else _Values(None, None))
+    return found
+
+
+async def differences(
+    tx: Transaction,
+    store: Store,
+    *,
+    connection_id: UUID | None = None,
+    status: DifferenceStatus | None = "open",
+    after: UUID | None = None,
+    limit: int = 100,
+) -> list[Difference]:
+    """Return differences in the order in which they were found, of one connection or all, at most 500."""
+    given = {"connection": connection_id, "status": status, "after": after, "limit": min(limit, PAGE_ROWS_MAX)}
+    rows = await (await tx.connection.execute(_LIST, given)).fetchall()
+    opened = _opened(tx, store, [(row[6], row[7]) for row in rows])
+    names = ("id", "connection", "type", "external_id", "field", "kind", "record_id")
+    more = ("stake", "currency", "status", "reason", "found_at", "seen_at")
+    found: list[Difference] = []
+    for row, values in zip(rows, opened, strict=True):
+        told = dict(zip(names, row[:7], strict=True)) | dict(zip(more, row[8:], strict=True))
+        told |= {"there": values.there, "here": values.here, "repair": _REPAIRS[DifferenceKind(row[5])]}
+        found.append(msgspec.convert(told, Difference))
+    return found
+
+
+async def decide(tx: Transaction, difference: UUID, decision: Decision, *, reason: str) -> None:
+    """Accept a difference as right, or ignore it; the decision is in the audit log.
+
+    An accepted field counts as agreeing, an ignored one does not. Raises DifferenceMissing and ReasonMissing.
+    """
+    if not reason.strip():
+        raise ReasonMissing("A decision needs a reason.", fix="Say in a sentence why the difference may stay.")
+    scope = tx.scope
+    cursor = await tx.connection.execute(_DECIDE, (decision, reason, scope.actor, scope.now, difference))
+    row = await cursor.fetchone()
+    if row is None:
+        raise DifferenceMissing(f"There is no difference {difference}.", fix="List them: isthmus reconcile ls")
+    details = {"difference": str(difference), "decision": decision}
+    await trace(tx, action=decision, resource=RESOURCE, record_id=None, details=details)
+
+
+async def accuracy(tx: Transaction, *, connection_id: UUID | None = None) -> float | None:
+    """Return the share of fields that agreed when each connection was reconciled last; None before that."""
+    given = {"connection": connection_id}
+    rows = await (await tx.connection.execute(_NEWEST, given)).fetchall()
+    compared, differing = sum(row[0] for row in rows), sum(row[1] for row in rows)
+    row = await (await tx.connection.execute(_ACCEPTED, given)).fetchone()
+    return 1 - max(0, differing - (row[0] if row else 0)) / compared if compared else None
+
+
+def _new_id(tx: Transaction) -> UUID:
+    return mint(unix_ms=milliseconds(tx.scope.now), entropy=entropy(ENTROPY_BYTES))

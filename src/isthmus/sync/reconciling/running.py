@@ -1,0 +1,66 @@
+"""Reconciling a connection, and mending what was found, while no other run of it goes on."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from isthmus.audit.trace import trace
+from isthmus.sync.connections import all_settings, connection_of
+from isthmus.sync.connector import ConnectorError
+from isthmus.sync.pull import Work
+from isthmus.sync.reconciling.found import RESOURCE, keep
+from isthmus.sync.reconciling.held import fold
+from isthmus.sync.reconciling.systems import Reconciled, reconcile_types
+from isthmus.sync.running import resync
+from isthmus.sync.runs import Engine, Progress, Run, alone
+
+
+async def reconcile(
+    engine: Engine, *, workspace: int, connection: str | UUID, repaired: bool = False
+) -> list[Reconciled]:
+    """Compare what a system holds with what is held of it, and keep what was found; changes nothing else.
+
+    Raises ConnectionMissing, RunOverlaps and ConnectorError. `repaired` tells that differences were mended just now.
+    """
+    async with _alone(engine, workspace, connection) as work:
+        results = await reconcile_types(work)
+        async with engine.store.database.transaction(work.scope()) as tx:
+            await fold(tx)
+            await keep(tx, engine.store, work.connection.id, results, repaired=repaired)
+    return results
+
+
+async def repair(
+    engine: Engine, *, workspace: int, connection: str | UUID, actor: str, confirmed: bool = False
+) -> tuple[Run, list[Reconciled]]:
+    """Read everything of a connection again and compare its ids, then reconcile: what has become equal is repaired.
+
+    The fuse holds as in any run; `confirmed` says that a person has agreed to many changes. Raises as `reconcile`.
+    """
+    scope = engine.scope(workspace=workspace, actor=actor, cause="reconcile")
+    async with engine.store.database.transaction(scope) as tx:
+        found = await connection_of(tx, connection)
+        await trace(tx, action="repair", resource=RESOURCE, record_id=None, details={"connection": found.name})
+    run = await resync(engine, workspace=workspace, connection=found.id, confirmed=confirmed)
+    return run, await reconcile(engine, workspace=workspace, connection=found.id, repaired=True)
+
+
+@asynccontextmanager
+async def _alone(engine: Engine, workspace: int, connection: str | UUID) -> AsyncGenerator[Work]:
+    scope = engine.scope(workspace=workspace, actor="sync:engine", cause="reconcile")
+    async with engine.store.database.transaction(scope) as tx:
+        found = await connection_of(tx, connection)
+        settings = await all_settings(tx, engine.store.vault, found)
+    connector = engine.connectors.get(found.connector)
+    if connector is None:
+        known = ", ".join(engine.connectors) or "none"
+        raise ConnectorError(f"There is no connector {found.connector!r}.", fix=f"There are: {known}.")
+    async with alone(engine, workspace=workspace, name=found.name):
+        yield Work(
+            engine=engine,
+            workspace=workspace,
+            connection=found,
+            connector=connector.adapted(settings),
+            settings=settings,
+            progress=Progress(id=found.id, kind="sweep"),
+        )
