@@ -1,6 +1,7 @@
 """The libraries of six vendors deliver to a running server as to their vendors, and nothing is counted twice."""
 
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,3 +104,15 @@ def test_what_a_visitor_did_is_what_the_person_did(product: Product) -> None:
     looked = [each for each in product.listed("/api/v1/product-events") if each["name"] == "looked"]
     shown = [product.owner.get(f"/api/v1/people/{each['person_id']}").json for each in looked]
     assert {str(each["merged_into"] or each["id"]) for each in shown} == set(people.values())
+
+
+def test_the_key_of_a_connection_has_limits_of_its_own_and_its_vendor_words_them(product: Product) -> None:
+    own = text_of("key", product.connection)
+    rule: dict[str, Json] = {"name": "product", "scope": "caller", "subject": own, "count": 1, "seconds": 3600}
+    assert product.owner.call("PUT", "/api/v1/limits", {"tier": "enterprise", "limits": [rule]}).status == 200
+    place = f"/in/{text_of('conn', product.connection)}/2/httpapi"
+    over = time.monotonic() + 20
+    answer = product.site.caller().post(place, {"api_key": KEY, "events": []})
+    while answer.status == 200 and time.monotonic() < over:
+        answer = product.site.caller().post(place, {"api_key": KEY, "events": []})
+    assert (answer.status, answer.json["code"]) == (429, 429)
