@@ -46,7 +46,8 @@ class Page(Struct, frozen=True, kw_only=True):
     """Some raw records and the cursor from which to go on; the cursor is the connector's own JSON text.
 
     `emptied` tells that the system threw away all that the feed held at once, without naming it: the ids are compared
-    in this run, when what came after it has been read.
+    in this run, when what came after it has been read. `note` is a sentence for the status of the connection, of what a
+    person should know although all is well.
     """
 
     rows: tuple[Raw, ...]
@@ -54,6 +55,7 @@ class Page(Struct, frozen=True, kw_only=True):
     more: bool
     total: int | None = None
     emptied: bool = False
+    note: str = ""
 
 
 class Change(Struct, frozen=True, kw_only=True):

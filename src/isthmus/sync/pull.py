@@ -252,6 +252,7 @@ async def land_page(work: Work, feed: Feed, page: Page, *, guard: Guard, mark: M
     landed, gone = await transacted(work, put)
     guard.took(gone=gone, changed=landed.result.changed)
     work.progress.news |= unexpected(feed, page.rows)
+    work.progress.notes |= {page.note} if page.note else set()
     work.progress.read += len(page.rows)
     work.progress.add(landed.result)
 

@@ -209,9 +209,10 @@ async def _told(work: Work) -> AsyncGenerator[None]:
 
 
 def _news(work: Work) -> str:
-    """Return what the system sends that no connector reads yet; it is kept with its records as received."""
+    """Return what the system sends that no connector reads yet, kept with its records as received; and its notes."""
     shown = sorted(work.progress.news)
-    return f"New there, kept and not read yet: {', '.join(shown[:NEWS_MAX])}." if shown else ""
+    told = [f"New there, kept and not read yet: {', '.join(shown[:NEWS_MAX])}."] if shown else []
+    return " ".join(told + sorted(work.progress.notes)[:NEWS_MAX])
 
 
 async def _say(work: Work, status: Status, *, reason: str = "", retry_at: datetime | None = None) -> None:

@@ -144,6 +144,7 @@ class Progress:
     finished_at: datetime | None = None
     troubles: list[str] = field(default_factory=list[str])
     news: set[str] = field(default_factory=set[str])
+    notes: set[str] = field(default_factory=set[str])
     feeds: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     shared: dict[str, int] = field(default_factory=dict[str, int])
 

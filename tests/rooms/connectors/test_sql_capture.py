@@ -9,12 +9,15 @@ import pytest
 from isthmus.app.clock import SystemClock
 from isthmus.app.connecting import parted
 from isthmus.connectors.sql import CONNECTOR
+from isthmus.connectors.sql.capture import Capture
 from isthmus.connectors.sql.cursor import Place
 from isthmus.connectors.sql.pgoutput import lsn_number
 from isthmus.kernel.status import Status
+from isthmus.store.database import Scope
 from isthmus.store.records import page
-from isthmus.sync.connections import Options, connect
+from isthmus.sync.connections import Options, connect, connection_of
 from isthmus.sync.connector import ConnectorError, FeedTrouble, Page, Raw, Session
+from isthmus.sync.edit import edit
 from isthmus.sync.ingest import Store
 from isthmus.sync.running import synchronise
 from isthmus.sync.runs import Engine, Run
@@ -226,27 +229,66 @@ async def test_slots_go_with_the_connection_and_what_stays_is_told(server: SqlSe
     assert await parted(CONNECTOR, settings) == "", "there is nothing to drop twice"
 
 
+def scope_of(engine: Engine, workspace: int) -> Scope:
+    """Return a scope of this moment."""
+    return engine.scope(workspace=workspace, actor="user:tester", cause="test")
+
+
+async def connected(engine: Engine, workspace: int, settings: dict[str, str], *, push: bool = False) -> None:
+    """Connect the database."""
+    async with engine.store.database.transaction(scope_of(engine, workspace)) as tx:
+        await connect(tx, engine.store.vault, CONNECTOR, name=SYSTEM, settings=settings, options=Options(push=push))
+
+
 @pytest.fixture
 async def engine(store: Store) -> Engine:
     """The engine with this connector alone."""
     return Engine(store=store, clock=SystemClock(), chance=Random(7), connectors={"sql": CONNECTOR})
 
 
+async def test_log_that_piles_up_is_told_on_the_connection(
+    server: SqlServer, table: str, engine: Engine, workspace: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Capture, "much_bytes", 0)
+    await connected(engine, workspace, given(server, TABLE.format(name=table), publication="isthmus"))
+    run = await synchronise(engine, workspace=workspace, connection=SYSTEM)
+    assert run.status is Status.HEALTHY
+    async with engine.store.database.transaction(scope_of(engine, workspace)) as tx:
+        assert "of its log for logged" in (await connection_of(tx, SYSTEM)).reason
+
+
+async def test_what_we_write_comes_back_through_the_log_and_changes_nothing(
+    server: SqlServer, table: str, engine: Engine, workspace: int
+) -> None:
+    server.do("insert into logged values (1, 'theirs', 1.50)")
+    mapped = TABLE.format(name=table).replace('key = "id"', 'key = "id"\nwrite = true\nmark = "name"')
+    await connected(engine, workspace, given(server, mapped, publication="isthmus"), push=True)
+    await synchronise(engine, workspace=workspace, connection=SYSTEM)
+    record_type = engine.store.schema["sales.account"]
+    async with engine.store.database.transaction(scope_of(engine, workspace)) as tx:
+        [record] = await page(tx, engine.store.vault, record_type, limit=10)
+    await edit(engine.store, scope_of(engine, workspace), "sales.account", record.id, {"name": "ours"})
+    runs = [await synchronise(engine, workspace=workspace, connection=SYSTEM) for _ in range(3)]
+    assert [(run.status, run.written, run.changed) for run in runs] == [
+        (Status.HEALTHY, 1, 0),
+        (Status.HEALTHY, 0, 0),
+        (Status.HEALTHY, 0, 0),
+    ]
+    assert server.do("select name, revenue::text from logged") == [("ours", "1.50")]
+
+
 async def test_a_truncation_has_the_ids_compared_under_the_fuse(
     server: SqlServer, table: str, engine: Engine, workspace: int
 ) -> None:
     server.do("insert into logged select each, 'company ' || each, null from generate_series(1, 30) each")
-    scope = engine.scope(workspace=workspace, actor="user:tester", cause="test")
-    async with engine.store.database.transaction(scope) as tx:
-        settings = given(server, TABLE.format(name=table), publication="isthmus")
-        await connect(tx, engine.store.vault, CONNECTOR, name=SYSTEM, settings=settings, options=Options(push=False))
+    await connected(engine, workspace, given(server, TABLE.format(name=table), publication="isthmus"))
 
     async def run(*, confirmed: bool = False) -> Run:
         return await synchronise(engine, workspace=workspace, connection=SYSTEM, confirmed=confirmed)
 
     async def living() -> int:
         record_type = engine.store.schema["sales.account"]
-        async with engine.store.database.transaction(scope) as tx:
+        async with engine.store.database.transaction(scope_of(engine, workspace)) as tx:
             return len(await page(tx, engine.store.vault, record_type, limit=100))
 
     assert ((await run()).status, await living()) == (Status.HEALTHY, 30)

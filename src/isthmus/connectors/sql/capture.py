@@ -31,7 +31,8 @@ from isthmus.sync.connector import ConnectorError, FeedTrouble, NotAsDocumented,
 
 _SLOT = (
     "select confirmed_flush_lsn::text, coalesce(wal_status, ''),"
-    " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), confirmed_flush_lsn)::bigint"
+    " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), confirmed_flush_lsn)::bigint,"
+    " pg_wal_lsn_diff(pg_current_wal_flush_lsn(), restart_lsn)::bigint"
     " from pg_replication_slots where slot_name = %s and database = current_database()"
 )
 _PEEK = (
@@ -61,15 +62,24 @@ class _Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """A replication slot: how far it was confirmed, whether its log is still there, and how many bytes wait in it."""
+    """A replication slot: how far it was confirmed, whether its log is still there, and how many bytes wait in it.
+
+    `kept_bytes` is what PostgreSQL cannot throw away: what waits, and what transactions that go on may still need.
+    """
 
     confirmed: int
     status: str
     behind_bytes: int
+    kept_bytes: int
 
 
 class Capture:
-    """Reads the log of one database through a publication; `prefix` begins the names of its slots."""
+    """Reads the log of one database through a publication; `prefix` begins the names of its slots.
+
+    Log of more than `much_bytes` that is kept for one of them is told.
+    """
+
+    much_bytes = 1 << 30
 
     def __init__(self, door: Door, *, publication: str, prefix: str) -> None:
         """Speak over a door of PostgreSQL."""
@@ -124,11 +134,20 @@ class Capture:
             found = await self._door.rows(_PEEK, [self.slot_of(sheet.name), rows, self._publication])
             if not found:
                 ended = max(lsn_number(place.lsn or "0/0"), lsn_number(str(flushed)))
-                yield Page(rows=(), cursor=Place(phase="log", lsn=lsn_text(ended)).text(), more=False)
+                cursor = Place(phase="log", lsn=lsn_text(ended)).text()
+                yield Page(rows=(), cursor=cursor, more=False, note=await self._note(sheet.name))
                 return
             async for page in self._pages(sheet, place, _messages(found), rows=rows):
                 place = Place.parse(page.cursor)
                 yield page
+
+    async def _note(self, table: str) -> str:
+        """Return how much log is kept for a table, when that is much or PostgreSQL will not keep it for long."""
+        slot = await self._slot(table)
+        if slot is None or (slot.kept_bytes < self.much_bytes and slot.status in ("reserved", "")):
+            return ""
+        what = "does not keep for long" if slot.status == "unreserved" else "keeps"
+        return f"PostgreSQL {what} {slot.kept_bytes >> 20:,} MiB of its log for {table}; does a transaction stay open?"
 
     async def told(self, tables: Sequence[str]) -> str:
         """Return how far behind the slots are, for the check; raises Missing for a table that is not published."""
@@ -230,9 +249,12 @@ class Capture:
         found = await self._door.rows(_SLOT, [self.slot_of(table)])
         if not found:
             return None
-        confirmed, status, behind = found[0]
+        confirmed, status, behind, keeps = found[0]
         return Slot(
-            confirmed=lsn_number(str(confirmed)), status=str(status), behind_bytes=max(0, cast("int", behind or 0))
+            confirmed=lsn_number(str(confirmed)),
+            status=str(status),
+            behind_bytes=max(0, cast("int", behind or 0)),
+            kept_bytes=max(0, cast("int", keeps or 0)),
         )
 
     async def _advance(self, table: str, place: Place) -> None:
