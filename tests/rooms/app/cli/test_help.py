@@ -27,6 +27,7 @@ WITH_EXAMPLES = (
     "import",
     "conflicts",
     "discrepancies",
+    "reconcile",
     "keys",
     "roles",
     "policy",

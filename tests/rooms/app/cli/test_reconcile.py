@@ -1,0 +1,37 @@
+"""A connection is reconciled from the command line: what differs is listed, decided and mended."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+from tests.rooms.app.cli.conftest import Shell
+
+
+def change_there(shell: Shell, name: str, value: str) -> str:
+    """Change a person of the CRM without moving what tells of changes; returns its id there."""
+    base = sqlite3.connect(shell.here / "company.sqlite")
+    with closing(base), base:
+        own, body = base.execute("select id, body from kept where feed = 'crm.contacts' order by id limit 1").fetchone()
+        changed = json.dumps(json.loads(body) | {name: value})
+        base.execute("update kept set body = ? where feed = 'crm.contacts' and id = ?", (changed, own))
+    return str(own)
+
+
+def test_what_differs_is_listed_masked_decided_and_mended(shell: Shell) -> None:
+    shell.connect("crm")
+    shell("sync", "run", "crm", "--only", "pull")
+    same = shell("reconcile", "run", "crm", "--json").row
+    assert same["accuracy"] == 1.0
+    external_id = change_there(shell, "Title", "Keeper of the Keys")
+    shell("reconcile", "run", "crm")
+    (row,) = shell("reconcile", "--json").rows
+    assert (row["kind"], row["external_id"], row["there"], row["here"]) == ("field", external_id, "•••", "•••")
+    assert "Keeper of the Keys" in shell("reconcile", "ls", "--show-personal").out
+    own = str(row["id"])
+    shell("reconcile", "ignore", own, "--reason", "It is a joke.")
+    assert "nothing differs" in shell("reconcile", "ls").err
+    assert shell("reconcile", "accept", own, "--reason", "It is a good one.", "--json").row["status"] == "accepted"
+    mended = shell("reconcile", "repair", "crm", "--json").row
+    assert mended["accuracy"] == 1.0
+    assert [each["id"] for each in shell("reconcile", "ls", "--status", "repaired", "--json").rows] == [own]
+    assert shell("reconcile", "accept", own, "--reason", "Too late.", code=3).code == 3
