@@ -22,7 +22,8 @@ NEEDED = {
     "nginx": "nginx",
     "postgresql": "postgres",
     "prometheus": "promtool",
-}  # Debian's package: the program we run from it
+    "request-tracker5 rt5-db-sqlite rt5-standalone": "rt-setup-database-5",
+}  # Debian's package, or packages: the program we run from it
 NPM = (
     {"openid-client": "6.8.9", "oauth4webapi": "3.8.8"},
     {"oidc-provider": "9.13.3"},
@@ -74,7 +75,11 @@ def require_debian(
         raise CounterpartMissing(f"{binary} is not installed. Type: sudo sh -c '{command}'")
     waits = f"-oDPkg::Lock::Timeout={LOCK_WAIT_S_MAX}"
     _apt(["update", waits], command=command, environment=environment)
-    _apt(["install", "--yes", "--no-install-recommends", waits, package], command=command, environment=environment)
+    _apt(
+        ["install", "--yes", "--no-install-recommends", waits, *package.split()],
+        command=command,
+        environment=environment,
+    )
     if found := _find(binary, search):
         return found
     raise CounterpartMissing(f"{package} is installed, and brought no {binary}: look with `dpkg -L {package}`.")

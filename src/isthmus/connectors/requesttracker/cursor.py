@@ -1,0 +1,59 @@
+"""Where reading a feed stands: the second and the number that were read last, and how far the log of changes was read.
+
+Many records change in one second, more than a page holds; so a place is a second and a number. A transaction that
+began early and ended late shows times before those already read; so each run begins a while back, and always reads the
+last second again, in which more may have happened after it was read.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from msgspec import Struct
+
+from isthmus.sync.connector import ConnectorError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Place(Struct, frozen=True, order=True):
+    """After this second, or within it with a higher number."""
+
+    at: datetime = EPOCH
+    number: int = 0
+
+
+class Cursor(Struct, frozen=True, kw_only=True):
+    """`reached` holds, while a run is under way, where the one before had come to; `log` is a transaction's number."""
+
+    place: Place = Place()
+    log: int = 0
+    reached: Place | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Read the text form; raises ConnectorError."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as error:
+            raise ConnectorError(
+                "The cursor is not one of Request Tracker's.", fix="Read the feed from the start."
+            ) from error
+
+    def text(self) -> str:
+        """Return the text form."""
+        return msgspec.json.encode(self).decode()
+
+    def begun(self, *, overlap: timedelta) -> "Cursor":
+        """Return it at the start of a run: a while back, or as it is when a run was interrupted."""
+        if self.reached is not None:
+            return self
+        at = self.place.at
+        return Cursor(place=Place(at if at == EPOCH else at - overlap), log=self.log, reached=self.place)
+
+    def moved(self, place: Place) -> "Cursor":
+        """Return it with its place moved on."""
+        return Cursor(place=place, log=self.log, reached=self.reached)
+
+    def ended(self, *, log: int) -> "Cursor":
+        """Return it at the end of a run; it never stands before where it had been."""
+        return Cursor(place=max(self.place, self.reached or self.place), log=max(log, self.log))
