@@ -26,8 +26,10 @@ from isthmus.gateway.threats.ladder import Finding, Threat
 from isthmus.gateway.threats.rows import THREAT_PREFIX, save_threat
 from isthmus.kernel.ids import text_of, uuid_of
 from isthmus.kernel.marks import Json
+from isthmus.matching.candidates import Proposal, propose
 from isthmus.store.database import Scope
 from isthmus.store.observation import Observation
+from isthmus.store.records import page
 from isthmus.stream.alerts.rules import Gauge, Reading
 from isthmus.stream.alerts.state import evaluate
 from isthmus.stream.event import events_after, within
@@ -41,6 +43,7 @@ from tests.access.table import name_of
 from tests.rooms.auth.saml.crafting import described
 from tests.rooms.domains.desk import Answer, Desk, said
 
+PERSON = schema()["sales.person"]
 LEADS = "/api/v1/integrations/sales/leads"
 LEAD: dict[str, Json] = {
     "email": "ada@lovelace.example",
@@ -289,6 +292,19 @@ async def conflict(desk: Desk) -> str:
     return str((await desk.get("/api/v1/conflicts")).at("data.0.id"))
 
 
+async def pair(desk: Desk) -> str:
+    """Have a pair of people found to be one, probably."""
+    fields: dict[str, Json] = {"first_name": "Ada", "last_name": "Lovelace"}
+    for system in ("crm", "erp"):
+        email = f"ada@{system}.example"
+        own = Observation(type="sales.person", system=system, external_id="1", fields={**fields, "email": email})
+        await desk.put(own)
+    async with desk.store.database.transaction(desk.now) as tx:
+        one, other = sorted([each.id for each in await page(tx, desk.store.vault, PERSON, limit=2)])
+        await propose(tx, PERSON.name, [Proposal(one=one, other=other, chance=0.7, reasons=[])])
+    return str((await desk.get("/api/v1/match-candidates")).at("data.0.id"))
+
+
 async def decided(desk: Desk) -> str:
     """Decide a conflict."""
     found = await conflict(desk)
@@ -371,6 +387,8 @@ MAKING: Mapping[str, Made] = {
     "POST /api/v1/connections/{connection}:pause": connection,
     "POST /api/v1/connections/{connection}:resume": resting_connection,
     **{f"POST /api/v1/syncs/{{connection}}:{verb}": connection for verb in ("run", "backfill", "resync", "retry")},
+    "POST /api/v1/match-candidates/{candidate_id}:accept": pair,
+    "POST /api/v1/match-candidates/{candidate_id}:refuse": pair,
     "POST /api/v1/conflicts/{conflict_id}:resolve": conflict,
     "POST /api/v1/conflicts/{conflict_id}:undo": decided,
     "DELETE /api/v1/conflict-rules/{rule_id}": learned,

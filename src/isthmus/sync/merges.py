@@ -97,13 +97,19 @@ class Merge(Struct, frozen=True, kw_only=True):
 
 
 async def merges(
-    tx: Transaction, *, record_id: UUID | None = None, after: UUID | None = None, limit: int = 100
+    tx: Transaction,
+    *,
+    record_id: UUID | None = None,
+    types: Sequence[str] | None = None,
+    after: UUID | None = None,
+    limit: int = 100,
 ) -> list[Merge]:
-    """Return links in the order they were made, all or those of one record."""
+    """Return links in the order they were made, all or those of one record or some types."""
     cursor = await tx.connection.execute(
         _COLUMNS + " and (%(record)s::uuid is null or winner = %(record)s or loser = %(record)s)"
+        " and (%(types)s::text[] is null or type = any(%(types)s))"
         " and (%(after)s::uuid is null or id > %(after)s) order by id limit %(limit)s",
-        {"record": record_id, "after": after, "limit": limit},
+        {"record": record_id, "types": None if types is None else list(types), "after": after, "limit": limit},
     )
     return [_merge(row) for row in await cursor.fetchall()]
 

@@ -23,6 +23,7 @@ from isthmus.app.http import (
     jobs,
     keys,
     limits,
+    matches,
     oauth,
     people,
     policies,
@@ -100,6 +101,7 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES)
     own = (*own, *inbound.ROUTES, *dead_letters.ROUTES)
     own = (*own, *connections.ROUTES, *syncs.ROUTES, *conflicts.ROUTES, *discrepancies.ROUTES)
+    own = (*own, *matches.ROUTES)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 
