@@ -134,7 +134,7 @@ async def test_rights_that_are_missing_are_told_with_the_grant(kind: str, reques
             await session.check()
         assert "grant select, insert, update, delete on people" in caught.value.fix
         refused = await session.write("people", [change("sales.person", {"last_name": "Nobody"})])
-        assert refused[0].outcome is Outcome.REFUSED
+        assert refused[0].outcome is Outcome.FAILED, "it is tried again when the right was granted"
         assert names(await rows(session, "people")) == {}
 
 
@@ -258,6 +258,22 @@ async def test_what_the_database_refuses_has_its_reason_and_leaves_nothing_half(
     assert [each.outcome for each in answers] == [Outcome.REFUSED, Outcome.WRITTEN]
     assert "refuses it" in answers[0].reason
     assert server.do("select name from people where id = 'b'") == [("Fine",)]
+
+
+async def test_what_is_refused_only_at_the_end_of_its_transaction_is_answered_once(
+    foreign_postgresql: SqlServer,
+) -> None:
+    _people(foreign_postgresql)
+    foreign_postgresql.do("alter table people add unique (name) deferrable initially deferred")
+    put(foreign_postgresql, "a", "Taken")
+    put(foreign_postgresql, "b", "Free")
+    answers = await written(
+        foreign_postgresql,
+        tables(mark="made"),
+        ({"last_name": "Taken"}, "b", "k1"),
+        ({"last_name": "Moved"}, "a", "k2"),
+    )
+    assert [(each.outcome, each.external_id) for each in answers] == [(Outcome.REFUSED, "b"), (Outcome.WRITTEN, "a")]
 
 
 async def test_columns_that_nobody_mapped_are_told_when_that_is_wanted(server: SqlServer) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID, uuid5
 
-from isthmus.connectors.sql.faults import Denied, Missing, RowRefused
+from isthmus.connectors.sql.faults import Busy, RowRefused
 from isthmus.connectors.sql.mapping import columns, unfit
 from isthmus.connectors.sql.sheet import Sheet
 from isthmus.connectors.sql.tables import Table
@@ -23,7 +23,7 @@ class Writer:
         self._sheet, self._feed, self._table = sheet, feed, table
 
     async def write(self, changes: Sequence[Change]) -> list[Written]:
-        """Return one answer for each change; when the database is lost, the rest is answered as failed."""
+        """Return one answer for each change; when the table cannot be written, the rest is answered as failed."""
         if not self._table.write:
             return [_refused(each, f"{self._feed} is only read.") for each in changes]
         answers: list[Written] = []
@@ -35,12 +35,14 @@ class Writer:
             try:
                 sheet = await self._sheet()
                 async with sheet.door.transaction():
-                    answers.append(await self._one(sheet, change))
-            except (RowRefused, Denied, Missing, ValueError) as error:
-                answers.append(_refused(change, str(error)))
+                    answer = await self._one(sheet, change)
+            except (RowRefused, ValueError) as error:
+                answer = _refused(change, str(error))
             except ConnectorError as error:
-                lost = str(error)
-                answers.append(Written(outcome=Outcome.FAILED, external_id=change.external_id, reason=lost))
+                # A right can be granted and a table mended, so that this is tried again.
+                lost = "" if isinstance(error, Busy) else str(error)
+                answer = Written(outcome=Outcome.FAILED, external_id=change.external_id, reason=str(error))
+            answers.append(answer)
         return answers
 
     async def _one(self, sheet: Sheet, change: Change) -> Written:
