@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from isthmus.kernel.errors import NotFound, Unavailable
+from isthmus.kernel.errors import NotFound
 from isthmus.sync.connector import Connector, ConnectorError, Parting
 from isthmus.sync.pull import in_a_known_form
 
@@ -16,12 +16,6 @@ class NoConnector(NotFound):
     code, title = "no-connector", "There is no such connector"
 
 
-class NoAnswer(Unavailable):
-    """The system does not answer, or does not let us in."""
-
-    code, title = "no-answer", "The system does not answer as it should"
-
-
 def connector_named(connectors: Mapping[str, Connector], name: str) -> Connector:
     """Return a connector; raises NoConnector."""
     found = connectors.get(name)
@@ -31,16 +25,14 @@ def connector_named(connectors: Mapping[str, Connector], name: str) -> Connector
 
 
 async def answer_of(connector: Connector, settings: dict[str, str], *, name: str) -> str:
-    """Open a session and return who we are there; raises NoAnswer, after half a minute at the latest."""
+    """Open a session and return who we are there; raises ConnectorError, after half a minute at the latest."""
     try:
         async with asyncio.timeout(ANSWER_S_MAX), connector.open(settings) as session:
             with in_a_known_form(name):
                 return await session.check()
-    except ConnectorError as error:
-        raise NoAnswer(error.detail, fix=error.fix) from error
     except (OSError, TimeoutError) as error:
         fix = f"Check the settings of {name!r} and that the system answers."
-        raise NoAnswer(f"{connector.title} does not answer ({type(error).__name__}).", fix=fix) from error
+        raise ConnectorError(f"{connector.title} does not answer ({type(error).__name__}).", fix=fix) from error
 
 
 async def parted(connector: Connector | None, settings: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from isthmus.app.inbound_views import CONNECTION_PREFIX
 from isthmus.kernel.ids import text_of
 from isthmus.store.database import Transaction
 from isthmus.sync.connections import Connection
-from isthmus.sync.connector import Connector
+from isthmus.sync.connector import Connector, ConnectorError
 from isthmus.sync.feeds import FeedState, feed_states
 from isthmus.sync.runs import Run, as_of, runs
 
@@ -156,12 +156,17 @@ async def connection_view(
 
 
 def _feeds(connector: Connector, connection: Connection, states: Mapping[str, FeedState]) -> list[ConnectionFeedView]:
+    """Return the feeds of a connection; where its settings do not fit its connector any more, none are known."""
     finished = {name: state.finished_at for name, state in states.items()}
+    try:
+        feeds = connector.feeds_of(connection.settings)
+    except ConnectorError:
+        feeds = ()
     return [
         ConnectionFeedView(
             name=feed.name, types=list(feed.types), writes=list(feed.writes), finished_at=finished.get(feed.name)
         )
-        for feed in connector.feeds_of(connection.settings)
+        for feed in feeds
     ]
 
 

@@ -35,6 +35,7 @@ from isthmus.sync.learned import RULE_PREFIX, NothingToLearn, RuleMissing, forge
 
 _TAGS = ("conflicts",)
 BULK_MAX = 1_000
+STAKE_MAX = Decimal(10) ** 16
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
 _Note = Annotated[str, Meta(max_length=500, description="Why, for those who read the history.")]
 _Stake = Annotated[Decimal, Meta(description="The least money at stake, each in its own currency.")]
@@ -181,6 +182,8 @@ def _filter(
     call: Call, *, type_name: str | None, field: str | None, system: str | None, stake_min: Decimal | None
 ) -> Filter:
     """Return what is asked for, of the types that the caller may read."""
+    if stake_min is not None and not (stake_min.is_finite() and abs(stake_min) < STAKE_MAX):
+        raise Invalid("`stake_min` is no amount of money.", fix="Give one such as 1000 or 1000.50.")
     types = readable_types(call) if type_name is None else (readable_type(call, type_name).name,)
     return Filter(field=field, system=system, types=types, stake_min=stake_min)
 

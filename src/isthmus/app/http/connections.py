@@ -6,13 +6,13 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from isthmus.app.connecting import NoAnswer, NoConnector, answer_of, connector_named, parted
+from isthmus.app.connecting import NoConnector, answer_of, connector_named, parted
 from isthmus.app.connection_views import ConnectionView, ConnectorView, connection_view, connector_view
 from isthmus.app.http.readable import named_connection
 from isthmus.app.inbound_views import CONNECTION_PREFIX
 from isthmus.gateway import Call, Page, Paging, Response, Route
 from isthmus.gateway.routes import FRESH_S
-from isthmus.kernel.errors import Fault
+from isthmus.kernel.errors import Fault, Invalid
 from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
@@ -33,7 +33,7 @@ from isthmus.sync.connections import (
     remove,
     resume,
 )
-from isthmus.sync.connector import Connector
+from isthmus.sync.connector import Connector, ConnectorError
 from isthmus.sync.runs import Engine
 
 _TAGS = ("connections",)
@@ -90,11 +90,19 @@ class Pausing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ConnectionAnswer(Struct, frozen=True, kw_only=True):
-    """Who we are there."""
+    """Who we are there; or, where it does not answer as it should, what is wrong and how to mend it."""
 
     id: str
     name: str
-    answers_as: str
+    answers_as: str | None = None
+    trouble: str = ""
+    fix: str = ""
+
+
+class NoAnswer(Invalid):
+    """With these settings no system answers as it should."""
+
+    code, title = "no-answer", "No system answers with these settings"
 
 
 async def list_connectors(call: Call) -> Page[ConnectorView]:
@@ -122,9 +130,7 @@ async def add_connection(call: Call) -> Response:
     options = Options(
         push=wanted.push, create=_types(call, wanted.create), delete=wanted.delete, pipeline=wanted.pipeline
     )
-    given = checked_settings(connector, name=wanted.name, settings=wanted.settings)
-    if wanted.check:
-        await answer_of(connector, given, name=wanted.name)
+    await _tried(connector, name=wanted.name, settings=wanted.settings, asks=wanted.check)
     async with call.services.database.transaction(call.scope) as tx:
         made = await connect(
             tx,
@@ -156,9 +162,7 @@ async def edit_connection(call: Call) -> ConnectionView:
     if settings is not None:
         _not_local(connector, settings)
         _secrets_stay(connector, found, settings)
-        given = checked_settings(connector, name=found.name, settings=whole)
-        if wanted.check:
-            await answer_of(connector, given, name=found.name)
+        await _tried(connector, name=found.name, settings=whole, asks=wanted.check)
     names = ("push", "create", "delete", "pipeline")
     changed = {name: value for name in names if (value := getattr(wanted, name)) is not UNSET}
     if wanted.create is not UNSET:
@@ -189,8 +193,12 @@ async def check_connection(call: Call) -> ConnectionAnswer:
         settings = await all_settings(tx, call.services.vault, found)
         await audit(tx, action="check", resource="connection", record_id=found.id, details={"name": found.name})
     connector = connector_named(_connectors(call), found.connector)
-    answer = await answer_of(connector, settings, name=found.name)
-    return ConnectionAnswer(id=text_of(CONNECTION_PREFIX, found.id), name=found.name, answers_as=answer)
+    own = text_of(CONNECTION_PREFIX, found.id)
+    try:
+        answer = await answer_of(connector, settings, name=found.name)
+    except ConnectorError as error:
+        return ConnectionAnswer(id=own, name=found.name, trouble=error.detail, fix=error.fix)
+    return ConnectionAnswer(id=own, name=found.name, answers_as=answer)
 
 
 async def pause_connection(call: Call) -> ConnectionView:
@@ -229,6 +237,17 @@ def _types(call: Call, names: tuple[str, ...]) -> tuple[str, ...]:
             " ".join(each.detail for each in faults), fix="Use names such as sales.deal.", faults=faults
         )
     return names
+
+
+async def _tried(connector: Connector, *, name: str, settings: Mapping[str, str], asks: bool) -> None:
+    """See that settings fit, and ask the system whether it answers; raises SettingsRefused and NoAnswer."""
+    try:
+        given = checked_settings(connector, name=name, settings=settings)
+        if asks:
+            await answer_of(connector, given, name=name)
+    except ConnectorError as error:
+        fault = Fault(pointer="/settings", code=NoAnswer.code, detail=error.detail)
+        raise NoAnswer(error.detail, fix=error.fix, faults=(fault,)) from error
 
 
 def _not_local(connector: Connector, settings: Mapping[str, str]) -> None:
@@ -342,7 +361,7 @@ ROUTES = (
         summary="Ask a system whether it answers, and who we are there",
         tags=_TAGS,
         response=ConnectionAnswer,
-        errors=(ConnectionMissing, NoAnswer, NoConnector),
+        errors=(ConnectionMissing, NoConnector),
     ),
     Route(
         method="POST",

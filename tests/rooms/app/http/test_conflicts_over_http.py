@@ -59,6 +59,8 @@ async def test_the_most_at_stake_comes_first_with_filters_and_pages(desk: Desk) 
     assert await listed(desk) == [euros("400.00"), euros("30.00")]
     assert await listed(desk, "stake_min=31&type=sales.deal&field=amount&system=erp") == [euros("400.00")]
     assert await listed(desk, "field=stage") == await listed(desk, "system=desk") == []
+    for amount in ("NaN", "Infinity", "1e999999"):
+        assert (await desk.get(f"{CONFLICTS}?stake_min={amount}")).status == 422
     page = await desk.get(f"{CONFLICTS}?limit=1")
     assert await listed(desk, f"limit=1&cursor={page.at('next_cursor')}") == [euros("30.00")]
     shown = await desk.get(await first(desk))
