@@ -149,7 +149,7 @@ async def _push_changed(work: Work, pusher: Pusher, types: Sequence[str]) -> Non
             after = (await connection_of(tx, work.connection.id)).pushed_seq if stamped else 0
         while True:
             async with work.engine.store.database.transaction(work.scope()) as tx:
-                page, last = await changed_page(tx, work.connection, types, after=after, stamped=stamped)
+                page, last = await _page(tx, work, types, after=after, stamped=stamped)
             if last is None:
                 break
             again = await pusher.push(page)
@@ -158,6 +158,13 @@ async def _push_changed(work: Work, pusher: Pusher, types: Sequence[str]) -> Non
                 if stamped:
                     await mark_pushed(tx, work.connection, seq=last)
             after = last
+
+
+async def _page(
+    tx: Transaction, work: Work, types: Sequence[str], *, after: int, stamped: bool
+) -> tuple[Candidates, int | None]:
+    writable = work.connector.writable
+    return await changed_page(tx, work.connection, types, writable=writable, after=after, stamped=stamped)
 
 
 async def _push_pending(work: Work, pusher: Pusher) -> None:
@@ -225,7 +232,7 @@ async def _looked_at(work: Work, types: Sequence[str]) -> AsyncGenerator[Candida
         last: int | None = work.connection.pushed_seq if stamped else 0
         while last is not None:
             async with database.transaction(work.scope()) as tx:
-                page, last = await changed_page(tx, work.connection, types, after=last, stamped=stamped)
+                page, last = await _page(tx, work, types, after=last, stamped=stamped)
             yield page
     after = _ZERO
     while True:

@@ -2,10 +2,10 @@
 
 Events are read by their gapless sequence; those that are not stamped yet are looked at every time, so that none is
 missed whatever commits when. A record that only this system ever spoke of has nothing to be told and is left out,
-unless it is deleted, or edited here.
+unless it is deleted, or edited here; and so is one of which only fields changed that the system is never written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import LiteralString, cast
 from uuid import UUID
@@ -18,25 +18,32 @@ PAGE_ROWS_MAX = 2_000
 Candidates = dict[str, list[UUID]]
 _STAMPED: LiteralString = """
 with page as (
-    select seq as place, type, record_type, record_id from event
+    select seq as place, type, record_type, record_id, changed from event
     where workspace = current_workspace() and seq > %(after)s order by seq limit %(limit)s
 )
 """
 _UNSTAMPED: LiteralString = """
 with page as (
-    select id as place, type, record_type, record_id from event
+    select id as place, type, record_type, record_id, changed from event
     where workspace = current_workspace() and seq is null and id > %(after)s order by id limit %(limit)s
 )
 """
-_CONCERNED: LiteralString = """
-select record_type, record_id, max(place) from page
-where record_type = any(%(types)s) and (right(type, 10) <> 'created.v1' or exists (
+# What a system brought itself it need not be told, and a change of fields that are not written there is none for it.
+MEANT: LiteralString = """
+record_type = any(%(types)s) and (right(type, 10) <> 'created.v1' or exists (
     select from claim c where c.workspace = current_workspace() and c.record_id = page.record_id
        and c.system <> %(system)s
-)) group by record_type, record_id
+)) and (right(type, 10) <> 'changed.v1' or record_type <> all(%(declared)s) or changed = '{}' or exists (
+    select from unnest(changed) as moved(name) where record_type || '.' || name = any(%(writable)s)
+) or exists (
+    select from claim c where c.workspace = current_workspace() and c.record_id = page.record_id and c.deleted
+))
+"""
+_CONCERNED: LiteralString = f"""
+select record_type, record_id, max(place) from page where {MEANT} group by record_type, record_id
 union all
 select null, null, max(place) from page
-"""
+"""  # noqa: S608 - constants.
 _PENDING: LiteralString = """
 select type, record_id, at from push_pending
 where workspace = current_workspace() and connection_id = %s and (type, record_id) > (%s, %s)
@@ -76,15 +83,28 @@ select count(*) from ref where workspace = current_workspace() and type = %s and
 Pending = tuple[str, UUID, datetime]
 
 
+def meant(connection: Connection, types: Sequence[str], writable: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """Return what `MEANT` is asked with: the types that are written there, and their fields where those are named."""
+    fields = [f"{name}.{each}" for name, named in writable.items() for each in named]
+    return {"types": list(types), "system": connection.name, "declared": list(writable), "writable": fields}
+
+
 async def changed_page(
-    tx: Transaction, connection: Connection, types: Sequence[str], *, after: int, stamped: bool
+    tx: Transaction,
+    connection: Connection,
+    types: Sequence[str],
+    *,
+    writable: Mapping[str, Sequence[str]],
+    after: int,
+    stamped: bool,
 ) -> tuple[Candidates, int | None]:
     """Return records with events after a place, and the last place that was looked at; None at the end.
 
-    The place is the sequence number of stamped events, and the id of those that are not stamped yet.
+    The place is the sequence number of stamped events, and the id of those that are not stamped yet. `writable` names
+    by type the fields that may be written there: a change of others is none for that system.
     """
     query = (_STAMPED if stamped else _UNSTAMPED) + _CONCERNED
-    given = {"after": after, "limit": PAGE_ROWS_MAX, "types": list(types), "system": connection.name}
+    given = {**meant(connection, types, writable), "after": after, "limit": PAGE_ROWS_MAX}
     found: Candidates = {}
     last: int | None = None
     for name, record, place in await (await tx.connection.execute(query, given)).fetchall():

@@ -1,9 +1,12 @@
 """Pushing to a vendor: only what differs, on the condition that it has not moved, and once."""
 
+from functools import partial
+
 import pytest
 
 from isthmus.kernel.marks import Json
 from isthmus.sync.connections import Options, Status
+from isthmus.sync.queue import Candidates, changed_page
 from isthmus.sync.running import EVERYTHING, Part, planned
 from tests.rooms.sync.conftest import Bench
 from tests.rooms.sync.vendor import Killed, Vendor, throttled
@@ -67,6 +70,25 @@ async def test_what_a_system_has_no_place_for_is_never_written(bench: Bench, crm
     assert await planned(bench.engine, workspace=bench.workspace, connection="crm") == []
     (run,) = await bench.sync("crm")
     assert (run.written, crm.writes) == (0, 0)
+
+
+async def test_a_change_of_fields_that_are_never_written_is_not_looked_at(bench: Bench, crm: Vendor) -> None:
+    found = await bench.connect(crm)
+    crm.put("companies", name="Ada & Co", domain="ada.example", city="Ghent")
+    await bench.sync("crm")
+    account = await bench.only("sales.account")
+
+    async def looked_at(after: int) -> tuple[Candidates, int | None]:
+        asked = partial(changed_page, connection=found, types=["sales.account"], writable={"sales.account": ("city",)})
+        return await bench.read(lambda tx: asked(tx, after=after, stamped=False))
+
+    _, last = await looked_at(0)
+    await bench.edit("sales.account", account.id, employee_count=12)
+    page, last = await looked_at(last or 0)
+    assert page == {}
+    await bench.edit("sales.account", account.id, city="Bruges")
+    page, _ = await looked_at(last or 0)
+    assert page == {"sales.account": [account.id]}
 
 
 async def test_a_record_is_made_there_when_the_connection_may_with_those_it_points_to(

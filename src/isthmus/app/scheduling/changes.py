@@ -17,18 +17,16 @@ from isthmus.stream.jobs.job import Wish
 from isthmus.stream.jobs.queue import enqueue
 from isthmus.sync.connections import Connection, connections
 from isthmus.sync.connector import Connector
+from isthmus.sync.queue import MEANT, meant
 
 LOOKED_MAX = 5_000
 _WELL = (Status.HEALTHY, Status.DEGRADED)
-_LATER: LiteralString = """
-select bool_or(record_type = any(%(types)s) and (right(type, 10) <> 'created.v1' or exists (
-    select from claim c where c.workspace = current_workspace() and c.record_id = later.record_id
-       and c.system <> %(system)s
-))), max(seq) from (
-    select seq, type, record_type, record_id from event
+_LATER: LiteralString = f"""
+select bool_or({MEANT}), max(seq) from (
+    select seq, type, record_type, record_id, changed from event
     where workspace = current_workspace() and seq > %(after)s order by seq limit %(limit)s
-) as later
-"""
+) as page
+"""  # noqa: S608 - constants.
 
 
 @dataclass
@@ -48,8 +46,9 @@ class Changes:
         if connector is None or each.every_s is None or not each.options.push or each.status not in _WELL:
             return False
         types = [name for feed in connector.feeds_of(each.settings) for name in feed.writes]
+        writable = connector.adapted(each.settings).writable
         after = max(each.pushed_seq, self._passed.get(each.id, 0))
-        given = {"types": types, "system": each.name, "after": after, "limit": LOOKED_MAX}
+        given = {**meant(each, types, writable), "after": after, "limit": LOOKED_MAX}
         row = await (await tx.connection.execute(_LATER, given, prepare=True)).fetchone()
         concerns, last = row or (None, None)
         if not concerns and last is not None:

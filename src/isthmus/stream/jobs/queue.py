@@ -52,7 +52,8 @@ _TAKE: LiteralString = """
 update job j set status = 'running', lease = %(lease)s, attempt = j.attempt + 1, tries = j.tries + 1,
        tried_at = %(now)s, reason = '', progress = null
 from due where j.workspace = current_workspace() and j.id = due.id
-returning j.rank, j.id, j.kind, j.arguments, j.attempt, j.tries, j.tries_max, j.schedule, j.occurrence
+returning j.rank, j.id, j.kind, j.arguments, j.attempt, j.tries, j.tries_max, j.schedule, j.occurrence,
+          j.priority
 """
 _CLAIM: LiteralString = f"""
 with due as materialized (
@@ -236,8 +237,9 @@ async def claim(
             tries_max=tries_max,
             schedule=schedule,
             occurrence=occurrence,
+            priority=priority,
         )
-        for _, own, kind, arguments, attempt, tries, tries_max, schedule, occurrence in rows
+        for _, own, kind, arguments, attempt, tries, tries_max, schedule, occurrence, priority in rows
     ]
 
 

@@ -70,6 +70,7 @@ class Claim:
     tries_max: int
     schedule: str | None = None
     occurrence: datetime | None = None
+    priority: int = 0
 
 
 @dataclass(kw_only=True, slots=True)

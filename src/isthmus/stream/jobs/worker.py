@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Generic, Literal, LiteralString, TypeVar
 
 import psycopg
@@ -28,6 +29,8 @@ from isthmus.stream.jobs.work import Claim, JobCancelled, LeaseLost, Work
 POLL_S, RETRY_S, BEAT_S = 0.05, 0.5, 1.0
 SLOTS, AHEAD_MAX, AHEAD_S = 6, 500, 0.05
 TOGETHER_MAX = 200
+URGENT, GATHER = 50, timedelta(seconds=3)
+"""While a job of such a priority is at work here, those that are done together gather for so long: it is waited for."""
 _FINAL_FROM, _FINAL_TO = 400, 500
 _PASSING = frozenset({408, 409, 412, 423, 425, 429})
 _DUE: LiteralString = "select workspaces_with_jobs(%s, %s)"
@@ -84,6 +87,7 @@ class Worker(Generic[Context]):
     _keyed_first: bool = field(default=False, init=False)
     _places: int = field(default=0, init=False)
     _sharing: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]], init=False)
+    _shared_at: dict[tuple[int, str], datetime] = field(default_factory=dict[tuple[int, str], datetime], init=False)
     _begun: int = field(default=0, init=False)
     _begun_before: int = field(default=0, init=False)
 
@@ -142,10 +146,18 @@ class Worker(Generic[Context]):
         alone = tuple(name for name, each in self._known.items() if each.together is None)
         wanted = {alone: self._room()} if alone else {}
         for name, each in self._known.items():
-            if each.together is not None and (workspace, name) not in self._sharing:
+            if each.together is not None and not self._gathers(workspace, name):
                 waiting = sum(own.kind == name and own.workspace == workspace for own in self._waiting)
                 wanted[(name,)] = TOGETHER_MAX - waiting
         return {kinds: count for kinds, count in wanted.items() if count > 0}
+
+    def _gathers(self, workspace: int, name: str) -> bool:
+        """Tell whether jobs that are done together wait: for those that are at work, or a moment for an urgent one."""
+        if (workspace, name) in self._sharing:
+            return True
+        now = self.clock.now()
+        urgent = any(each.work.claim.priority >= URGENT for each in self._running.values())
+        return urgent and now - self._shared_at.setdefault((workspace, name), now) < GATHER
 
     async def _due(self) -> list[int]:
         async with self.database.plain() as connection:
@@ -213,6 +225,7 @@ class Worker(Generic[Context]):
                 self._pace_s = 0.8 * self._pace_s + 0.2 * spent_s / len(taken)
                 if self._can_share(taken[0].work.claim):
                     self._sharing.discard(_sort(taken[0].work.claim))
+                    self._shared_at[_sort(taken[0].work.claim)] = self.clock.now()
                     self._bell.set()
                 taken = [] if any(each.why == "stopping" for each in taken) else self._take()
                 for each in taken:

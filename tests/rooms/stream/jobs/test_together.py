@@ -139,3 +139,26 @@ async def test_a_worker_that_stops_gives_all_of_them_back(shop: Shop) -> None:
     found = [await shop.job(each) for each in jobs]
     assert {(each.status, each.tries) for each in found} == {(Status.PENDING, 0)}
     assert shop.runs == []
+
+
+async def test_while_an_urgent_job_is_at_work_those_that_are_done_together_gather_for_a_moment(shop: Shop) -> None:
+    async def urgent(_: Work, shop: Shop) -> Json:
+        await shop.gate.wait()
+        shop.runs.append("urgent")
+        return None
+
+    kinds = [
+        Kind(name="note", about="A test.", run=alone, together=together),
+        Kind(name="urgent", about="A test.", run=urgent),
+    ]
+    worker = replace(shop.worker(), kinds=kinds)
+    await shop.want(Wish(kind="urgent", priority=90))
+    await worker.turn()
+    await wanted(shop, "a", "b")
+    for _ in range(3):
+        await worker.turn()
+        await asyncio.sleep(0)
+    assert shop.runs == []
+    shop.later(seconds=4)
+    await worker.drain()
+    assert sorted(shop.runs) == ["together a b", "urgent"]
