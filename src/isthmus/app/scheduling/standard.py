@@ -4,7 +4,7 @@ from isthmus.store.database import Transaction
 from isthmus.stream.jobs.schedules import Standard, install
 
 HOUSEKEEPING = "housekeeping"
-EDITION = 1
+EDITION = 2
 """Raised when a standard schedule is added, so that workspaces which are there get it too."""
 STANDARD: tuple[Standard, ...] = (
     Standard(
@@ -28,6 +28,12 @@ STANDARD: tuple[Standard, ...] = (
         about="Attribution under every rule",
         kind="analytics.attribution",
         cron="0 4 * * 3",
+    ),
+    Standard(
+        name="weekly-reconciliation",
+        about="What systems hold against what is held of them",
+        kind="sync.reconcile",
+        cron="0 1 * * 6",
     ),
     Standard(
         name="monthly-report",

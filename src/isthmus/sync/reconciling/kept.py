@@ -15,24 +15,27 @@ from isthmus.sync.reconciling.shape import Shape
 _INSTALL = """
 create table {digest} (bucket bigint primary key, count bigint not null, total numeric not null, mixed bigint not null);
 create table {delta} (sign smallint not null, buckets bigint[] not null, hashes bigint[] not null);
-create function {added}() returns trigger language plpgsql security definer set timezone = 'UTC' as $$ begin
+create function {added}() returns trigger language plpgsql security definer set search_path from current
+set timezone = 'UTC' as $$ begin
     insert into {delta} select 1, array_agg(bucket), array_agg(hash) from
         (select {place} >> {bits} as bucket, {hash} as hash from new_rows as row offset 0) as every having count(*) > 0;
     return null;
 end $$;
-create function {removed}() returns trigger language plpgsql security definer set timezone = 'UTC' as $$ begin
+create function {removed}() returns trigger language plpgsql security definer set search_path from current
+set timezone = 'UTC' as $$ begin
     insert into {delta} select -1, array_agg(bucket), array_agg(hash) from
         (select {place} >> {bits} as bucket, {hash} as hash from old_rows as row offset 0) as every having count(*) > 0;
     return null;
 end $$;
-create function {moved}() returns trigger language plpgsql security definer set timezone = 'UTC' as $$ begin
+create function {moved}() returns trigger language plpgsql security definer set search_path from current
+set timezone = 'UTC' as $$ begin
     insert into {delta} select -1, array_agg(bucket), array_agg(hash) from
         (select {place} >> {bits} as bucket, {hash} as hash from old_rows as row offset 0) as every having count(*) > 0
     union all select 1, array_agg(bucket), array_agg(hash) from
         (select {place} >> {bits} as bucket, {hash} as hash from new_rows as row offset 0) as every having count(*) > 0;
     return null;
 end $$;
-create function {emptied}() returns trigger language plpgsql security definer as $$ begin
+create function {emptied}() returns trigger language plpgsql security definer set search_path from current as $$ begin
     delete from {digest};
     delete from {delta};
     return null;
@@ -91,7 +94,8 @@ class KeptSide(PostgresSide):
 async def install(connection: AsyncConnection[TupleRow], shape: Shape, table: str, *, family: str, bits: int) -> None:
     """Make a table keep its digests, in the caller's transaction; writers wait until that ends. It begins empty.
 
-    Call `rebuild` when it has ended. `family` is the first that a PostgresSide tells.
+    Call `rebuild` when it has ended. What keeps them stands in the first schema of the search path. `family` is the
+    first that a PostgresSide tells.
     """
     parts = {"table": sql.Identifier(table), **_expressions(shape, family, bits), **_names(table)}
     statement = sql.SQL(_INSTALL).format(**parts)

@@ -1,8 +1,10 @@
 """Digests that are kept while rows are written equal those computed from the rows, whoever writes what at once."""
 
 import asyncio
+from collections.abc import Iterator
 from random import Random
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -59,8 +61,20 @@ async def gather(engines: Engines, table: str, family: str) -> None:
             await kept.rebuild(connection, SHAPE, table, family=family, bits=BITS)
 
 
-async def test_a_table_keeps_its_digests_under_writers_at_once(engines: Engines) -> None:
-    table = "kept_at_once"
+@pytest.fixture
+def table(engines: Engines) -> Iterator[str]:
+    """The name of a table that is not there, and of which nothing stays."""
+    name = "kept_at_once"
+    yield name
+    owner = engines.postgres.owner
+    with psycopg.connect(owner.conninfo, password=owner.password) as connection:
+        for each in (name, f"{name}_digest", f"{name}_delta"):
+            connection.execute(f"drop table if exists {each} cascade".encode())
+        for each in ("added", "removed", "moved", "emptied"):
+            connection.execute(f"drop function if exists {name}_{each}".encode())
+
+
+async def test_a_table_keeps_its_digests_under_writers_at_once(engines: Engines, table: str) -> None:
     async with connected(engines) as connection:
         await connection.execute(f"create table {table} (id bigint, name text, at timestamptz)".encode())
         await connection.execute(f"create index on {table} (id)".encode())
@@ -86,7 +100,6 @@ async def test_a_table_keeps_its_digests_under_writers_at_once(engines: Engines)
             ).agree
         await connection.execute(f"truncate {table}".encode())
         assert await side.digests(family, bits=BITS) == {}
-        await connection.execute(f"drop table {table} cascade".encode())
 
 
 def observation(number: int, fields: dict[str, Json], *, deleted: bool = False) -> Observation:

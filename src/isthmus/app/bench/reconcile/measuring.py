@@ -49,7 +49,7 @@ async def _measure(engines: Engines, home: Path, *, quick: bool, say: Callable[[
     put_rows, put_rounds = (QUICK_PUT_ROWS, QUICK_PUT_ROUNDS) if quick else (PUT_ROWS, PUT_ROUNDS)
     bits = max(0, rows.bit_length() - BUCKET_BITS)
     postgres = engines.postgres
-    made, rebuilt_s = await _prepared(postgres, rows, bits)
+    made, rebuilt_s = await prepared(postgres, rows, bits, chance=Random(23))
     say(f"two tables of {rows:,} rows made, {made.differences.total()} differences planted")
     judged = await _rounds(postgres, made, bits=bits, rounds=rounds, say=say)
     upkeep = await pairs(postgres, home, rows=put_rows, rounds=put_rounds, say=say)
@@ -59,7 +59,7 @@ async def _measure(engines: Engines, home: Path, *, quick: bool, say: Callable[[
     return outcome
 
 
-async def _prepared(postgres: PostgresAccess, rows: int, bits: int) -> tuple[Planted, float]:
+async def prepared(postgres: PostgresAccess, rows: int, bits: int, *, chance: Random) -> tuple[Planted, float]:
     """Make the tables, let them keep digests, and plant; return also how long one table's digests take to rebuild."""
     async with await opened(postgres.owner) as connection:
         await make_tables(connection, rows)
@@ -72,7 +72,7 @@ async def _prepared(postgres: PostgresAccess, rows: int, bits: int) -> tuple[Pla
             await kept.rebuild(connection, SHAPE, table, family=family, bits=bits)
             await connection.commit()
         rebuilt = (time.perf_counter() - began) / 2
-        made = await plant(connection, rows=rows, chance=Random(23))
+        made = await plant(connection, rows=rows, chance=chance)
     return made, rebuilt
 
 
