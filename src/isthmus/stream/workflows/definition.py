@@ -163,7 +163,7 @@ def _condition_faults(definition: Definition, step: Condition, at: int, sight: S
 
 def clause_faults(clause: Clause, sight: Sight, *, pointer: str) -> Iterator[Fault]:
     """Yield what is wrong with a clause: its field, or its value."""
-    field = sight.leads_to(clause.field)
+    field = sight.field_at(clause.field)
     if field is None:
         yield Fault(pointer=f"{pointer}/field", code="unknown-field", detail=sight.why_not(clause.field))
     reason = _misfit(clause, "" if field is None else field.column)

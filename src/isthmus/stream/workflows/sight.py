@@ -61,7 +61,7 @@ class Sight:
         """Take a type without what it leads to."""
         return cls(subject=subject, prefixes={each.name: each.prefix for each in schema})
 
-    def leads_to(self, path: str) -> Field | None:
+    def field_at(self, path: str) -> Field | None:
         """Return the published field that a path such as `status` or `account.segment` leads to, or None."""
         first, dot, rest = path.partition(".")
         seen = self.types.get(first) if dot else self.subject
