@@ -2,15 +2,17 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
 from isthmus.kernel.ids import text_of
-from isthmus.stream.webhooks.claiming import claim
+from isthmus.stream.webhooks.claiming import Sent, claim, settle
 from isthmus.stream.webhooks.deliveries import attempts_of, forget, recover, resend
 from isthmus.stream.webhooks.endpoints import EndpointMissing, pause, remove, resume, rotate
+from isthmus.stream.webhooks.sending import Answered
 from tests.rooms.stream.webhooks.conftest import Post
 from tests.rooms.stream.webhooks.receiving import Message, Receiver
 
@@ -45,6 +47,30 @@ async def test_an_endpoint_limited_to_accounts_hears_of_no_other(post: Post, rec
     await post.happen(1)
     assert await post.go() == 1
     assert await post.deliveries(deaf) == []
+
+
+async def test_answers_that_are_written_down_together_stand_each_at_its_own_delivery(
+    post: Post, receiving: Receiver
+) -> None:
+    endpoint, _ = await post.register(receiving.url)
+    await post.happen(1, 2, 3)
+    await post.read()
+    async with post.store.database.transaction(post.now) as tx:
+        batch = await claim(tx, post.store.vault, endpoint.id)
+    assert batch is not None
+    sent = [
+        Sent(
+            taken=each,
+            at=post.clock.now() - timedelta(seconds=number),
+            answered=Answered(status=200, took_ms=1, answer=b"%d" % each.seq),
+        )
+        for number, each in enumerate(batch.taken)
+    ]
+    async with post.store.database.transaction(post.now) as tx:
+        await settle(tx, post.store.vault, endpoint.id, sent, chance=Random(1))
+        found = {each.seq: await attempts_of(tx, post.store.vault, endpoint.id, each.id) for each in batch.taken}
+    assert {seq: [own.answer for own in tries] for seq, tries in found.items()} == {1: [b"1"], 2: [b"2"], 3: [b"3"]}
+    assert {each.status for each in await post.deliveries(endpoint)} == {"delivered"}
 
 
 async def test_a_failure_is_tried_again_on_the_schedule_under_the_same_id_and_given_up_at_its_end(
