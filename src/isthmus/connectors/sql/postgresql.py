@@ -52,17 +52,17 @@ class Postgres:
 
 
 class _Day(DateLoader):
-    def load(self, data: Buffer) -> object:  # type: ignore[override] - a day beyond those of Python is told as text.
+    def load(self, data: Buffer) -> object:  # pyright: ignore[reportIncompatibleMethodOverride] - a day beyond those of Python is told as text.
         return _or_text(super().load, data)
 
 
 class _Local(TimestampLoader):
-    def load(self, data: Buffer) -> object:  # type: ignore[override] - see above.
+    def load(self, data: Buffer) -> object:  # pyright: ignore[reportIncompatibleMethodOverride] - as above.
         return _or_text(super().load, data)
 
 
 class _Moment(TimestamptzLoader):
-    def load(self, data: Buffer) -> object:  # type: ignore[override] - see above.
+    def load(self, data: Buffer) -> object:  # pyright: ignore[reportIncompatibleMethodOverride] - as above.
         return _or_text(super().load, data)
 
 
