@@ -9,7 +9,7 @@ from msgspec import Struct
 from isthmus.gateway import id_at
 from isthmus.kernel.ids import text_of
 from isthmus.store.schema import Schema
-from isthmus.stream.filters import Filter
+from isthmus.stream.filters import EventFilter
 from isthmus.stream.webhooks import endpoints as ends
 from isthmus.stream.webhooks.deliveries import DELIVERY_PREFIX, Attempt, Delivery, Status
 from isthmus.stream.webhooks.endpoints import ENDPOINT_PREFIX, Endpoint
@@ -30,7 +30,7 @@ class WebhookView(Struct, frozen=True, kw_only=True):
     signature: Kind
     ordered: bool
     per_second: int | None
-    filter: Filter
+    filter: EventFilter
     status: ends.Status
     reason: str
     failing_since: datetime | None

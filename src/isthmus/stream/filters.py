@@ -30,7 +30,7 @@ class BadFilter(Invalid):
     code, title = "bad-filter", "The filter does not fit the events"
 
 
-class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of changes only those of one of the fields `changed`; of all events those of whose records all of `where` holds.
 
     What names no changed field, such as a creation or a deletion, passes `changed`. Empty, it lets everything pass.
@@ -63,7 +63,7 @@ T = TypeVar("T", bound=Told)
 
 
 def check_filter(
-    wanted: Filter, *, types: Iterable[str], topics: Topics, schema: Schema, pointer: str = "/filter"
+    wanted: EventFilter, *, types: Iterable[str], topics: Topics, schema: Schema, pointer: str = "/filter"
 ) -> None:
     """Raise BadFilter with every fault: a field that a type of event does not tell of, a value that does not fit."""
     records = sorted({topics.types[each].record for each in types})
@@ -74,7 +74,7 @@ def check_filter(
         raise BadFilter(detail, fix=fix, faults=tuple(faults[:FAULTS_MAX]))
 
 
-def _faults(wanted: Filter, sight: Sight, pointer: str) -> Iterator[Fault]:
+def _faults(wanted: EventFilter, sight: Sight, pointer: str) -> Iterator[Fault]:
     for at, name in enumerate(wanted.changed):
         if sight.subject.field(name) is None:
             detail = f"{sight.subject.name} has no field {name!r}."
@@ -83,12 +83,12 @@ def _faults(wanted: Filter, sight: Sight, pointer: str) -> Iterator[Fault]:
         yield from clause_faults(clause, sight, pointer=f"{pointer}/where/{at}")
 
 
-def moved(wanted: Filter, changed: Sequence[str]) -> bool:
+def moved(wanted: EventFilter, changed: Sequence[str]) -> bool:
     """Tell whether fields that changed are among those that are asked for; none stand for more than single fields."""
     return not wanted.changed or not changed or not set(wanted.changed).isdisjoint(changed)
 
 
-async def passing(tx: Transaction, vault: Vault, schema: Schema, wanted: Filter, events: Sequence[T]) -> list[T]:
+async def passing(tx: Transaction, vault: Vault, schema: Schema, wanted: EventFilter, events: Sequence[T]) -> list[T]:
     """Return the events that a filter lets pass, in their order."""
     some = [each for each in events if moved(wanted, each.changed)]
     if not wanted.where:

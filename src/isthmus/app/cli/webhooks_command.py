@@ -18,7 +18,7 @@ from isthmus.app.discovery import schema
 from isthmus.app.topics import topics
 from isthmus.app.webhook_views import WebhookSecret, WebhookView, account_ids, webhook_view
 from isthmus.kernel.errors import Invalid
-from isthmus.stream.filters import Filter, read_clause
+from isthmus.stream.filters import EventFilter, read_clause
 from isthmus.stream.webhooks.endpoints import (
     ENDPOINT_PREFIX,
     EndpointChange,
@@ -204,7 +204,7 @@ def set_webhook(
 
 def _filter(where: tuple[str, ...], changed: tuple[str, ...]) -> Json:
     clauses = [read_clause(each, pointer=f"/filter/where/{at}") for at, each in enumerate(where)]
-    return to_builtins(Filter(changed=changed, where=tuple(clauses)))
+    return to_builtins(EventFilter(changed=changed, where=tuple(clauses)))
 
 
 @command.command("pause")

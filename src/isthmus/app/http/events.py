@@ -18,7 +18,7 @@ from isthmus.kernel.errors import Limited, Malformed
 from isthmus.kernel.ids import text_of, uuid_of
 from isthmus.store.schema import Schema
 from isthmus.stream.event import before_moment
-from isthmus.stream.filters import BadFilter, Filter, check_filter, moved, passing, read_clause
+from isthmus.stream.filters import BadFilter, EventFilter, check_filter, moved, passing, read_clause
 from isthmus.stream.live import HEADERS, Frame, Live, Sees, Wants
 from isthmus.stream.topics import Topics, UnknownTopic
 from isthmus.stream.workflows.definition import CLAUSES_MAX
@@ -127,8 +127,8 @@ def _types(call: Call, wanted: FeedQuery, book: Book) -> frozenset[str]:
 def _seeing(call: Call, wanted: FeedQuery, types: frozenset[str]) -> Sees:
     """Return what tells whether the filter lets an event pass; raises BadFilter."""
     where = tuple(read_clause(each, pointer=f"/query/where/{at}") for at, each in enumerate(wanted.where))
-    narrowed, services = Filter(changed=tuple(wanted.changed), where=where), call.services
-    if narrowed != Filter():
+    narrowed, services = EventFilter(changed=tuple(wanted.changed), where=where), call.services
+    if narrowed != EventFilter():
         topics = services.of(Topics)
         check_filter(narrowed, types=types, topics=topics, schema=services.schema, pointer="/query")
     database = services.database

@@ -17,7 +17,7 @@ from isthmus.kernel.ids import ENTROPY_BYTES, mint, text_of
 from isthmus.store.database import Transaction
 from isthmus.store.schema import Schema
 from isthmus.stream.event import head_of
-from isthmus.stream.filters import Filter, check_filter
+from isthmus.stream.filters import EventFilter, check_filter
 from isthmus.stream.outbound import Outbound
 from isthmus.stream.topics import Topics
 from isthmus.stream.webhooks.signing import (
@@ -115,7 +115,7 @@ class NewEndpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     signature: Kind = "hmac"
     ordered: bool = False
     per_second: _PerS | None = None
-    filter: Filter = Filter()
+    filter: EventFilter = EventFilter()
 
 
 class EndpointChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,7 +127,7 @@ class EndpointChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     accounts: Annotated[list[str], Meta(max_length=ACCOUNTS_MAX)] | UnsetType = UNSET
     ordered: bool | UnsetType = UNSET
     per_second: _PerS | UnsetType | None = UNSET
-    filter: Filter | UnsetType = UNSET
+    filter: EventFilter | UnsetType = UNSET
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     answerable: str
     withheld_at: datetime | None
     withheld: str
-    filter: Filter
+    filter: EventFilter
 
     @property
     def status(self) -> Status:
@@ -188,7 +188,7 @@ class Rules:
     outbound: Outbound
     areas: frozenset[str]
 
-    def check(self, events: Sequence[str], wanted: Filter) -> None:
+    def check(self, events: Sequence[str], wanted: EventFilter) -> None:
         """Raise UnknownTopic and BadFilter for events that mean nothing, and a filter that does not fit them."""
         self.topics.check(events, areas=self.areas, pointer="/events")
         check_filter(wanted, types=self.topics.chosen(events, areas=self.areas), topics=self.topics, schema=self.schema)
@@ -328,7 +328,7 @@ def _sealed(tx: Transaction, vault: Vault, own: UUID, secrets: Sequence[Secret])
     return vault.seal_many(workspace=tx.scope.workspace, values=[(own, pack_secrets(secrets))])[0]
 
 
-def _kept(wanted: Filter) -> Jsonb:
+def _kept(wanted: EventFilter) -> Jsonb:
     return Jsonb(msgspec.to_builtins(wanted))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
-from isthmus.stream.filters import BadFilter, Filter, check_filter, read_clause
+from isthmus.stream.filters import BadFilter, EventFilter, check_filter, read_clause
 from isthmus.stream.webhooks.endpoints import EndpointChange, change
 from tests.rooms.domains.desk import said
 from tests.rooms.stream.webhooks.conftest import Post
@@ -53,7 +53,7 @@ async def test_a_filter_that_is_changed_holds_from_then_on_and_for_what_is_repla
     endpoint, _ = await post.register(receiving.url, events=DEALS, filter={"where": [LARGE]})
     await post.put(deal("small", 100), deal("tiny", 1), deal("large", 20_000))
     assert await post.go() == 1
-    wider = Filter(where=(read_clause("amount at_least 50", pointer=""),))
+    wider = EventFilter(where=(read_clause("amount at_least 50", pointer=""),))
     async with post.store.database.transaction(post.now) as tx:
         changed = await change(tx, endpoint.id, EndpointChange(filter=wider), accounts=None, rules=post.rules)
     assert changed.filter == wider
@@ -75,7 +75,7 @@ async def test_a_filter_that_is_changed_holds_from_then_on_and_for_what_is_repla
 def test_a_filter_that_does_not_fit_is_refused_in_words(post: Post, text: str, pointer: str, told: str) -> None:
     with pytest.raises(BadFilter) as refused:
         check_filter(
-            Filter(where=(read_clause(text, pointer="/filter/where/0"),)),
+            EventFilter(where=(read_clause(text, pointer="/filter/where/0"),)),
             types=post.rules.topics.chosen(DEALS, areas={"sales"}),
             topics=post.rules.topics,
             schema=post.store.schema,
@@ -87,7 +87,7 @@ def test_a_filter_that_does_not_fit_is_refused_in_words(post: Post, text: str, p
 def test_a_field_must_be_of_every_record_that_is_told_of(post: Post) -> None:
     with pytest.raises(BadFilter) as refused:
         check_filter(
-            Filter(changed=("stage",)),
+            EventFilter(changed=("stage",)),
             types=post.rules.topics.chosen(["isthmus.sales.deal.*", "isthmus.sales.lead.*"], areas={"sales"}),
             topics=post.rules.topics,
             schema=post.store.schema,
