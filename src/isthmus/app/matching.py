@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString, TypeAlias
 from uuid import UUID
@@ -13,13 +13,16 @@ from msgspec import Struct
 from isthmus.app.scheduling.context import JobContext
 from isthmus.kernel.marks import Json
 from isthmus.matching.candidates import Candidate, Proposal, Why, apart, candidate_of, decide, propose
+from isthmus.matching.near import digests, index_all, keep_learned
+from isthmus.matching.probable.one import Learned, Probe, Row
+from isthmus.matching.probable.people import PEOPLE
 from isthmus.store.database import Scope, Transaction
 from isthmus.store.records import PAGE_ROWS_MAX, page
 from isthmus.stream.jobs.job import Kind
 from isthmus.stream.jobs.work import Work
 from isthmus.sync.connections import audit
 from isthmus.sync.ingest import Store
-from isthmus.sync.merges import NotMergeable, merge, merge_in
+from isthmus.sync.merges import NotMergeable, merge_in
 
 if TYPE_CHECKING:
     from isthmus.matching.probable.finding import Found
@@ -29,6 +32,8 @@ TYPES = ("sales.person", "sales.lead")
 AUTOMATIC_ROWS_MIN = 500
 """Fewer records teach too little: all that is found among them is put before a person."""
 REVIEW_MAX = 10_000
+MERGES_AT_ONCE = 100
+NAMES = tuple(each.name for each in PEOPLE.traits)
 _SYSTEMS_MAX = 60
 _SOURCES: LiteralString = """
 select record_id, array_agg(distinct system) from ref where workspace = current_workspace() and type = %s group by 1
@@ -71,17 +76,26 @@ async def match_type(store: Store, scope: Scope, type_name: str) -> Matched:
     """Match the records of one type: merge what is sure, put before a person what is not."""
     async with store.database.transaction(scope) as tx:
         people = await _read(tx, store, type_name)
-    merges, proposals = await asyncio.to_thread(_found, people)
+    merges, proposals, learned = await asyncio.to_thread(_found, people)
     merged = 0
-    for winner, loser, why in merges:
-        try:
-            await merge(store, scope, type_name, winner=winner, loser=loser, evidence=why)
-        except NotMergeable:
-            continue  # One of them was merged or deleted since it was read.
-        merged += 1
+    for begin in range(0, len(merges), MERGES_AT_ONCE):
+        async with store.database.transaction(scope) as tx:
+            for winner, loser, why in merges[begin : begin + MERGES_AT_ONCE]:
+                merged += await _merged(tx, store, type_name, winner=winner, loser=loser, why=why)
     async with store.database.transaction(scope) as tx:
         proposed = await propose(tx, type_name, proposals)
+        if learned is not None:
+            await keep_learned(tx, store.vault, type_name, learned)
+            await index_all(tx, type_name, _keys(people, learned, store, scope.workspace, type_name))
     return Matched(type=type_name, records=len(people.ids), merged=merged, proposed=proposed)
+
+
+async def _merged(tx: Transaction, store: Store, type_name: str, *, winner: UUID, loser: UUID, why: str) -> bool:
+    try:
+        await merge_in(tx, store, type_name, winner=winner, loser=loser, evidence=why)
+    except NotMergeable:
+        return False  # One of them was merged or deleted since it was read; nothing was written.
+    return True
 
 
 async def accept(tx: Transaction, store: Store, candidate_id: UUID) -> Candidate:
@@ -133,35 +147,42 @@ async def _read(tx: Transaction, store: Store, type_name: str) -> _People:
         for each in held:
             if not each.erased:
                 ids.append(each.id)
-                rows.append(_row(each.values, companies))
+                rows.append(row_of(each.values, companies))
         if len(held) < PAGE_ROWS_MAX:
             break
         after = held[-1].id
-    columns: _Columns = {name: [each[name] for each in rows] for name in _NAMES}
+    columns: _Columns = {name: [each[name] for each in rows] for name in NAMES}
     columns["sources"] = [sources.get(each, 0) for each in ids]
     return _People(ids, columns, await apart(tx, type_name))
 
 
-_NAMES = ("first_name", "last_name", "email", "phone", "company", "city")
-
-
-def _row(values: Mapping[str, Json], companies: Mapping[UUID, str]) -> dict[str, str | None]:
+def row_of(values: Mapping[str, Json], companies: Mapping[UUID, str]) -> dict[str, str | None]:
     """Return what a record says of who it is; a person's company is that of the account."""
-    row = {name: each if isinstance(each := values.get(name), str) else None for name in _NAMES}
+    row = {name: each if isinstance(each := values.get(name), str) else None for name in NAMES}
     account = values.get("account_id")
     if row["company"] is None and account is not None:
         row["company"] = companies.get(UUID(str(account)))
     return row
 
 
-def _found(people: _People) -> tuple[list[tuple[UUID, UUID, str]], list[Proposal]]:
-    """Return what is merged (winner, loser, evidence) and what a person is asked."""
+def _keys(
+    people: _People, learned: Learned, store: Store, workspace: int, type_name: str
+) -> Iterator[tuple[int, UUID]]:
+    """Return the digest of every block key with its record."""
+    probe = Probe(PEOPLE, learned)
+    for position, record in enumerate(people.ids):
+        values = {name: each if isinstance(each := people.columns[name][position], str) else None for name in NAMES}
+        for key in digests(store.vault, workspace, type_name, probe.keys(Row(values, 0))):
+            yield key, record
+
+
+def _found(people: _People) -> tuple[list[tuple[UUID, UUID, str]], list[Proposal], Learned | None]:
+    """Return what is merged (winner, loser, evidence), what a person is asked, and what was learned."""
     from isthmus.matching.probable.comparing import arrow
     from isthmus.matching.probable.finding import find
-    from isthmus.matching.probable.people import PEOPLE
 
     if len(people.ids) <= 1:
-        return [], []
+        return [], [], None
     found = find(PEOPLE, arrow(people.columns))
     firsts: list[int] = found.firsts.tolist()
     doubtful = {firsts[one] for one, other in _positions(people) if firsts[one] == firsts[other]}
@@ -181,7 +202,7 @@ def _found(people: _People) -> tuple[list[tuple[UUID, UUID, str]], list[Proposal
         if position != first and first not in doubtful and not few:
             chance, code = best[position]
             merges.append((people.ids[first], people.ids[position], evidence(why(code), chance)))
-    return merges, proposals[:REVIEW_MAX]
+    return merges, proposals[:REVIEW_MAX], found.learned
 
 
 def _positions(people: _People) -> list[tuple[int, int]]:
@@ -192,7 +213,6 @@ def _positions(people: _People) -> list[tuple[int, int]]:
 
 def _told(found: Found) -> Callable[[int], list[Why]]:
     from isthmus.matching.probable.finding import reasons
-    from isthmus.matching.probable.people import PEOPLE
 
     known: dict[int, list[Why]] = {}
 

@@ -1,12 +1,17 @@
 """Probable matches of a workspace: merged or asked, refused for good, taken apart exactly, never across workspaces."""
 
 from random import Random
+from uuid import UUID
 
 import pytest
 
 from isthmus.app.bench.match.people import generate
 from isthmus.app.matching import AUTOMATIC_ROWS_MIN, match_type
+from isthmus.app.matching_near import RecordMissing, likely
+from isthmus.kernel.ids import uuid_of
 from isthmus.kernel.marks import Json
+from isthmus.matching.near import Probes
+from isthmus.matching.probable.people import PEOPLE
 from isthmus.store.database import Scope
 from isthmus.store.observation import Observation
 from isthmus.store.records import page
@@ -107,12 +112,38 @@ async def test_pairs_are_shown_and_decided_only_by_who_may(desk: Desk) -> None:
 
 async def test_of_many_records_the_sure_ones_are_merged_each_with_its_evidence(store: Store, scope: Scope) -> None:
     desk = Desk.of(store, scope)
-    await desk.put(*observed(AUTOMATIC_ROWS_MIN * 2))
+    await desk.put(*observed(AUTOMATIC_ROWS_MIN * 3 // 2))
     done = await match_type(store, desk.now, PERSON)
     assert done.records > AUTOMATIC_ROWS_MIN
     assert done.merged > done.records // 20
     async with store.database.transaction(desk.now) as tx:
         made = [each for each in await merges(tx, limit=10_000) if each.evidence.startswith("probable")]
     assert len(made) == done.merged
-    desk.later(hours=24)
-    assert (await match_type(store, desk.now, PERSON)).merged <= done.merged // 20
+    desk.later(hours=1)
+    known, fields = await known_person(desk)
+    await desk.put(Observation(type=PERSON, system="form", external_id="N1", fields=fields))
+    async with store.database.transaction(desk.now) as tx:
+        fresh = uuid_of("pers", await desk.id_of(PERSON, "N1", system="form"))
+        found = await likely(tx, store, Probes(PEOPLE), PERSON, fresh)
+    assert found[0].other == known
+    assert [each.says for each in found[0].reasons if each.field == "last_name"] == ["same last name"]
+
+
+async def known_person(desk: Desk) -> tuple[UUID, dict[str, Json]]:
+    """Somebody, and what a form says of the same human with other handles."""
+    async with desk.store.database.transaction(desk.now) as tx:
+        for each in await page(tx, desk.store.vault, desk.store.schema[PERSON], limit=1_000):
+            names = [each.values.get(name) for name in ("first_name", "last_name", "email")]
+            first, last, email = (one if isinstance(one, str) else "" for one in names)
+            if len(first) > 3 and len(last) > 9 and email and first.lower() in email:
+                domain = email.partition("@")[2]
+                return each.id, {"first_name": first, "last_name": last, "email": f"{last.lower()}@{domain}"}
+    raise AssertionError
+
+
+async def test_before_the_first_run_nobody_is_likely(desk: Desk) -> None:
+    async with desk.store.database.transaction(desk.now) as tx:
+        one = (await page(tx, desk.store.vault, desk.store.schema[PERSON], limit=1))[0].id
+        assert await likely(tx, desk.store, Probes(PEOPLE), PERSON, one) == []
+        with pytest.raises(RecordMissing):
+            await likely(tx, desk.store, Probes(PEOPLE), PERSON, UUID(int=1))

@@ -7,6 +7,7 @@ import numpy as np
 from isthmus.matching.probable.cluster import Clusters, Edges, shared_chance
 from isthmus.matching.probable.comparing import MEMORY_MIB, Comparing, Rows, decoded
 from isthmus.matching.probable.model import Flags, Floats, Ints, Model, chance_of, learn
+from isthmus.matching.probable.one import Learned, learned
 from isthmus.matching.probable.traits import Plan, sentences
 
 
@@ -46,9 +47,14 @@ class Found:
     automatic_chance: Floats
     review: Edges
     review_chance: Floats
-    model: Model
+    learned: Learned
     threshold: float
     expected: float
+
+    @property
+    def model(self) -> Model:
+        """What the pairs were weighed by."""
+        return self.learned.model
 
 
 def find(
@@ -58,12 +64,13 @@ def find(
     comparing = Comparing(plan, rows, threads=threads, memory_mib=memory_mib)
     try:
         model = learn(comparing.compare(), comparing.met())
-        return clustered(comparing.weigh(model), comparing.sources(), model, bands or Bands())
+        told = learned(comparing, model, rows=rows.num_rows)
+        return clustered(comparing.weigh(model), comparing.sources(), told, bands or Bands())
     finally:
         comparing.close()
 
 
-def clustered(edges: Edges, sources: Ints, model: Model, bands: Bands) -> Found:
+def clustered(edges: Edges, sources: Ints, told: Learned, bands: Bands) -> Found:
     """Make clusters of likely pairs: first duplicates inside sources, then across them."""
     clusters = Clusters(sources)
     sure = chance_of(edges.bits)
@@ -82,7 +89,7 @@ def clustered(edges: Edges, sources: Ints, model: Model, bands: Bands) -> Found:
         automatic_chance=chance[made],
         review=edges.only(review),
         review_chance=chance[review],
-        model=model,
+        learned=told,
         threshold=threshold,
         expected=float(chance[made].mean()) if len(made) else 1.0,
     )

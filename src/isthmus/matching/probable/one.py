@@ -56,7 +56,7 @@ class Probe:
     """Compares single rows by what was learned."""
 
     def __init__(self, plan: Plan, learned: Learned) -> None:
-        self._plan, self._model = plan, learned.model
+        self._plan, self.model = plan, learned.model
         self._rows = max(learned.rows, 1)
         names = [each.name for each in plan.traits]
         self._often = dict(zip(names, learned.often, strict=True))
@@ -74,7 +74,7 @@ class Probe:
         codes = np.array([self._code(own, row.sources, each) for each in candidates], dtype=np.int64)
         levels, within = decoded(self._plan, codes)
         right = np.arange(1, len(codes) + 1, dtype=np.int64)
-        edges = Edges(np.zeros(len(codes), dtype=np.int64), right, self._model.bits(levels, within), codes, within)
+        edges = Edges(np.zeros(len(codes), dtype=np.int64), right, self.model.bits(levels, within), codes, within)
         sources = np.array([row.sources, *(each.sources for each in candidates)], dtype=np.int64)
         firsts = np.arange(len(sources), dtype=np.int64)
         chance: list[float] = shared_chance(edges, firsts=firsts, sources=sources).tolist()
