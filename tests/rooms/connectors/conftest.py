@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from isthmus.app.counterparts.tryton import TrytonServer, tryton
+from tests.rooms.connectors.requesttracker_room import RequestTracker, company, requesttracker
 from tests.rooms.connectors.sql_servers import SqlServer, mariadb, postgresql
 from tests.rooms.connectors.stripe_room import StripeServer, localstripe
 
@@ -34,4 +35,12 @@ def foreign_postgresql() -> Iterator[SqlServer]:
 def foreign_mariadb() -> Iterator[SqlServer]:
     """A MariaDB that somebody else runs."""
     with mariadb() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def desk() -> Iterator[RequestTracker]:
+    """A real Request Tracker with what the fixtures show."""
+    with requesttracker() as server:
+        company(server)
         yield server

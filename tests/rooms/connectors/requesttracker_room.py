@@ -52,13 +52,15 @@ STEPS = r"""
 use lib '/usr/share/request-tracker5/lib'; use RT -init; use RT::AuthToken;
 my $system = RT->SystemUser;
 my $scrips = RT::Scrips->new($system); $scrips->UnLimit;
-while (my $scrip = $scrips->Next) { $scrip->SetDisabled(1) if $scrip->ActionObj->Name =~ /Notify|Autoreply|Forward/ }
+while (my $scrip = $scrips->Next) { $scrip->SetDisabled(1) unless $scrip->ActionObj->Name =~ /Open/ }
 my $channel = RT::CustomField->new($system);
 $channel->Create(Name => 'Channel', Type => 'FreeformSingle', LookupType => 'RT::Queue-RT::Ticket');
 $channel->AddToObject(RT::Queue->new($system));
 my $tier = RT::CustomField->new($system);
 $tier->Create(Name => 'Tier', Type => 'FreeformSingle', LookupType => 'RT::Queue-RT::Ticket');
-$tier->AddToObject(RT::Queue->new($system));
+my $orders = RT::Queue->new($system);
+$orders->Create(Name => 'Orders');
+$tier->AddToObject($orders);
 for my $each (['isthmus', 'UTC'], ['agent', 'Europe/Brussels']) {
     my ($name, $zone) = @$each;
     my $user = RT::User->new($system);
@@ -260,13 +262,18 @@ def change(
     )
 
 
+def fixture(feed: str) -> list[Row]:
+    """Return the recorded rows of a feed."""
+    return cast("list[Row]", json.loads((FIXTURES / f"{feed}.json").read_text("utf-8")))
+
+
 def company(server: RequestTracker) -> None:
     """Make what the fixtures show: a customer, and tickets in the states that tell something."""
     server.user("ines@quince.example", RealName="Ines Quettier", City="Gent", Country="BE", WorkPhone="+32 9 555 01 02")
     asked = server.ticket("The order is late", Requestor="ines@quince.example", CustomFields={"Channel": "phone"})
     server.answer(asked)
     server.change("ticket", asked, Status="resolved", Owner="agent", Priority="100")
-    server.ticket("Who reads this?", CustomFields={"Tier": "gold"})
+    server.ticket("Who reads this?", Queue="Orders", CustomFields={"Tier": "gold"})
     server.ticket("A printer of ours", Requestor="agent@desk.example")
 
 

@@ -12,10 +12,11 @@ from isthmus.connectors.sql import CONNECTOR
 from isthmus.connectors.sql.capture import Capture
 from isthmus.connectors.sql.cursor import Place
 from isthmus.connectors.sql.pgoutput import lsn_number
+from isthmus.connectors.sql.tables import TablesRefused
 from isthmus.kernel.status import Status
 from isthmus.store.database import Scope
 from isthmus.store.records import page
-from isthmus.sync.connections import Options, connect, connection_of
+from isthmus.sync.connections import Options, connect, connection_of, connections
 from isthmus.sync.connector import ConnectorError, FeedTrouble, Page, Raw, Session
 from isthmus.sync.edit import edit
 from isthmus.sync.ingest import Store
@@ -244,6 +245,15 @@ async def connected(engine: Engine, workspace: int, settings: dict[str, str], *,
 async def engine(store: Store) -> Engine:
     """The engine with this connector alone."""
     return Engine(store=store, clock=SystemClock(), chance=Random(7), connectors={"sql": CONNECTOR})
+
+
+async def test_a_mapping_that_does_not_fit_is_refused_before_anything_is_connected(
+    server: SqlServer, engine: Engine, workspace: int
+) -> None:
+    with pytest.raises(TablesRefused, match="no record type"):
+        await connected(engine, workspace, given(server, TABLE.format(name="a").replace("account", "acount")))
+    async with engine.store.database.transaction(scope_of(engine, workspace)) as tx:
+        assert await connections(tx) == []
 
 
 async def test_log_that_piles_up_is_told_on_the_connection(
