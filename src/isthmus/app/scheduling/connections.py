@@ -121,7 +121,9 @@ def _brings(connection: Connection, domains: Sequence[str], context: JobContext)
     connector = context.engine.connectors.get(connection.connector)
     if connector is None or connection.status == Status.PAUSED:
         return False
-    return not domains or bool(set(domains) & set(_domains(each.types for each in connector.feeds_of(connection.settings))))
+    return not domains or bool(
+        set(domains) & set(_domains(each.types for each in connector.feeds_of(connection.settings)))
+    )
 
 
 def _domains(feeds: Iterable[Iterable[str]]) -> Iterable[str]:
