@@ -85,9 +85,24 @@ async def match_type(store: Store, scope: Scope, type_name: str) -> Matched:
     async with store.database.transaction(scope) as tx:
         proposed = await propose(tx, type_name, proposals)
         if learned is not None:
-            await keep_learned(tx, store.vault, type_name, learned)
-            await index_all(tx, type_name, _keys(people, learned, store, scope.workspace, type_name))
+            await _keep(tx, store, type_name, people, learned)
     return Matched(type=type_name, records=len(people.ids), merged=merged, proposed=proposed)
+
+
+async def learn_type(store: Store, scope: Scope, type_name: str) -> list[UUID]:
+    """Learn from the records of one type and merge none; returns their ids."""
+    async with store.database.transaction(scope) as tx:
+        people = await _read(tx, store, type_name)
+    _, _, learned = await asyncio.to_thread(_found, people)
+    async with store.database.transaction(scope) as tx:
+        if learned is not None:
+            await _keep(tx, store, type_name, people, learned)
+    return people.ids
+
+
+async def _keep(tx: Transaction, store: Store, type_name: str, people: _People, learned: Learned) -> None:
+    await keep_learned(tx, store.vault, type_name, learned)
+    await index_all(tx, type_name, _keys(people, learned, store, tx.scope.workspace, type_name))
 
 
 async def _merged(tx: Transaction, store: Store, type_name: str, *, winner: UUID, loser: UUID, why: str) -> bool:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from isthmus.app.bench.match.people import generate
+from isthmus.app.bench.match.people import Mishaps, generate
 from isthmus.app.matching import AUTOMATIC_ROWS_MIN, match_type
 from isthmus.app.matching_near import RecordMissing, likely
 from isthmus.kernel.ids import uuid_of
@@ -27,7 +27,7 @@ SYSTEMS = {1: "crm", 2: "billing", 4: "desk"}
 
 def observed(records: int) -> list[Observation]:
     """People of three systems, as those report them."""
-    people = generate(Random(11), records=records)
+    people = generate(Random(11), records=records, mishaps=Mishaps(mail_typo=0.0))
     rows: list[Observation] = []
     for n in range(len(people.truth)):
         fields: dict[str, Json] = {
