@@ -46,6 +46,7 @@ def compile_lock(*, known: Path, upgrade: bool) -> str:
         subprocess.run(
             # --no-config: the pins of the last lock are preferences here, not constraints.
             ["uv", "pip", "compile", "pyproject.toml", "--no-config", "--all-extras", "--group", "dev"]
+            + ["--group", "bench"]
             + ["--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-annotate", "--quiet"]
             + ["--custom-compile-command", "tools/lock.py", "--output-file", str(fresh)]
             + (["--upgrade"] if upgrade else []),

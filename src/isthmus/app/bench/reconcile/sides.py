@@ -74,7 +74,7 @@ def versions() -> dict[str, str]:
         try:
             found[each] = version(each)
         except PackageNotFoundError as error:
-            raise PeerMissing(f"{each} is not installed.", fix=f"Install it: pip install {each}") from error
+            raise PeerMissing(f"{each} is not installed.", fix="Install the peers: uv sync --group bench") from error
     return found
 
 
