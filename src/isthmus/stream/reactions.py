@@ -10,6 +10,7 @@ A domain's `reactions.py` declares them, and names the events of others without 
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from isthmus.store.database import Transaction
@@ -33,8 +34,13 @@ class Reaction(Generic[Context]):
 
     def means(self, event_type: str) -> bool:
         """Tell whether an event of that type is meant."""
-        wanted, given = self.on.split("."), event_type.split(".")
-        return len(wanted) == len(given) and all(each in ("*", own) for each, own in zip(wanted, given, strict=True))
+        return _means(self.on, event_type)
+
+
+@lru_cache(maxsize=4096)
+def _means(on: str, event_type: str) -> bool:
+    wanted, given = on.split("."), event_type.split(".")
+    return len(wanted) == len(given) and all(each in ("*", own) for each, own in zip(wanted, given, strict=True))
 
 
 def reacting(
@@ -57,7 +63,10 @@ def reacting(
                 if event.seq in seqs:
                     await reaction.do(context(caused_by(tx, event)), event)
 
-    return Consumer(name, handle, together=together)
+    # A type with a star may be any: then every event is read.
+    types = {each.on for each in reactions}
+    named = not any("*" in each for each in types)
+    return Consumer(name, handle, types=tuple(sorted(types)) if named else (), together=together)
 
 
 async def _meant(reaction: Reaction[Context], context: Context, events: Sequence[Event]) -> AbstractSet[int]:

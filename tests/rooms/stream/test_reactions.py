@@ -55,9 +55,11 @@ async def test_only_what_is_meant_is_done(database: Database, scope: Scope) -> N
     await emit(database, scope, [1], kind="isthmus.sales.deal.changed.v1")
     async with database.plain() as connection, within(connection, scope.workspace):
         await stamp(connection)
-    consumer = reacting("r", [Reaction(on="isthmus.sales.deal.created.v1", do=note)], context=same)
-    assert await consume(database, consumer, scope) == 2
-    assert await reactions_noted(database, scope) == ["isthmus.sales.deal.created.v1"]
+    for number, (pattern, read) in enumerate([("isthmus.sales.deal.created.v1", 1), ("isthmus.*.deal.created.v1", 2)]):
+        consumer = reacting(f"r{number}", [Reaction(on=pattern, do=note)], context=same)
+        assert await consume(database, consumer, scope) == read
+        assert await consume(database, consumer, scope) == 0
+        assert await reactions_noted(database, scope) == ["isthmus.sales.deal.created.v1"] * (number + 1)
 
 
 async def test_when_one_fails_none_has_happened(database: Database, scope: Scope) -> None:
