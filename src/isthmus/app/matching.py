@@ -31,6 +31,8 @@ PEOPLE_KIND = "matching.people"
 TYPES = ("sales.person", "sales.lead")
 AUTOMATIC_ROWS_MIN = 500
 """Fewer records teach too little: all that is found among them is put before a person."""
+LEARNING_ROWS_MIN = 20
+"""Fewer teach nothing at all."""
 REVIEW_MAX = 10_000
 MERGES_AT_ONCE = 100
 NAMES = tuple(each.name for each in PEOPLE.traits)
@@ -196,7 +198,7 @@ def _found(people: _People) -> tuple[list[tuple[UUID, UUID, str]], list[Proposal
     from isthmus.matching.probable.comparing import arrow
     from isthmus.matching.probable.finding import find
 
-    if len(people.ids) <= 1:
+    if len(people.ids) < LEARNING_ROWS_MIN:
         return [], [], None
     found = find(PEOPLE, arrow(people.columns))
     firsts: list[int] = found.firsts.tolist()
