@@ -10,7 +10,6 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from isthmus.app.scheduling.context import JobContext
 from isthmus.kernel.marks import Json
 from isthmus.matching.candidates import Candidate, Proposal, Why, apart, candidate_of, decide, propose
 from isthmus.matching.near import digests, index_all, keep_learned
@@ -18,8 +17,6 @@ from isthmus.matching.probable.one import Learned, Probe, Row
 from isthmus.matching.probable.people import PEOPLE
 from isthmus.store.database import Scope, Transaction
 from isthmus.store.records import PAGE_ROWS_MAX, page
-from isthmus.stream.jobs.job import Kind
-from isthmus.stream.jobs.work import Work
 from isthmus.sync.connections import audit
 from isthmus.sync.ingest import Store
 from isthmus.sync.merges import NotMergeable, merge_in
@@ -27,7 +24,6 @@ from isthmus.sync.merges import NotMergeable, merge_in
 if TYPE_CHECKING:
     from isthmus.matching.probable.finding import Found
 
-PEOPLE_KIND = "matching.people"
 TYPES = ("sales.person", "sales.lead")
 AUTOMATIC_ROWS_MIN = 500
 """Fewer records teach too little: all that is found among them is put before a person."""
@@ -137,16 +133,6 @@ def evidence(reasons: list[Why], chance: float) -> str:
     """Return what speaks for a pair in words that name nobody."""
     told = ", ".join(each.says for each in reasons if each.bits > 0)
     return f"probable ({chance:.4f}): {told}"
-
-
-async def people_job(work: Work, context: JobContext) -> Json:
-    """Match the people of the workspace."""
-
-    def tell(done: int, total: int, text: str) -> None:
-        work.tell(done=done, total=total, text=text)
-
-    found = await match_all(context.store, work.scope(), tell=tell)
-    return {each.type: {"records": each.records, "merged": each.merged, "proposed": each.proposed} for each in found}
 
 
 async def _read(tx: Transaction, store: Store, type_name: str) -> _People:
@@ -262,13 +248,3 @@ def _proposals(
                 continue
             told.append(Proposal(one=pair[0], other=pair[1], chance=round(chance, 4), reasons=why(code)))
     return told
-
-
-KINDS: tuple[Kind[JobContext], ...] = (
-    Kind(
-        name=PEOPLE_KIND,
-        about="Find who is probably one: merge what is sure, put the rest before a person.",
-        run=people_job,
-        permission="sales:write",
-    ),
-)

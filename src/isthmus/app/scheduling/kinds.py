@@ -10,8 +10,7 @@ import msgspec
 from msgspec import Struct
 
 import isthmus.domains
-from isthmus.app.matching import KINDS as MATCHING
-from isthmus.app.scheduling import connections, figures, reconciling, rereading
+from isthmus.app.scheduling import connections, figures, matching, reconciling, rereading
 from isthmus.app.scheduling.context import JobContext
 from isthmus.app.scheduling.standard import HOUSEKEEPING
 from isthmus.app.workflows import KINDS as WORKFLOWS
@@ -60,7 +59,7 @@ _OWN: tuple[Kind[JobContext], ...] = (
     *figures.KINDS,
     *reconciling.KINDS,
     *WORKFLOWS,
-    *MATCHING,
+    *matching.KINDS,
     Kind(name=HOUSEKEEPING, about="Delete what has expired.", run=keep_house),
 )
 
