@@ -65,7 +65,7 @@ for my $each (['isthmus', 'UTC'], ['agent', 'Europe/Brussels']) {
     my ($name, $zone) = @$each;
     my $user = RT::User->new($system);
     $user->Create(Name => $name, EmailAddress => "$name\@desk.example", Timezone => $zone, Privileged => 1,
-        RealName => ucfirst $name);
+        RealName => ucfirst $name, Password => "$name of the desk");
     $user->PrincipalObj->GrantRight(Right => 'SuperUser', Object => RT->System);
     my ($ok, $said, $token) = RT::AuthToken->new($system)->Create(Owner => $user->id, Description => $name);
     print "$token\n";

@@ -31,7 +31,14 @@ _USER = {
     "LastUpdated": "text",
 }
 FEEDS = (
-    Feed(name=USERS, types=(mapping.PERSON,), writes=(mapping.PERSON,), page_rows_max=100, expects=_USER),
+    Feed(
+        name=USERS,
+        types=(mapping.PERSON,),
+        writes=(mapping.PERSON,),
+        page_rows_max=100,
+        expects=_USER,
+        scan_s=86_400,
+    ),
     Feed(name=TICKETS, types=(mapping.TICKET,), writes=(mapping.TICKET,), page_rows_max=100, expects=_TICKET),
 )
 _TYPES = {feed.name: feed.types for feed in FEEDS}

@@ -6,17 +6,16 @@ from datetime import timedelta
 from random import Random
 
 from isthmus.connectors.requesttracker.cursor import EPOCH, Cursor, Place
-from isthmus.connectors.requesttracker.desk import PAGE_ROWS_MAX, Desk, Found, proof
-from isthmus.connectors.requesttracker.wire import SECOND, TICKETS, USERS, Row, after, number, numbered, place, told_at
+from isthmus.connectors.requesttracker.desk import PAGE_ROWS_MAX, Desk, proof
+from isthmus.connectors.requesttracker.wire import TICKETS, USERS, Row, after, number, numbered, place
 from isthmus.connectors.requesttracker.writing import Writer, raw
 from isthmus.sync.calls import calling
-from isthmus.sync.connector import Change, ConnectorError, Leave, Page, Raw, Written, freely
+from isthmus.sync.connector import Change, ConnectorError, FeedTrouble, Leave, Page, Raw, Written, freely
 
 FEEDS = (USERS, TICKETS)
 # Numbers of transactions are given before they are committed: so many are looked through again.
 LOG_OVERLAP = 50
-# Stands for every number that a second can hold.
-WHOLE = 2**62
+COUNTS_MAX = 3
 _ENDS = ("ObjectType", "ObjectId", "Type", "Field", "NewValue")
 _ENDING = "( ( Type = 'AddLink' AND Field = 'MergedInto' ) OR ( Type = 'Status' AND NewValue = 'deleted' ) )"
 
@@ -34,7 +33,7 @@ class RequestTrackerSession:
         release = await self._desk.version()
         name = await self._desk.whoami()
         await self._desk.tickets("id > 0", limit=1)
-        await self._desk.users({}, limit=1)
+        await self._desk.everybody(page=1, limit=1)
         await self._desk.transactions("id = 1", fields=("Type",))
         await self._desk.staff()
         return f"{name} at {self._desk.calls.base} (Request Tracker {release.partition('+')[0]})"
@@ -44,59 +43,104 @@ class RequestTrackerSession:
         if feed not in FEEDS:
             raise ConnectorError(f"There is no feed {feed!r}.", fix=f"There are: {', '.join(FEEDS)}.")
         position = Cursor() if cursor is None else Cursor.parse(cursor)
-        if position.reached is None and position.place == Place() and feed == TICKETS:
-            position = Cursor(log=(await self._log(0))[1])
+        if position == Cursor():
+            position = await self._start(feed)
         position = position.begun(overlap=self._overlap)
+        async for page in self._tickets(position) if feed == TICKETS else self._users(position):
+            yield page
+
+    async def _start(self, feed: str) -> Cursor:
+        """Return what a first reading begins with: how far the log was, or when a user was last changed."""
+        if feed == TICKETS:
+            return Cursor(log=(await self._log(0))[1])
+        newest = (await self._desk.everybody(page=1, limit=1, latest=True)).items
+        return Cursor(reached=Place(place(newest[0]).at) if newest else Place())
+
+    async def _tickets(self, position: Cursor) -> AsyncIterator[Page]:
         total: int | None = None
         more = True
         while more:
-            found = await self._after(feed, position.place)
+            found = await self._desk.tickets(after(position.place), limit=self._page_rows)
             total = found.total if total is None else total
             more = len(found.items) >= self._page_rows
-            if not more and feed == USERS and 0 < position.place.number < WHOLE:
-                # What shares the last second was read; what came later has still to be.
-                more, position = True, position.moved(Place(position.place.at, WHOLE))
-            elif found.items:
-                position = position.moved(place(found.items[-1]))
             if found.items:
-                rows = await self._desk.told(feed, found.items)
-                yield Page(rows=tuple(raw(feed, each) for each in rows), cursor=position.text(), more=True, total=total)
-        ended, log = await self._log(position.log) if feed == TICKETS else ((), 0)
-        for start in range(0, len(ended), self._page_rows):
-            some = ended[start : start + self._page_rows]
+                position = position.moved(place(found.items[-1]))
+                yield await self._page(TICKETS, found.items, position, total)
+        ended, log = await self._log(position.log)
+        while len(ended) > self._page_rows:
+            some, ended = ended[: self._page_rows], ended[self._page_rows :]
+            position = position.told(len(some))
             yield Page(rows=tuple(some), cursor=position.text(), more=True, total=total)
-        yield Page(rows=(), cursor=position.ended(log=log).text(), more=False, total=total)
+        yield Page(rows=tuple(ended), cursor=position.ended(log=log).text(), more=False, total=total)
+
+    async def _users(self, position: Cursor) -> AsyncIterator[Page]:
+        """Yield all users at first, by number; later those that changed, who are the first when the latest come first.
+
+        While all are read, the place holds the number of the page.
+        """
+        total: int | None = None
+        while position.place.at == EPOCH:
+            found = await self._desk.everybody(page=position.place.number + 1, limit=self._page_rows)
+            if not found.items:
+                break
+            total = found.total if total is None else total
+            position = position.moved(Place(EPOCH, position.place.number + 1))
+            yield await self._page(USERS, found.items, position, total)
+        else:
+            changed = await self._changed(position.place)
+            for start in range(0, len(changed), self._page_rows):
+                some = changed[start : start + self._page_rows]
+                position = position.moved(place(some[-1]))
+                yield await self._page(USERS, some, position, len(changed))
+        yield Page(rows=(), cursor=position.ended(log=0).text(), more=False, total=total)
+
+    async def _page(self, feed: str, found: list[Row], position: Cursor, total: int | None) -> Page:
+        rows = await self._desk.told(feed, found)
+        return Page(rows=tuple(raw(feed, each) for each in rows), cursor=position.text(), more=True, total=total)
+
+    async def _changed(self, where: Place) -> list[Row]:
+        """Return the users that changed after a place or within its second, oldest first."""
+        changed: dict[int, Row] = {}
+        page = 1
+        while True:
+            found = (await self._desk.everybody(page=page, limit=PAGE_ROWS_MAX, latest=True)).items
+            # One that changes while pages are read comes to the front; those that it moves come twice.
+            changed = {number(each): each for each in found if place(each) > where} | changed
+            if len(found) < PAGE_ROWS_MAX or place(found[-1]) < where:
+                return sorted(changed.values(), key=place)
+            page += 1
 
     async def ids(self, feed: str) -> AsyncIterator[Sequence[str]]:
         """Yield the numbers of all records that are there."""
-        last = 0
-        staff = await self._desk.staff() if feed == USERS else frozenset[int]()
-        while True:
-            if feed == USERS:
-                found = await self._desk.users({}, after=last, limit=PAGE_ROWS_MAX)
-            else:
-                found = await self._desk.tickets(f"id > {last}", limit=PAGE_ROWS_MAX, bare=True)
+        if feed == USERS:
+            yield [str(each) for each in sorted(await self._everybody() - await self._desk.staff())]
+            return
+        last, more = 0, True
+        while more:
+            found = await self._desk.tickets(f"id > {last}", limit=PAGE_ROWS_MAX, bare=True)
             numbers = [number(each) for each in found.items]
-            if some := [str(each) for each in numbers if each not in staff]:
-                yield some
-            if len(numbers) < PAGE_ROWS_MAX:
-                return
-            last = numbers[-1]
+            more = len(numbers) >= PAGE_ROWS_MAX
+            last = max(numbers, default=last)
+            yield [str(each) for each in numbers]
+
+    async def _everybody(self) -> set[int]:
+        """Return the numbers of all users; raises FeedTrouble when they go while they are counted."""
+        for _ in range(COUNTS_MAX):
+            known: set[int] = set()
+            page, more, total = 0, True, None
+            while more:
+                page += 1
+                found = await self._desk.everybody(page=page, limit=PAGE_ROWS_MAX)
+                known |= {number(each) for each in found.items}
+                more, total = len(found.items) >= PAGE_ROWS_MAX, found.total
+            # One who goes moves the next ones forward, over the edge of a page: somebody would seem to be gone.
+            if total is None or len(known) == total:
+                return known
+        raise FeedTrouble("Users go while they are counted.", fix="It is tried again with the next run.")
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write changes one after the other, each under its condition; one answer for each."""
         return await self._writer.write(feed, changes)
-
-    async def _after(self, feed: str, where: Place) -> Found:
-        """Return the next page of what changed after a place."""
-        if feed == TICKETS:
-            return await self._desk.tickets(after(where), limit=self._page_rows)
-        if where.number == WHOLE:
-            return await self._desk.users({}, since=told_at(where.at), limit=self._page_rows)
-        if where.number:
-            return await self._desk.users({"LastUpdated": told_at(where.at)}, after=where.number, limit=self._page_rows)
-        since = told_at(where.at - SECOND) if where.at > EPOCH else told_at(EPOCH)
-        return await self._desk.users({}, since=since, limit=self._page_rows)
 
     async def _log(self, last: int) -> tuple[list[Raw], int]:
         """Return the tickets that were merged or deleted after a transaction, and the number of the newest one.

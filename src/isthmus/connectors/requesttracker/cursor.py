@@ -23,11 +23,16 @@ class Place(Struct, frozen=True, order=True):
 
 
 class Cursor(Struct, frozen=True, kw_only=True):
-    """`reached` holds, while a run is under way, where the one before had come to; `log` is a transaction's number."""
+    """`log` is the number of the last transaction that was looked at.
+
+    While a run is under way, `reached` is where the one before had come to, and `ends` counts the tickets that were
+    told to have ended; a run that is taken up again tells them all once more.
+    """
 
     place: Place = Place()
     log: int = 0
     reached: Place | None = None
+    ends: int = 0
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
@@ -53,6 +58,10 @@ class Cursor(Struct, frozen=True, kw_only=True):
     def moved(self, place: Place) -> "Cursor":
         """Return it with its place moved on."""
         return Cursor(place=place, log=self.log, reached=self.reached)
+
+    def told(self, ends: int) -> "Cursor":
+        """Return it after so many more tickets were told to have ended."""
+        return Cursor(place=self.place, log=self.log, reached=self.reached, ends=self.ends + ends)
 
     def ended(self, *, log: int) -> "Cursor":
         """Return it at the end of a run; it never stands before where it had been."""

@@ -100,7 +100,7 @@ class Desk:
             asked += [("fields", ",".join(TICKET_FIELDS)), ("fields[Queue]", "Name")]
             asked += [("fields[Owner]", "Name,EmailAddress"), ("fields[Requestor]", _PEOPLE)]
         found = await self._found(f"{ROOT}/tickets", asked)
-        return found if bare else Found([_pruned(each, TICKET_FIELDS) for each in found.items], found.total)
+        return found if bare else Found([_ordered(_pruned(each, TICKET_FIELDS)) for each in found.items], found.total)
 
     async def rows(self, feed: str, numbers: Sequence[int]) -> list[Row]:
         """Return the records of these numbers that are there, as reading gives them."""
@@ -110,8 +110,8 @@ class Desk:
             if feed == TICKETS:
                 found += (await self.tickets(numbered(some), limit=PAGE_ROWS_MAX)).items
             else:
-                for each in some:
-                    found += (await self.users({"id": each}, limit=1)).items
+                alone = [await self.one(feed, str(each)) for each in some]
+                found += [_filled(each.row) for each in alone if each is not None]
         return await self.told(feed, found)
 
     async def told(self, feed: str, found: list[Row]) -> list[Row]:
@@ -125,20 +125,26 @@ class Desk:
         whole: list[Row] = []
         for each in found:
             asking: list[Json] = [who | {STAFF: number(who) in staff} for who in rows(each.get("Requestor"))]
-            whole.append(each | {"Requestor": asking, ANSWERED: answers.get(number(each))})
+            more: Row = {"Requestor": asking, ANSWERED: answers.get(number(each))}
+            whole.append(each | more)
         return whole
 
-    async def users(self, matching: Mapping[str, Json], *, after: int = 0, since: str = "", limit: int) -> Found:
-        """Return living users with these values, of a number after one, changed after a time, oldest change first."""
+    async def users(self, matching: Mapping[str, str]) -> list[Row]:
+        """Return living users with these values, which are searched without regard to case."""
         clauses: list[Json] = [{"field": name, "value": value} for name, value in matching.items()]
-        if since:
-            clauses.append({"field": "LastUpdated", "operator": ">", "value": since})
-        if after or not clauses:
-            clauses.append({"field": "id", "operator": ">", "value": after})
-        order = [] if after or not clauses else [("orderby", "LastUpdated")]
-        asked: Query = [("query", msgspec.json.encode(clauses).decode()), *order, ("orderby", "id")]
-        asked += [("per_page", str(limit)), ("fields", ",".join(USER_FIELDS))]
-        found = await self._found(f"{ROOT}/users", asked)
+        return (await self._people([("query", msgspec.json.encode(clauses).decode()), ("per_page", "1")])).items
+
+    async def everybody(self, *, page: int, limit: int, latest: bool = False) -> Found:
+        """Return a page of all living users, counted from 1, in the order of their numbers, or latest change first.
+
+        Users cannot be searched by number or time.
+        """
+        order = [("orderby", "LastUpdated"), ("order", "DESC"), ("orderby", "id"), ("order", "DESC")]
+        asked = [*(order if latest else [("orderby", "id")]), ("page", str(page)), ("per_page", str(limit))]
+        return await self._people(asked)
+
+    async def _people(self, asked: Query) -> Found:
+        found = await self._found(f"{ROOT}/users", [*asked, ("fields", ",".join(USER_FIELDS))])
         return Found([_pruned(each, USER_FIELDS) for each in found.items], found.total)
 
     async def transactions(self, query: str, *, fields: Sequence[str], latest: bool = False) -> Found:
@@ -168,7 +174,7 @@ class Desk:
                     break
                 page += 1
             for name in _SYSTEM_USERS:
-                found |= {number(each) for each in (await self.users({"Name": name}, limit=1)).items}
+                found |= {number(each) for each in await self.users({"Name": name})}
             self._staff = frozenset(found)
         return self._staff
 
@@ -222,6 +228,18 @@ class Desk:
 def _pruned(row: Row, fields: Sequence[str]) -> Row:
     """Return a row without the links beside what was asked for."""
     return {"id": number(row)} | {name: _unlinked(row[name]) for name in fields if name in row and name != "id"}
+
+
+def _ordered(row: Row) -> Row:
+    """Return a ticket with its custom fields in one order; the server gives them in any."""
+    fields: list[Json] = [*sorted(rows(row.get("CustomFields")), key=number)]
+    return row | {"CustomFields": fields} if fields else row
+
+
+def _filled(row: Row) -> Row:
+    """Return a user alone as a search gives it: with empty texts for what is not set."""
+    texts: Row = {name: str(row.get(name) or "") for name in USER_FIELDS if name != "id"}
+    return {"id": number(row), **texts}
 
 
 def _unlinked(value: Json) -> Json:

@@ -22,7 +22,7 @@ from isthmus.kernel.words import Word, at_path, text
 
 PERSON, TICKET = "sales.person", "success.ticket"
 CHANNEL, QUEUE, NOBODY = "channel", "queue", "Nobody"
-DELETED = "deleted"
+DELETED, NEW = "deleted", "new"
 STATUSES = {
     "new": "new",
     "open": "open",

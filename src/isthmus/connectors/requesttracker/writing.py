@@ -10,7 +10,7 @@ from typing import cast
 import msgspec
 
 from isthmus.connectors.requesttracker.desk import ROOT, Desk, Known
-from isthmus.connectors.requesttracker.mapping import DELETED, NOBODY, PERSON, TICKET, express, unmet, values
+from isthmus.connectors.requesttracker.mapping import DELETED, NEW, NOBODY, PERSON, TICKET, express, unmet, values
 from isthmus.connectors.requesttracker.wire import TICKETS, USERS, Row, moment, number, version
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import at_path, text
@@ -91,17 +91,19 @@ class Writer:
         """Make a record, unless the answer to an earlier attempt was lost and it is there already."""
         wanted = await self._resolved(express(change.type, change.fields, links=change.links, new=True))
         said = values(feed, wanted, current={})
+        state: Json = None
         if feed == TICKETS:
-            there = await self._desk.tickets(f"RefersTo = '{KEY}{change.key}'", limit=1, bare=True)
+            there = (await self._desk.tickets(f"RefersTo = '{KEY}{change.key}'", limit=1, bare=True)).items
             mark: Json = [f"{KEY}{change.key}"]
             said = {"Queue": self._queue, **said, "RefersTo": mark}
+            state = said.pop("Status", None)
         else:
             name = text(said.get("EmailAddress"))
-            matching: dict[str, Json] = {"EmailAddress": name} if name else {"Name": f"{KEY}{change.key}"}
-            there = await self._desk.users(matching, limit=1)
+            matching = {"EmailAddress": name} if name else {"Name": f"{KEY}{change.key}"}
+            there = await self._desk.users(matching)
             said = {**said, "Name": name or f"{KEY}{change.key}", "Privileged": 0}
-        if there.items:
-            return Written(outcome=Outcome.WRITTEN, external_id=str(number(there.items[0]))), {}
+        if there:
+            return Written(outcome=Outcome.WRITTEN, external_id=str(number(there[0]))), {}
         answer = await self._desk.send("POST", _path(feed), payload=said)
         if not answer.good:
             return Written(outcome=Outcome.REFUSED, reason=_sentence(answer)), {}
@@ -109,8 +111,12 @@ class Writer:
         of = str(made.get("id"))
         if not of.isdecimal():
             # A user is answered by its name.
-            found = await self._desk.users({"Name": of}, limit=1)
-            of = str(number(found.items[0]))
+            found = await self._desk.users({"Name": of})
+            of = str(number(found[0]))
+        if state not in (None, NEW):
+            # Life cycles say which statuses a ticket may begin with, and from there lead to all others.
+            answer = await self._desk.send("PUT", _path(feed, of), payload={"Status": state})
+            return Written(outcome=Outcome.WRITTEN, external_id=of, reason=_sentence(answer)), {**said, "Status": state}
         return Written(outcome=Outcome.WRITTEN, external_id=of), {}
 
     async def _resolved(self, wanted: Row) -> Row:
@@ -120,10 +126,10 @@ class Writer:
             return wanted
         if owner not in self._names:
             field = "EmailAddress" if "@" in owner else "Name"
-            found = await self._desk.users({field: owner}, limit=1)
-            if not found.items:
+            found = await self._desk.users({field: owner})
+            if not found:
                 raise _Refusal(f"Request Tracker has no user {owner!r}: enter them there first.")
-            self._names[owner] = str(found.items[0].get("Name"))
+            self._names[owner] = str(found[0].get("Name"))
         return wanted | {"Owner": self._names[owner]}
 
     async def _read_back(self, feed: str, answers: list[Written], sent: Sequence[Row]) -> list[Written]:
