@@ -8,7 +8,7 @@ from pathlib import Path
 from isthmus.kernel.marks import Json
 from tests.rooms.connectors.requesttracker_room import RequestTracker, requesttracker
 
-PAGE_ROWS = 3
+PAGE_ROWS = 4
 
 
 @dataclass

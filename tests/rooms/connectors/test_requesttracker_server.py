@@ -192,7 +192,10 @@ async def test_customers_are_made_changed_and_disabled_and_a_refusal_has_the_wor
         assert nameless.external_id == again.external_id
         [gone] = await session.write(USERS, [change(PERSON, of=of, deleted=True)])
         there = {each async for some in session.ids(USERS) for each in some}
+        ticket = desk.ticket("Of one who went", Requestor="ada@people.example")
+        [observation] = CONNECTOR.normalise(TICKETS, await one(session, TICKETS, ticket))
     assert gone.outcome is Outcome.WRITTEN
+    assert observation.links == {}, "a ticket does not wait for a person who will never be read"
     assert of not in there
     assert str(desk.get("user", "agent")["id"]) not in there, "the staff are no customers"
     assert desk.get("user", str(of))["Disabled"] == "1"

@@ -72,6 +72,8 @@ class Desk:
         self.calls, self.me = calls, me
         self._staff: frozenset[int] | None = None
         self._is_utc = False
+        self._asked: set[str] = set()
+        self._living: set[str] = set()
 
     async def version(self) -> str:
         """Return the server's release."""
@@ -123,11 +125,30 @@ class Desk:
             return [each for each in found if number(each) not in staff]
         answers = await self._answers([number(each) for each in found if each.get("Told")])
         whole: list[Row] = []
+        alive = await self._alive({str(who.get("Name")) for each in found for who in rows(each.get("Requestor"))})
         for each in found:
-            asking: list[Json] = [who | {STAFF: number(who) in staff} for who in rows(each.get("Requestor"))]
+            # One who is disabled is no customer any more, and nobody that a ticket could point to.
+            asking: list[Json] = [
+                who | {STAFF: number(who) in staff or str(who.get("Name")).lower() not in alive}
+                for who in rows(each.get("Requestor"))
+            ]
             more: Row = {"Requestor": asking, ANSWERED: answers.get(number(each))}
             whole.append(each | more)
         return whole
+
+    async def _alive(self, names: set[str]) -> set[str]:
+        """Return which of these names are those of living users, in small letters."""
+        asked = sorted(names - self._asked)
+        for start in range(0, len(asked), PAGE_ROWS_MAX):
+            clauses: list[Json] = [
+                {"field": "Name", "value": each, "entry_aggregator": "OR"}
+                for each in asked[start : start + PAGE_ROWS_MAX]
+            ]
+            query = ("query", msgspec.json.encode(clauses).decode())
+            found = await self._people([query, ("per_page", str(PAGE_ROWS_MAX))])
+            self._living |= {str(each.get("Name")).lower() for each in found.items}
+        self._asked |= names
+        return self._living
 
     async def users(self, matching: Mapping[str, str]) -> list[Row]:
         """Return living users with these values, which are searched without regard to case."""
@@ -233,7 +254,8 @@ def _pruned(row: Row, fields: Sequence[str]) -> Row:
 def _ordered(row: Row) -> Row:
     """Return a ticket with its custom fields in one order; the server gives them in any."""
     fields: list[Json] = [*sorted(rows(row.get("CustomFields")), key=number)]
-    return row | {"CustomFields": fields} if fields else row
+    ordered: Row = {**row, "CustomFields": fields}
+    return ordered if fields else row
 
 
 def _filled(row: Row) -> Row:
