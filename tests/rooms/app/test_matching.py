@@ -112,7 +112,7 @@ async def test_pairs_are_shown_and_decided_only_by_who_may(desk: Desk) -> None:
 
 async def test_of_many_records_the_sure_ones_are_merged_each_with_its_evidence(store: Store, scope: Scope) -> None:
     desk = Desk.of(store, scope)
-    await desk.put(*observed(AUTOMATIC_ROWS_MIN * 3 // 2))
+    await desk.put(*observed(AUTOMATIC_ROWS_MIN * 2))
     done = await match_type(store, desk.now, PERSON)
     assert done.records > AUTOMATIC_ROWS_MIN
     assert done.merged > done.records // 20
