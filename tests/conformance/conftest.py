@@ -31,7 +31,7 @@ from isthmus.sync.runs import Engine, Retry, Run
 from tests.conformance.bending import Bends, bent
 
 SYSTEM = "vendor"
-SESSIONS_ONLY = frozenset({"sql-sqlite"})
+SESSIONS_ONLY = frozenset({"sql-mariadb", "sql-sqlite"})
 """Further kinds of a connector that the engine is not put to again: their sessions show all that differs."""
 RECORD = UUID(int=7)
 

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
 
-from isthmus.connectors.requesttracker.cursor import EPOCH, Cursor, Place
+from isthmus.connectors.requesttracker.cursor import EPOCH, Cursor, Place, after, number, numbered, place
 from isthmus.connectors.requesttracker.desk import PAGE_ROWS_MAX, Desk, proof
-from isthmus.connectors.requesttracker.wire import TICKETS, USERS, Row, after, number, numbered, place
+from isthmus.connectors.requesttracker.wire import TICKETS, USERS, Row
 from isthmus.connectors.requesttracker.writing import Writer, raw
 from isthmus.sync.calls import calling
 from isthmus.sync.connector import Change, ConnectorError, FeedTrouble, Leave, Page, Raw, Written, freely

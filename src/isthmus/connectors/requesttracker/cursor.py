@@ -5,14 +5,16 @@ began early and ended late shows times before those already read; so each run be
 last second again, in which more may have happened after it was read.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from msgspec import Struct
 
-from isthmus.sync.connector import ConnectorError
+from isthmus.connectors.requesttracker.wire import EPOCH, Row, moment
+from isthmus.sync.connector import ConnectorError, NotAsDocumented
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 
 
 class Place(Struct, frozen=True, order=True):
@@ -66,3 +68,38 @@ class Cursor(Struct, frozen=True, kw_only=True):
     def ended(self, *, log: int) -> "Cursor":
         """Return it at the end of a run; it never stands before where it had been."""
         return Cursor(place=max(self.place, self.reached or self.place), log=max(log, self.log))
+
+
+def told_at(at: datetime) -> str:
+    """Return a time as queries say it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def number(row: Row) -> int:
+    """Return the number of a row; raises NotAsDocumented."""
+    found = row.get("id")
+    if isinstance(found, int) or (isinstance(found, str) and found.isdecimal()):
+        return int(found)
+    raise NotAsDocumented("A row has no number.", fix="Report it to the author of the connector.")
+
+
+def place(row: Row) -> Place:
+    """Return the place of a row; raises NotAsDocumented when it has no time of change."""
+    at = moment(row.get("LastUpdated"))
+    if at is None:
+        raise NotAsDocumented("A row has no time of change.", fix="Report it to the author of the connector.")
+    return Place(at, number(row))
+
+
+def numbered(numbers: Iterable[int], *, name: str = "id") -> str:
+    """Return the query for these numbers."""
+    return " OR ".join(f"{name} = {each}" for each in numbers)
+
+
+def after(where: Place) -> str:
+    """Return the query for tickets that come after a place; a plain `=` would mean the whole day."""
+    if not where.number:
+        return f"LastUpdated > '{told_at(where.at - SECOND)}'" if where.at > EPOCH else "id > 0"
+    later = f"LastUpdated > '{told_at(where.at)}'"
+    same = f"LastUpdated > '{told_at(where.at - SECOND)}' AND LastUpdated < '{told_at(where.at + SECOND)}'"
+    return f"{later} OR ( {same} AND id > {where.number} )"

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
+from isthmus.connectors.requesttracker.cursor import number, numbered
 from isthmus.connectors.requesttracker.wire import (
     ANSWERED,
     STAFF,
@@ -17,8 +18,6 @@ from isthmus.connectors.requesttracker.wire import (
     USER_FIELDS,
     USERS,
     Row,
-    number,
-    numbered,
     rows,
 )
 from isthmus.kernel.marks import Json

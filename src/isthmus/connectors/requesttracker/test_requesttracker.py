@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from isthmus.connectors.requesttracker import CONNECTOR
-from isthmus.connectors.requesttracker.cursor import Cursor, Place
+from isthmus.connectors.requesttracker.cursor import Cursor, Place, after
 from isthmus.connectors.requesttracker.desk import proof
 from isthmus.connectors.requesttracker.mapping import NUMBERS, STATES, priority_of, unmet, values
-from isthmus.connectors.requesttracker.wire import TICKETS, USERS, Row, after, moment, stamp, version
+from isthmus.connectors.requesttracker.wire import TICKETS, USERS, Row, moment, stamp, version
 from isthmus.connectors.requesttracker.writing import raw
 from isthmus.domains.sales.records import PERSON
 from isthmus.domains.success.records import TICKET, Priority, TicketStatus

@@ -4,20 +4,17 @@ A time that is not set is 1970-01-01T00:00:00Z. In queries a time is meant in th
 the session holds that this is UTC.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import cast
 
 import msgspec
 
-from isthmus.connectors.requesttracker.cursor import EPOCH, Place
 from isthmus.kernel.marks import Json
-from isthmus.sync.connector import NotAsDocumented
 
 Row = dict[str, Json]
 TICKETS, USERS = "tickets", "users"
-SECOND = timedelta(seconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What a user row holds, as the server names it, and we read.
 USER_TEXTS = (
     *("Name", "EmailAddress", "RealName", "WorkPhone", "MobilePhone", "HomePhone"),
@@ -47,41 +44,6 @@ def stamp(value: Json) -> str | None:
     """Return a time in our form; nothing for one that is not set."""
     at = moment(value)
     return at.isoformat().replace("+00:00", "Z") if at else None
-
-
-def told_at(at: datetime) -> str:
-    """Return a time as queries say it."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def number(row: Row) -> int:
-    """Return the number of a row; raises NotAsDocumented."""
-    found = row.get("id")
-    if isinstance(found, int) or (isinstance(found, str) and found.isdecimal()):
-        return int(found)
-    raise NotAsDocumented("A row has no number.", fix="Report it to the author of the connector.")
-
-
-def place(row: Row) -> Place:
-    """Return the place of a row; raises NotAsDocumented when it has no time of change."""
-    at = moment(row.get("LastUpdated"))
-    if at is None:
-        raise NotAsDocumented("A row has no time of change.", fix="Report it to the author of the connector.")
-    return Place(at, number(row))
-
-
-def numbered(numbers: Iterable[int], *, name: str = "id") -> str:
-    """Return the query for these numbers."""
-    return " OR ".join(f"{name} = {each}" for each in numbers)
-
-
-def after(where: Place) -> str:
-    """Return the query for tickets that come after a place; a plain `=` would mean the whole day."""
-    if not where.number:
-        return f"LastUpdated > '{told_at(where.at - SECOND)}'" if where.at > EPOCH else "id > 0"
-    later = f"LastUpdated > '{told_at(where.at)}'"
-    same = f"LastUpdated > '{told_at(where.at - SECOND)}' AND LastUpdated < '{told_at(where.at + SECOND)}'"
-    return f"{later} OR ( {same} AND id > {where.number} )"
 
 
 def rows(value: Json) -> list[Row]:

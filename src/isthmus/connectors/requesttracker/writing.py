@@ -9,9 +9,10 @@ from typing import cast
 
 import msgspec
 
+from isthmus.connectors.requesttracker.cursor import number
 from isthmus.connectors.requesttracker.desk import ROOT, Desk, Known
 from isthmus.connectors.requesttracker.mapping import DELETED, NEW, NOBODY, PERSON, TICKET, express, unmet, values
-from isthmus.connectors.requesttracker.wire import TICKETS, USERS, Row, moment, number, version
+from isthmus.connectors.requesttracker.wire import TICKETS, USERS, Row, moment, version
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import at_path, text
 from isthmus.sync.calls import Answer
