@@ -35,6 +35,12 @@ MEMORY_MIB = 2_048
 _GUESS_OTHER = 0.15
 
 
+class _Asked(Protocol):
+    """What we use of an answer of DuckDB, whose own types name packages that need not be here."""
+
+    def fetchnumpy(self) -> dict[str, Ints]: ...
+
+
 class Rows(Protocol):
     """What we use of a table of Arrow, which has no types of its own."""
 
@@ -107,7 +113,7 @@ class Comparing:
         self._connection.execute(sql)
 
     def _ask(self, sql: str) -> dict[str, Ints]:
-        return cast("dict[str, Ints]", self._connection.execute(sql).fetchnumpy())
+        return cast("_Asked", self._connection.execute(sql)).fetchnumpy()
 
     def _normalise(self, rows: Rows) -> None:
         forms = roots()
