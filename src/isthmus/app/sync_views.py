@@ -18,10 +18,9 @@ from isthmus.sync.runs import Run
 RUN_PREFIX = "run"
 
 
-class FeedCounts(Struct, frozen=True, kw_only=True):
-    """What a run did for one feed, in rows: read there, new, changed and unchanged here, rejected, written there."""
+class RowCounts(Struct, frozen=True, kw_only=True):
+    """What was done, in rows: read there, new, changed and unchanged here, rejected, written there."""
 
-    feed: str
     read: int = 0
     created: int = 0
     changed: int = 0
@@ -29,6 +28,12 @@ class FeedCounts(Struct, frozen=True, kw_only=True):
     rejected: int = 0
     written: int = 0
     conflicts: int = 0
+
+
+class FeedCounts(RowCounts, frozen=True, kw_only=True):
+    """What a run did for one feed."""
+
+    feed: str
 
 
 class SyncRunView(Struct, frozen=True, kw_only=True):

@@ -13,10 +13,10 @@ from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Command
 from isthmus.app.cli.import_mapping import MappingWish, check_file, chosen_mapping, mapping_rows
 from isthmus.app.cli.output import say, table
-from isthmus.app.cli.sync_views import RunView, run_view
 from isthmus.app.cli.telling import Teller
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import counted
+from isthmus.app.sync_views import SyncRunView, run_view
 from isthmus.app.syncing import shown, sync_engine
 from isthmus.sync.files import DryRun, RejectedLine, dry_run, import_file
 from isthmus.sync.mappings import FileMapping, save_mapping
@@ -41,7 +41,7 @@ class Imported(Struct, frozen=True, kw_only=True):
     file: str
     type: str
     system: str
-    run: RunView
+    run: SyncRunView
     rows_per_second: float
     reasons: list[str]
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from isthmus.app.cli.groups import Command
-from isthmus.app.cli.sync_views import code_of, run_view, show_runs
+from isthmus.app.cli.sync_views import code_of, show_runs
 from isthmus.app.cli.telling import Teller
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import Duration
 from isthmus.app.clock import SystemClock
+from isthmus.app.sync_views import run_view
 from isthmus.app.syncing import watched_work
 from isthmus.sync import running
 from isthmus.sync.rereading import Span

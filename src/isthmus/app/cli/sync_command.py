@@ -18,7 +18,6 @@ from isthmus.app.cli.sync_views import (
     RunView,
     code_of,
     not_run,
-    run_view,
     show_runs,
     show_streams,
     streams,
@@ -26,6 +25,7 @@ from isthmus.app.cli.sync_views import (
 from isthmus.app.cli.telling import Teller
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.clock import SystemClock
+from isthmus.app.sync_views import run_view
 from isthmus.app.syncing import WATCH_S, watched
 from isthmus.kernel.errors import IsthmusError
 from isthmus.sync.connections import Status, connection_of, connections, resume

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
 from isthmus.app.cli.output import say, table
-from isthmus.app.cli.wording import ago, id_text
+from isthmus.app.cli.wording import ago
+from isthmus.app.sync_views import RowCounts, SyncRunView
 from isthmus.console import words
 from isthmus.console.status import badge
 from isthmus.sync.connections import Status, connections
@@ -24,29 +25,20 @@ if TYPE_CHECKING:
     from isthmus.kernel.errors import IsthmusError
     from isthmus.store.database import Transaction
     from isthmus.sync.connections import Connection
-    from isthmus.sync.runs import Run
 
 _CODES = {Status.NEEDS_ATTENTION: 1, Status.RETRYING: 6}
 
 
-class RunView(Struct, frozen=True, kw_only=True):
-    """A run; counts are of rows: read there, new, changed and unchanged here, rejected, written there."""
+class NotRun(RowCounts, frozen=True, kw_only=True):
+    """What stands for a run that did not begin, in the words of one."""
 
     connection: str
     status: str
-    id: str | None = None
-    kind: str | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    error: str
     seconds: float = 0.0
-    read: int = 0
-    created: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    written: int = 0
-    conflicts: int = 0
-    error: str | None = None
+
+
+RunView: TypeAlias = SyncRunView | NotRun
 
 
 class FeedFreshness(Struct, frozen=True, kw_only=True):
@@ -69,36 +61,14 @@ class StreamView(Struct, frozen=True, kw_only=True):
     feeds: list[FeedFreshness]
 
 
-def run_view(run: Run) -> RunView:
-    """Return a run as JSON values."""
-    until = run.finished_at or run.updated_at
-    return RunView(
-        connection=run.about,
-        status=str(run.status),
-        id=id_text("run", run.id),
-        kind=run.kind,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        seconds=round((until - run.started_at).total_seconds(), 3),
-        read=run.read,
-        created=run.created,
-        changed=run.changed,
-        unchanged=run.unchanged,
-        rejected=run.rejected,
-        written=run.written,
-        conflicts=run.conflicts,
-        error=run.error,
-    )
-
-
-def not_run(name: str, error: IsthmusError) -> RunView:
+def not_run(name: str, error: IsthmusError) -> NotRun:
     """Return what stands for a run that did not begin."""
     status = Status.NEEDS_ATTENTION
     if isinstance(error, ConnectionPaused):
         status = Status.PAUSED
     elif isinstance(error, RunOverlaps):
         status = Status.RUNNING
-    return RunView(connection=name, status=str(status), error=error.detail)
+    return NotRun(connection=name, status=str(status), error=error.detail)
 
 
 def code_of(run: RunView) -> int:

@@ -10,6 +10,10 @@ from isthmus.connectors.ingest.reading import PEOPLE
 from isthmus.kernel.marks import Json
 
 
+class NothingToChange(Exception):
+    """A check acted on a product that only sends. It belongs in `cannot` of the connector, with its reason."""
+
+
 @dataclass
 class Libraries:
     """Implements `isthmus.sync.conformance.Counterpart` for the few checks that a connector without a server has."""
@@ -24,15 +28,15 @@ class Libraries:
 
     def put(self, external_id: str | None, values: Mapping[str, str]) -> str:
         """Refuse: nobody edits there."""
-        raise NotImplementedError(external_id, values)
+        raise NothingToChange(external_id, values)
 
     def burst(self, count: int) -> list[str]:
         """Refuse: nobody edits there."""
-        raise NotImplementedError(count)
+        raise NothingToChange(count)
 
     def delete(self, external_id: str) -> None:
         """Refuse: nobody edits there."""
-        raise NotImplementedError(external_id)
+        raise NothingToChange(external_id)
 
     def held(self, external_id: str) -> Mapping[str, str | None] | None:
         """Return nothing: nothing is held there."""

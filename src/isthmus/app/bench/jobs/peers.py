@@ -4,33 +4,14 @@
 """The queues that we are measured beside, each started on the same PostgreSQL with the same jobs that do nothing."""
 
 import time
-from importlib.metadata import PackageNotFoundError, version
 
 from psycopg.conninfo import conninfo_to_dict
 
 from isthmus.app.engines import PostgresAccess
-from isthmus.kernel.errors import NotFound
 
 PEERS = ("pgqueuer", "procrastinate", "asyncpg")
 CONNECTIONS, BATCH, SLOTS = 4, 100, 20
 ENQUEUED_AT_ONCE = 1_000
-
-
-class PeerMissing(NotFound):
-    """A package that we are measured beside is not installed."""
-
-    code, title = "peer-missing", "A peer is missing"
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of all peers; raises PeerMissing for the first that is not here."""
-    found: dict[str, str] = {}
-    for each in PEERS:
-        try:
-            found[each] = version(each)
-        except PackageNotFoundError as error:
-            raise PeerMissing(f"{each} is not installed.", fix=f"Install it: pip install {each}") from error
-    return found
 
 
 async def pgqueuer(postgres: PostgresAccess, count: int) -> float:

@@ -17,6 +17,7 @@ from isthmus.app.bench import Bar, Outcome
 from isthmus.app.bench.match import peers
 from isthmus.app.bench.match.one import one_record
 from isthmus.app.bench.match.people import Mishaps, People, generate
+from isthmus.app.bench.peers import versions_of
 from isthmus.matching.probable.comparing import arrow
 from isthmus.matching.probable.finding import Found, find
 from isthmus.matching.probable.model import Ints
@@ -49,7 +50,7 @@ class Quality:
 
 def run(*, quick: bool, say: Callable[[str], None]) -> Outcome:
     """Measure; raises PeerMissing."""
-    versions = peers.versions()
+    versions = versions_of(*peers.PEERS, group="bench")
     records, rounds = (QUICK_RECORDS, QUICK_ROUNDS) if quick else (RECORDS, ROUNDS)
     people = generate(Random(SEED), records=records)
     say(f"{len(people.truth):,} records of {len(set(people.truth)):,} people")

@@ -6,13 +6,11 @@
 
 import logging
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 
 import duckdb
 import numpy as np
 
 from isthmus.app.bench.match.people import People
-from isthmus.kernel.errors import NotFound
 from isthmus.matching.probable.comparing import arrow
 from isthmus.matching.probable.model import Ints
 from isthmus.matching.probable.traits import Kind, Plan, Trait
@@ -44,23 +42,6 @@ FEBRL = Plan(
         ("suburb", "surname_sound"),
     ),
 )
-
-
-class PeerMissing(NotFound):
-    """A package that we are measured beside is not installed."""
-
-    code, title = "peer-missing", "A peer is missing"
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of all peers; raises PeerMissing for the first that is not here."""
-    found: dict[str, str] = {}
-    for each in PEERS:
-        try:
-            found[each] = version(each)
-        except PackageNotFoundError as error:
-            raise PeerMissing(f"{each} is not installed.", fix="Install the peers: uv sync --group bench") from error
-    return found
 
 
 def splink(people: People) -> Ints:

@@ -12,8 +12,9 @@ from statistics import median
 from psycopg import sql
 
 from isthmus.app.bench import Bar, Outcome
+from isthmus.app.bench.peers import versions_of
 from isthmus.app.bench.reconcile.planting import ONE, OTHER, SHAPE, Planted, make_tables, plant
-from isthmus.app.bench.reconcile.sides import Judged, opened, ours, reladiff, sums, versions
+from isthmus.app.bench.reconcile.sides import PEERS, Judged, opened, ours, reladiff, sums
 from isthmus.app.bench.reconcile.upkeep import Cost, pairs
 from isthmus.app.engines import Engines, EngineSettings, PostgresAccess, start_engines
 from isthmus.app.program import migrate_as_owner
@@ -32,7 +33,7 @@ _Rounds = dict[str, list[Judged]]
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> Outcome:
     """Measure on a PostgreSQL of its own; raises PeerMissing."""
-    peers = versions()
+    peers = versions_of(*PEERS, group="bench")
     with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as directory:
         home = Path(directory)
         home.chmod(0o711)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, cast
 
 from psycopg import AsyncConnection, sql
@@ -15,7 +14,6 @@ from psycopg.rows import TupleRow
 
 from isthmus.app.bench.reconcile.planting import ONE, OTHER, SHAPE, WATERMARK, Planted
 from isthmus.app.engines.access import PostgresLogin
-from isthmus.kernel.errors import NotFound
 from isthmus.sync.reconciling.comparing import Found, compare, compare_sums
 from isthmus.sync.reconciling.kept import KeptSide
 from isthmus.sync.reconciling.postgres import PostgresSide
@@ -23,12 +21,6 @@ from isthmus.sync.reconciling.postgres import PostgresSide
 PEERS = ("reladiff", "psycopg2-binary")
 THREADS = 2
 """Connections of reladiff to each side: with more it was no faster on two cores."""
-
-
-class PeerMissing(NotFound):
-    """A package that we are measured beside is not installed."""
-
-    code, title = "peer-missing", "A peer is missing"
 
 
 class _Algorithms(Protocol):
@@ -65,17 +57,6 @@ class Judged:
     took_s: float
     missed: int
     invented: int
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the peer and its driver; raises PeerMissing for the first that is not here."""
-    found: dict[str, str] = {}
-    for each in PEERS:
-        try:
-            found[each] = version(each)
-        except PackageNotFoundError as error:
-            raise PeerMissing(f"{each} is not installed.", fix="Install the peers: uv sync --group bench") from error
-    return found
 
 
 async def opened(login: PostgresLogin) -> AsyncConnection[TupleRow]:
