@@ -22,14 +22,13 @@ from tempfile import TemporaryDirectory
 from typing import cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
-from uuid import UUID
 
 import msgspec
 
 from isthmus.connectors import requesttracker as connector
 from isthmus.connectors.requesttracker import CONNECTOR
 from isthmus.kernel.marks import Json
-from isthmus.sync.connector import Change, Page, Raw, Session
+from isthmus.sync.connector import Page, Raw, Session
 from tests.counterparts import require_debian
 from tests.rooms.app.engines import stage
 from tests.rooms.app.engines.counterpart_postgres import free_port
@@ -237,29 +236,6 @@ async def rows(session: Session, feed: str, cursor: str | None = None) -> list[R
 async def latest(session: Session, feed: str) -> str:
     """Return the cursor after all that is there now."""
     return (await pages(session, feed))[-1].cursor
-
-
-def change(
-    kind: str,
-    fields: Row | None = None,
-    *,
-    of: str | None = None,
-    version: str | None = None,
-    links: dict[str, str] | None = None,
-    deleted: bool = False,
-    key: str = "",
-) -> Change:
-    """Return a change of a record, or a new one."""
-    return Change(
-        record_id=UUID(int=1),
-        type=kind,
-        fields=fields or {},
-        links=links or {},
-        external_id=of,
-        version=version,
-        deleted=deleted,
-        key=key,
-    )
 
 
 def fixture(feed: str) -> list[Row]:

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 from urllib.error import URLError
 from urllib.request import Request, urlopen
-from uuid import UUID
 
 import msgspec
 import stripe
@@ -29,8 +29,9 @@ from isthmus.app.counterparts.tryton_running import LEASH
 from isthmus.connectors import stripe as connector
 from isthmus.connectors.stripe import CONNECTOR
 from isthmus.kernel.marks import Json
-from isthmus.sync.connector import Change, Page, Raw, Session
+from isthmus.sync.connector import Page, Raw, Session
 from tests.counterparts import PYTHON, require_python
+from tests.rooms.connectors import changes
 
 KEY, FEEDS = "sk_test_isthmus", "customers,subscriptions,invoices,charges,refunds"
 CUSTOMERS, SUBSCRIPTIONS, INVOICES, CHARGES, REFUNDS = FEEDS.split(",")
@@ -174,27 +175,8 @@ async def ids(session: Session, feed: str) -> set[str]:
     return {each async for some in session.ids(feed) for each in some}
 
 
-def change(
-    kind: str,
-    fields: Row | None = None,
-    *,
-    of: str | None = None,
-    version: str | None = None,
-    links: dict[str, str] | None = None,
-    deleted: bool = False,
-    key: str = "key-1",
-) -> Change:
-    """Return a change of a record, or a new one."""
-    return Change(
-        record_id=UUID(int=1),
-        type=kind,
-        fields=fields or {},
-        links=links or {},
-        external_id=of,
-        version=version,
-        deleted=deleted,
-        key=key,
-    )
+change = partial(changes.change, key="key-1")
+"""Return a change of a record, or a new one, with a key."""
 
 
 def company(server: StripeServer) -> None:

@@ -8,10 +8,10 @@ import pytest
 from isthmus.connectors.requesttracker import CONNECTOR
 from isthmus.kernel.marks import Json
 from isthmus.sync.connector import ConnectorError, Outcome, Raw, Session
+from tests.rooms.connectors.changes import change
 from tests.rooms.connectors.requesttracker_room import (
     RequestTracker,
     Row,
-    change,
     fixture,
     latest,
     opened,

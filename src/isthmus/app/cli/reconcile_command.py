@@ -124,12 +124,15 @@ def ls(terminal: Terminal, status: DifferenceStatus, limit: int, *, show_persona
     Example: isthmus reconcile ls --status ignored
     """
 
-    async def ask(tx: Transaction, program: Program) -> list[DifferenceRow]:
+    async def ask(tx: Transaction, program: Program) -> tuple[list[DifferenceRow], bool]:
         found = await differences(tx, program.store, status=status, limit=limit)
-        return [_row(each, program.store.schema[each.type], personal=show_personal) for each in found]
+        rows = [_row(each, program.store.schema[each.type], personal=show_personal) for each in found]
+        return rows, await accuracy(tx) is not None
 
-    rows = terminal.transact("reconcile", ask)
+    rows, is_compared = terminal.transact("reconcile", ask)
     empty = "nothing differs" if status == "open" else f"none is {status}"
+    if not is_compared:
+        empty = "nothing was compared yet; compare a connection: isthmus reconcile run NAME"
     terminal.answer(rows, lambda: table([_cells(row) for row in rows], columns=_COLUMNS, empty=empty))
 
 

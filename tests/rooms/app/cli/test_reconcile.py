@@ -20,6 +20,7 @@ def change_there(shell: Shell, name: str, value: str) -> str:
 def test_what_differs_is_listed_masked_decided_and_mended(shell: Shell) -> None:
     shell.connect("crm")
     shell("sync", "run", "crm", "--only", "pull")
+    assert "nothing was compared yet" in shell("reconcile").err
     external_id = change_there(shell, "Title", "Keeper of the Keys")
     found = shell("reconcile", "run", "crm", "--json").row
     assert isinstance(found["accuracy"], float)
