@@ -25,8 +25,11 @@ class FolderThere(Conflicting):
     code, title = "folder-there", "There is such a folder already"
 
 
-def write_connector(name: str, *, into: Path) -> list[Path]:
-    """Write the folder of a new connector and return its files; raises NameRefused and FolderThere."""
+def write_connector(name: str, *, into: Path, described: bool = False) -> list[Path]:
+    """Write the folder of a new connector and return its files; raises NameRefused and FolderThere.
+
+    A `described` one says in values how a REST interface is used, and has no client and no mapping of its own.
+    """
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or "__" in name:
         raise NameRefused(
             f"{name!r} cannot be the name of a connector.", fix="Use 3 to 20 small letters, digits and _, such as acme."
@@ -35,7 +38,7 @@ def write_connector(name: str, *, into: Path) -> list[Path]:
     if folder.exists():
         raise FolderThere(f"{folder} is there already.", fix="Choose another name, or write into that folder.")
     written: list[Path] = []
-    for path, text in sorted(_templates(files(_HERE).joinpath("connector"), Path())):
+    for path, text in sorted(_templates(files(_HERE).joinpath("described" if described else "connector"), Path())):
         target = folder / (path.with_name(f"test_{name}.py") if path.name == _TEST else path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_named(text, name), "utf-8")
