@@ -21,7 +21,7 @@ SEPARATOR = "\x1f"
 _STAGE: LiteralString = """
 create temporary table if not exists stage_new (
     record_id uuid, hlc bigint, digest bytea, external_id text, said jsonb, sealed bytea,
-    index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
+    version text, payload bytea, index_0 bytea, index_1 bytea, index_2 bytea, index_3 bytea
 ) on commit delete rows;
 truncate stage_new
 """
@@ -70,12 +70,12 @@ _JSONB = b"\1"
 async def land_block(tx: Transaction, prepared: Prepared) -> None:
     """Drop what repeats the system's last word; rows with known external ids leave the block."""
     block = prepared.block
-    if block is None or not len(block):
-        return
-    asked = await _perhaps_known(tx, prepared.type, block)
-    if not asked:
+    if block is None or not len(block) or block.asked:
         return
     ids = block.external_ids
+    asked = await perhaps_known(tx, prepared.type, system=block.source.system, ids=ids)
+    if not asked:
+        return
     given = {
         "type": prepared.type.name,
         "system": block.source.system,
@@ -95,11 +95,10 @@ async def land_block(tx: Transaction, prepared: Prepared) -> None:
     block.drop([asked[int(place)] for place in (*(repeated or ()), *(place for place, *_ in others))])
 
 
-async def _perhaps_known(tx: Transaction, record_type: RecordType, block: Block) -> Sequence[int]:
-    """Return the rows whose external ids may be known; all, where too many others lie between them."""
-    ids = block.external_ids
+async def perhaps_known(tx: Transaction, record_type: RecordType, *, system: str, ids: Sequence[str]) -> Sequence[int]:
+    """Return the positions of external ids that may be known; all, where too many others lie between them."""
     limit = _NEAR_TIMES * len(ids)
-    given = {"type": record_type.name, "system": block.source.system, "ids": SEPARATOR.join(ids), "limit": limit}
+    given = {"type": record_type.name, "system": system, "ids": SEPARATOR.join(ids), "limit": limit}
     cursor = await tx.connection.execute(_NEAR, given, prepare=False)
     row = await cursor.fetchone()
     if row is None or row[0] == limit:
@@ -119,6 +118,7 @@ def block_row(block: Block, n: int) -> Row:
         hlc=block.hlcs[n],
         candidate=UUID(bytes=block.ids[n]) if block.ids else None,
         sealed=(block.sealed[n] or None) if block.sealed else None,
+        sealed_payload=(block.payloads[n] or None) if block.payloads else None,
     )
 
 
@@ -134,8 +134,8 @@ def copy_rows(block: Block) -> None:
     """Make the rows ready for the stage, in PostgreSQL's binary COPY format, while there is time."""
     fixed = Struct(">hi16siqi16si").pack
     length = _LENGTH.pack
-    columns = 6 + len(block.indexes)
-    tails = _tails(block.indexes, len(block))
+    tails = _tails(block)
+    columns = 6 + len(block.indexes) + 2 * _carries(block)
     rows = zip(
         block.ids,
         block.hlcs,
@@ -163,16 +163,32 @@ def copy_rows(block: Block) -> None:
     ]
 
 
-def _tails(indexes: Sequence[Sequence[bytes | None]], count: int) -> Sequence[bytes]:
+def _carries(block: Block) -> bool:
+    """Tell whether rows go with a version and a payload."""
+    return block.source.versions is not None or block.source.payloads is not None
+
+
+def _tails(block: Block) -> Sequence[bytes]:
+    """Return the last columns of each row: the version and the payload, where there are any, and the indexes."""
     head = _LENGTH.pack(16)
-    columns = [[_NULL if each is None else head + each for each in column] for column in indexes]
+    columns = [[_NULL if each is None else head + each for each in column] for column in block.indexes]
+    if _carries(block):
+        given = block.source.versions
+        versions = [None if given is None else given[position] for position in block.positions]
+        encoded = [None if each is None else each.encode() for each in versions]
+        payloads = [each or None for each in block.payloads] or [None] * len(block)
+        columns = [[_sized(each) for each in encoded], [_sized(each) for each in payloads], *columns]
     match columns:
         case []:
-            return [b""] * count
+            return [b""] * len(block)
         case [only]:
             return only
         case _:
             return [b"".join(each) for each in zip(*columns, strict=True)]
+
+
+def _sized(value: bytes | None) -> bytes:
+    return _NULL if value is None else _LENGTH.pack(len(value)) + value
 
 
 async def write_ahead(tx: Transaction, prepared: Prepared) -> None:
@@ -184,7 +200,8 @@ async def write_ahead(tx: Transaction, prepared: Prepared) -> None:
     block = prepared.block
     if block is None or not len(block):
         return
-    names = "".join(f", index_{n}" for n in range(len(block.indexes)))
+    names = ", version, payload" if _carries(block) else ""
+    names += "".join(f", index_{n}" for n in range(len(block.indexes)))
     copy = f"copy stage_new (record_id, hlc, digest, external_id, said, sealed{names}) from stdin (format binary)"
     await tx.connection.execute(_STAGE)
     async with tx.connection.cursor().copy(cast("LiteralString", copy)) as into:
@@ -201,6 +218,7 @@ async def write_block(tx: Transaction, prepared: Prepared) -> int:
     if not block.ahead:
         await write_ahead(tx, prepared)
     statement = _record_statement(prepared.type, frozenset(block.source.fields))
+    tx.grown.add(tx.scope.workspace)
     await tx.connection.execute(statement, _parameters(tx, block), prepare=False)
     return len(block)
 
@@ -247,11 +265,12 @@ with given as materialized (
     select %(workspace)s::integer as workspace, %(now)s::timestamptz as at, %(actor)s::text as actor,
            %(cause)s::text as cause, %(system)s::text as system
 ), new_ref as (
-    insert into ref (workspace, type, system, external_id, record_id, digest, hlc, seen)
-    select workspace, '{type}', system, external_id, record_id, digest, hlc, hlc from stage_new, given
+    insert into ref (workspace, type, system, external_id, record_id, digest, hlc, seen, version)
+    select workspace, '{type}', system, external_id, record_id, digest, hlc, hlc, version from stage_new, given
 ), new_claim as (
-    insert into claim (workspace, record_id, hlc, system, external_id, type, fields, sealed, actor, cause)
-    select workspace, record_id, hlc, system, external_id, '{type}', said, sealed, actor, cause from stage_new, given
+    insert into claim (workspace, record_id, hlc, system, external_id, type, fields, sealed, actor, cause, payload)
+    select workspace, record_id, hlc, system, external_id, '{type}', said, sealed, actor, cause, payload
+    from stage_new, given
 ), new_event as (
     insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
     select workspace, 'isthmus.{type}.created.v1', '{type}', record_id, {account}, hlc, '{{}}', actor, cause, at

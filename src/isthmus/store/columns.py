@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress
-from typing import Union, cast
+from typing import TypeVar, Union, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from isthmus.kernel.money import InvalidMoney
 from isthmus.store.normal import ValueFault, column_normaliser
 from isthmus.store.observation import Observation
 
+T = TypeVar("T")
 _NUL = b"\\u0000"
 _NULL = b"null"
 _REPEATS_MIN = 4
@@ -28,7 +29,8 @@ FAULTS = (msgspec.ValidationError, InvalidMoney, ValueFault)
 class Columns:
     """What one system said of many records of one type: a value for each record in every column.
 
-    `at` is the system's stamp, one for all or one for each. Links, deletions, versions and payloads go by Observation.
+    `at` is the system's stamp, one for all or one for each. `versions` and `payloads` are those of the records, if any.
+    Links and deletions go by Observation.
     """
 
     type: str
@@ -36,12 +38,14 @@ class Columns:
     external_ids: Sequence[str]
     fields: Mapping[str, Sequence[Json]]
     at: datetime | Sequence[datetime | None] | None = None
+    versions: Sequence[str | None] | None = None
+    payloads: Sequence[bytes | None] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError when columns differ in length."""
         stamps = () if self.at is None or isinstance(self.at, datetime) else (self.at,)
-        for column in (*self.fields.values(), *stamps):
-            if len(column) != len(self.external_ids):
+        for column in (*self.fields.values(), *stamps, self.versions, self.payloads):
+            if column is not None and len(column) != len(self.external_ids):
                 message = f"a column has {len(column)} values for {len(self.external_ids)} records"
                 raise ValueError(message)
 
@@ -57,6 +61,8 @@ class Columns:
             external_ids=[each.external_id for each in observations],
             fields={name: [each.fields[name] for each in observations] for name in first.fields},
             at=[each.at for each in observations],
+            versions=_given([each.version for each in observations]),
+            payloads=_given([each.payload for each in observations]),
         )
 
     def __len__(self) -> int:
@@ -75,11 +81,17 @@ class Columns:
             external_id=self.external_ids[position],
             fields={name: column[position] for name, column in self.fields.items()},
             at=self.stamp(position),
+            version=None if self.versions is None else self.versions[position],
+            payload=None if self.payloads is None else self.payloads[position],
         )
 
 
+def _given(column: list[T | None]) -> list[T | None] | None:
+    return None if all(each is None for each in column) else column
+
+
 def _alike(first: Observation, other: Observation) -> bool:
-    special = other.links or other.deleted or other.seen is not None or other.version or other.payload
+    special = other.links or other.deleted or other.seen is not None
     return not special and other.system == first.system and other.fields.keys() == first.fields.keys()
 
 
@@ -88,8 +100,9 @@ class Block:
     """Columns made ready, a row for each record at `positions` of the source; `indexes` has a column for each handle.
 
     `ids` are the 16 bytes of the records they will be, `sealed` their personal part (empty: nothing to seal), `copied`
-    the rows as they go to the stage: these are there once the rows are known to be strangers. `ahead` tells that all
-    but the records themselves is written.
+    the rows as they go to the stage: these are there once the rows are known to be strangers; `payloads` are sealed as
+    well, where the source has any. `asked` tells that no row's external id is known, `ahead` that all but the records
+    themselves is written.
     """
 
     source: Columns
@@ -101,7 +114,9 @@ class Block:
     indexes: list[list[bytes | None]]
     ids: list[bytes] = field(default_factory=list[bytes])
     sealed: list[bytes] = field(default_factory=list[bytes])
+    payloads: list[bytes] = field(default_factory=list[bytes])
     copied: list[bytes] = field(default_factory=list[bytes])
+    asked: bool = False
     ahead: bool = False
 
     def __len__(self) -> int:
@@ -130,6 +145,7 @@ class Block:
         self.indexes = [list(compress(column, wanted)) for column in self.indexes]
         self.ids = list(compress(self.ids, wanted))
         self.sealed = list(compress(self.sealed, wanted))
+        self.payloads = list(compress(self.payloads, wanted))
         self.copied = list(compress(self.copied, wanted))
 
 

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, and transactions in the name of a workspace."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -16,6 +16,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from isthmus.kernel.errors import Unavailable
+from isthmus.store.arrays import write_lists
 
 POOL_CONNECTIONS_MAX = 12
 WAIT_S_MAX = 10.0
@@ -61,12 +62,14 @@ class Transaction:
     """An open transaction in a scope; row-level security shows it its workspace only.
 
     Where it serves several callers, `causes` are theirs, by the external ids of what each put, and from then on by the
-    ids of the records as texts; what is not named there has the cause of the scope.
+    ids of the records as texts; what is not named there has the cause of the scope. `grown` are workspaces in whose log
+    it writes events, of which the database tells once they are committed.
     """
 
     connection: AsyncConnection[TupleRow]
     scope: Scope
     causes: dict[str, str] = field(default_factory=dict[str, str])
+    grown: set[int] = field(default_factory=set[int])
 
 
 def _unless_cancelled(error: Exception) -> None:
@@ -100,8 +103,9 @@ def _scoped(query: LiteralString, *, selects: bool) -> LiteralString:
 
 
 async def _configure(connection: AsyncConnection[TupleRow]) -> None:
-    """Read JSON with the reader that all of us use, in a fifth of the time."""
+    """Read JSON with the reader that all of us use, in a fifth of the time, and write arrays in a third of it."""
     set_json_loads(msgspec.json.decode, connection)
+    write_lists(connection)
 
 
 def _told(circumstances: Circumstances) -> str:
@@ -122,9 +126,18 @@ class Database:
     """A pool of connections as the unprivileged application role."""
 
     def __init__(
-        self, conninfo: str, *, password: str | None = None, connections_max: int = POOL_CONNECTIONS_MAX
+        self,
+        conninfo: str,
+        *,
+        password: str | None = None,
+        connections_max: int = POOL_CONNECTIONS_MAX,
+        tell: Callable[[int], object] | None = None,
     ) -> None:
-        """`conninfo` is a libpq connection string; the password stays out of it."""
+        """`conninfo` is a libpq connection string; the password stays out of it.
+
+        `tell` is called with each workspace in whose log events were committed.
+        """
+        self._tell = tell
         kwargs = {"autocommit": True, "password": password, "options": "-c timezone=UTC"}
 
         def pool(*, least: int, most: int) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
@@ -172,13 +185,17 @@ class Database:
         try:
             async with AsyncExitStack() as stack:
                 connection = await self._begun(stack, scope, self._beside if beside else self._pool)
+                transaction = Transaction(connection, scope)
                 try:
-                    yield Transaction(connection, scope)
+                    yield transaction
                 except BaseException:
                     with suppress(psycopg.Error):
                         await connection.rollback()
                     raise
                 await connection.commit()
+                if self._tell is not None:
+                    for each in transaction.grown:
+                        self._tell(each)
         except (PoolTimeout, errors.OperationalError, psycopg.InterfaceError) as error:
             raise _away(error) from error
 

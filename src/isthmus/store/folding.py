@@ -16,6 +16,7 @@ from isthmus.kernel.hlc import COUNTER_BITS
 from isthmus.kernel.marks import Json, RecordType
 from isthmus.store.cases import CaseChange
 from isthmus.store.fold import HERE, Claim, State, fold, open_cases, step
+from isthmus.store.observation import Observation
 from isthmus.store.prepare import Preparer, Reject, Row
 from isthmus.store.staging import Staged
 from isthmus.store.trail import SEEN, split_personal
@@ -100,7 +101,56 @@ def record_parts(preparer: Preparer, values: _Map) -> tuple[bytes, bytes | None,
     return msgspec.json.encode(open_values), msgspec.json.encode(personal) if personal else None, indexes
 
 
+def _overtaken(preparer: Preparer, record: UUID, rows: Sequence[Row], trail: list[Claim], folded: Folded) -> bool:
+    """Stage a later word of the one system that ever spoke of a record, where it says all of it anew.
+
+    The record is then what was said, as it was encoded, indexed and sealed for the claim. Tells whether it was so.
+    """
+    row = rows[0]
+    own = row.observation
+    plain = not (own.deleted or own.seen is not None or row.settles or row.reopens or _ours(own))
+    if len(rows) > 1 or not plain or not trail or not all(_precedes(claim, row) for claim in trail):
+        return False
+    before = _last_said(preparer.type, trail if len(trail) == 1 else sorted(trail, key=lambda each: each.hlc))
+    said = msgspec.json.decode(row.open_json, type=_Map)
+    if row.personal_json:
+        said |= msgspec.json.decode(row.personal_json, type=_Map)
+    if before is None or not before.keys() <= said.keys():
+        return False
+    changed = _differing(before, said)
+    if any(name in before and preparer.advancing(name) for name in changed):
+        return False
+    staged = Staged(
+        record_id=record,
+        system=own.system,
+        external_id=own.external_id,
+        hlc=row.hlc,
+        digest=row.digest,
+        said=row.open_json,
+        said_sealed=None,
+        version=own.version,
+        writes_record=bool(changed),
+        fresh=row.fresh,
+        new_ref=not row.known,
+        changed=",".join(changed) if changed else None,
+        indexes=row.indexes,
+    )
+    folded.staged.append(staged)
+    folded.seal(staged, "said_sealed", record, row.personal_json)
+    folded.seal(staged, "payload", record, own.payload)
+    return True
+
+
+def _precedes(claim: Claim, row: Row) -> bool:
+    """Tell whether a claim is an earlier plain word of the same system under the same id."""
+    own = row.observation
+    alike = claim.system == own.system and claim.external_id == own.external_id and claim.hlc < row.hlc
+    return alike and claim.seen is None and not (claim.settles or claim.reopens or claim.deleted)
+
+
 def _fold_rows(preparer: Preparer, record: UUID, rows: Sequence[Row], trail: list[Claim], folded: Folded) -> None:
+    if _overtaken(preparer, record, rows, trail, folded):
+        return
     new, moved_trail = _numbered(rows, trail)
     folded.unchanged += len(rows) - len(new)
     if not new:
@@ -151,7 +201,7 @@ def _number(claim: Claim, trail: list[Claim], new: list[tuple[Row, Claim]]) -> N
     new[:] = [(row, replace(own, hlc=numbers.get(id(own), own.hlc))) for row, own in new]
 
 
-def _ours(claim: Claim) -> bool:
+def _ours(claim: Claim | Observation) -> bool:
     return claim.system.partition(".")[0] == HERE
 
 

@@ -126,6 +126,7 @@ class Preparer:
         self._normalisers = {each.name: normaliser(each) for each in record_type.fields}
         self._readers = {each.name: ColumnReader(each) for each in record_type.fields}
         self.personal = frozenset(each.name for each in record_type.personal_fields)
+        self._advancing = frozenset(each.name for each in record_type.fields if each.rule.name == "advance_only")
         self._open_part, self._personal_part = record_type.open_part, record_type.personal_part
 
     def prepare(self, observations: Iterable[Observation], *, since: datetime | None, until: datetime) -> Prepared:
@@ -177,6 +178,10 @@ class Preparer:
         prepared = self.prepare(others, since=since, until=until)
         prepared.block = block
         return prepared
+
+    def advancing(self, name: str) -> bool:
+        """Tell whether a field may only advance."""
+        return name in self._advancing
 
     def index(self, name: str, value: str) -> bytes | None:
         """Return the blind index of a handle, to look a record up by it."""

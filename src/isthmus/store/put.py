@@ -243,8 +243,12 @@ def anticipate(vault: Vault, prepared: Prepared, *, workspace: int, now: datetim
 def _anticipate_block(vault: Vault, record_type: RecordType, block: Block, *, workspace: int, now: datetime) -> None:
     count = len(block)
     block.ids = mint_raw(unix_ms=milliseconds(now), count=count, entropy=entropy(count * ENTROPY_BYTES))
-    if record_type.personal_fields and block.ids:
-        block.sealed = vault.seal_new(workspace=workspace, subjects=block.ids, values=block.personal_json)
+    payloads = block.source.payloads
+    received = [] if payloads is None else [payloads[position] or b"" for position in block.positions]
+    if block.ids and (record_type.personal_fields or received):
+        columns = [block.personal_json, *([received] if received else [])]
+        block.sealed, *rest = vault.seal_new(workspace=workspace, subjects=block.ids, columns=columns)
+        block.payloads = rest[0] if rest else []
     copy_rows(block)
 
 
@@ -335,6 +339,7 @@ async def run_staged(tx: Transaction, staged: Sequence[Staged], statement: Liter
     """Copy rows into the stage, run a statement of `staging` over it and return the number it gives."""
     connection = tx.connection
     _name_causes(tx.causes, staged)
+    tx.grown.add(tx.scope.workspace)
     await connection.execute(STAGE)
     async with connection.cursor().copy(COPY) as copy:
         for block in binary(staged):

@@ -44,11 +44,11 @@ def envelope(event: Event, *, workspace: int, schema: Schema) -> CloudEvent:
     Where no domain declares the type any more, the subject is the bare id: what happened before is still told.
     """
     record_type = schema.types.get(event.record_type)
-    subject = str(event.record_id) if record_type is None else text_of(record_type.prefix, event.record_id)
-    account = None if record_type is None else record_type.field("account_id")
-    key = subject
-    if event.account_id is not None and account is not None and account.to is not None:
-        key = text_of(schema[account.to].prefix, event.account_id)
+    subject = key = str(event.record_id) if record_type is None else text_of(record_type.prefix, event.record_id)
+    if event.account_id is not None and record_type is not None:
+        account = record_type.field("account_id")
+        if account is not None and account.to is not None:
+            key = text_of(schema[account.to].prefix, event.account_id)
     return CloudEvent(
         id=message_id_of(event, workspace=workspace),
         source=f"/workspaces/{workspace}",

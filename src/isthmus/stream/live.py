@@ -25,6 +25,7 @@ HELLO = b"retry: 1000\n\n"
 HEARTBEAT = b": still here\n\n"
 SLOW = b'event: dropped\ndata: {"reason": "too slow"}\n\n'
 """Told last to a client that did not keep up."""
+_GAP = b'event: gap\ndata: {"after": %d, "next": %d}\n\n'
 HEADERS = (
     ("content-type", "text/event-stream; charset=utf-8"),
     ("cache-control", "no-store"),
@@ -153,7 +154,8 @@ class Live:
     ) -> AsyncGenerator[bytes]:
         """Yield what is sent of events that `wants` accepts, from the one after `after` (None: from now on).
 
-        `sees` is asked of those then, and may look something up.
+        `sees` is asked of those then, and may look something up. Where the log has forgotten what came after `after`,
+        that is told first, as an event `gap` with the numbers on both sides.
         Yields a comment when nothing came for a while. Ends when the client does not keep up, and when `ended` says
         so, which is asked before each event: its caller may no longer be who it was.
         """
@@ -161,23 +163,26 @@ class Live:
             meeting = room.position
             seen = meeting if after is None else min(after, meeting)
             yield HELLO
-            async for each in self._between(workspace, seen, meeting):
-                seen = each.seq
-                if ended():
-                    return
-                if wants(each) and await sees(each):
-                    yield each.wire
-            async for each in self._following(client):
+            async for each in self._coming(workspace, seen, meeting, client):
                 if ended():
                     return
                 if each is None:
                     yield HEARTBEAT
                 elif each.seq > seen:
+                    if each.seq > seen + 1:
+                        yield _GAP % (seen, each.seq)
                     seen = each.seq
                     if wants(each) and await sees(each):
                         yield each.wire
             if client.lost:
                 yield SLOW
+
+    async def _coming(self, workspace: int, after: int, meeting: int, client: _Client) -> AsyncIterator[Frame | None]:
+        """Yield what lies between a number and where the client met the log, and then what comes."""
+        async for each in self._between(workspace, after, meeting):
+            yield each
+        async for each in self._following(client):
+            yield each
 
     async def _between(self, workspace: int, after: int, upto: int) -> AsyncIterator[Frame]:
         while after < upto:

@@ -17,8 +17,8 @@ from psycopg.rows import TupleRow
 
 from isthmus.store.database import Database, DatabaseAway
 from isthmus.store.schema import Schema
-from isthmus.stream.broker import Broker
-from isthmus.stream.event import Event, event_of, within
+from isthmus.stream.broker import Broker, BrokerAway
+from isthmus.stream.event import Event, event_of
 from isthmus.stream.publish import Publisher
 
 BATCH_EVENTS_MAX = 5_000
@@ -27,32 +27,22 @@ STANDBY_S = 0.5
 _TURN_LOCK = 4_815_162_343
 _TAKE_TURN: LiteralString = "select pg_try_advisory_lock(%s)"
 _WAITING: LiteralString = "select waiting_workspaces()"
-_LOCK_HEAD: LiteralString = """
-insert into event_head as h (workspace, seq) values (current_workspace(), 0)
-on conflict (workspace) do update set seq = h.seq returning seq
-"""
+_HERE: LiteralString = "select current_workspace()"
 _STAMP: LiteralString = """
-with waiting as (
-    select id, row_number() over (order by id) as place
-    from (select id from event where workspace = current_workspace() and seq is null order by id limit %s) as first
-)
-update event set seq = (select seq from event_head where workspace = current_workspace()) + waiting.place from waiting
-where event.workspace = current_workspace() and event.id = waiting.id
-returning seq, event.id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
-"""
-_MOVE_HEAD: LiteralString = """
-update event_head h set seq = last.seq
-from (select max(seq) as seq from event where workspace = current_workspace()) as last
-where h.workspace = current_workspace() and last.seq > h.seq
+select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at from stamp_events(%s, %s)
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelayHealth:
-    """How the relay is: whether this one stamps, whether the tail is reached, and what it did since it began."""
+    """How the relay is: whether this one stamps, whether the tail is reached, and what it did since it began.
+
+    `told` tells whether it hears of commits at once; else it looks by itself, often.
+    """
 
     stamps: bool
     tail: bool
+    told: bool
     stamped: int
     published: int
 
@@ -71,11 +61,15 @@ class Relay:
     ) -> None:
         """Without `broker` events are stamped only: PostgreSQL-only mode."""
         self._database, self._poll_s, self._standby_s = database, poll_s, standby_s
+        self._broker = broker
         self._publisher = Publisher(database=database, schema=schema, broker=broker) if broker else None
         self._stamps = False
         self._stamped = 0
         self._rest_s = poll_s
         self._woken = asyncio.Event()
+        self._grown: set[int] = set()
+        self._told = False
+        self._due = True
 
     @property
     def health(self) -> RelayHealth:
@@ -84,12 +78,14 @@ class Relay:
         return RelayHealth(
             stamps=self._stamps,
             tail=publisher.reached if publisher else False,
+            told=self._told,
             stamped=self._stamped,
             published=publisher.published if publisher else 0,
         )
 
-    def wake(self) -> None:
-        """Look at once: somebody in this program has committed."""
+    def wake(self, workspace: int) -> None:
+        """Look at once: somebody has committed events of a workspace."""
+        self._grown.add(workspace)
         self._woken.set()
 
     async def run(self) -> None:
@@ -102,13 +98,14 @@ class Relay:
                 await asyncio.sleep(self._standby_s)
 
     async def _stamp_on(self, connection: AsyncConnection[TupleRow]) -> None:
-        publishing: asyncio.Task[None] | None = None
+        publishing = listening = None
         try:
             self._stamps = bool(await _one(connection, _TAKE_TURN, (_TURN_LOCK,)))
             if not self._stamps:
                 return await asyncio.sleep(self._standby_s)
             if self._publisher is not None:
                 publishing = asyncio.create_task(self._publisher.run())
+                listening = asyncio.create_task(self._listen())
             while publishing is None or not publishing.done():
                 await self._round(connection)
             publishing.result()
@@ -116,44 +113,72 @@ class Relay:
             # The lock belongs to the session: closing it is the one way that always lets go.
             self._stamps = False
             await connection.close()
-            if publishing is not None:
-                publishing.cancel()
+            for each in (publishing, listening):
+                if each is not None:
+                    each.cancel()
+
+    async def _listen(self) -> None:
+        """Be woken by what writers tell through Valkey; while nothing can be heard, look more often."""
+        while self._broker is not None:
+            try:
+                async for workspace in self._broker.heard():
+                    self._told = True
+                    self.wake(workspace)
+            except BrokerAway:
+                self._told = False
+                await asyncio.sleep(self._standby_s)
 
     async def _round(self, connection: AsyncConnection[TupleRow]) -> None:
         """Stamp a batch of every workspace that waits; rest when there is none, the longer the longer that lasts."""
         self._woken.clear()
-        cursor = await connection.execute(_WAITING, prepare=True)
-        waiting = [int(row[0]) for row in await cursor.fetchall()]
+        waiting = await self._waiting(connection)
         for workspace in waiting:
-            async with connection.pipeline(), within(connection, workspace):
-                events = await stamped(connection)
+            events = await stamped(connection, workspace)
             self._stamped += len(events)
+            if len(events) == BATCH_EVENTS_MAX:
+                self._grown.add(workspace)
             if self._publisher is not None:
                 self._publisher.moved(workspace, events)
         if waiting:
-            self._rest_s = min(self._poll_s, BUSY_POLL_S)
+            self._rest_s = self._poll_s if self._told else min(self._poll_s, BUSY_POLL_S)
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._rest_s):
                 await self._woken.wait()
         self._rest_s = min(self._poll_s, 2 * self._rest_s)
 
+    def _fall_due(self) -> None:
+        self._due = True
 
-async def stamped(connection: AsyncConnection[TupleRow], *, limit: int = BATCH_EVENTS_MAX) -> list[Event]:
-    """Give the next numbers to committed events of the transaction's workspace, in order of ids; returns them.
+    async def _waiting(self, connection: AsyncConnection[TupleRow]) -> list[int]:
+        """Return the workspaces that we were told of; every `poll_s` seconds all are looked at, told of or not."""
+        if self._grown and not self._due:
+            told = sorted(self._grown)
+            self._grown.clear()
+            return told
+        self._due = False
+        asyncio.get_running_loop().call_later(self._poll_s, self._fall_due)
+        self._grown.clear()
+        cursor = await connection.execute(_WAITING, prepare=True)
+        return [int(row[0]) for row in await cursor.fetchall()]
 
-    The head row is locked first, so that the numbers have no gap whoever stamps. No statement needs the answer to the
-    one before it, so that in a pipeline they go to the database together.
+
+async def stamped(
+    connection: AsyncConnection[TupleRow], workspace: int, *, limit: int = BATCH_EVENTS_MAX
+) -> list[Event]:
+    """Give the next numbers to committed events of a workspace, in order of ids; returns them.
+
+    They are committed with the statement, if no transaction is open; whoever else stamps there waits, and then sees
+    what was stamped.
     """
-    await connection.execute(_LOCK_HEAD, prepare=True)
-    cursor = await connection.execute(_STAMP, (limit,), prepare=True)
-    await connection.execute(_MOVE_HEAD, prepare=True)
+    cursor = await connection.execute(_STAMP, (workspace, limit), prepare=True, binary=True)
     return sorted(map(event_of, await cursor.fetchall()), key=attrgetter("seq"))
 
 
 async def stamp(connection: AsyncConnection[TupleRow], *, limit: int = BATCH_EVENTS_MAX) -> int:
-    """Stamp as `stamped` does, and return how many events that were."""
-    return len(await stamped(connection, limit=limit))
+    """Stamp as `stamped` does in the transaction's own workspace, and return how many events that were."""
+    workspace = await _one(connection, _HERE, ())
+    return len(await stamped(connection, int(workspace), limit=limit))
 
 
 async def _one(

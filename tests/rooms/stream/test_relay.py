@@ -165,14 +165,14 @@ async def test_what_was_just_stamped_is_sent_without_being_read_and_what_does_no
     async with beside(publisher.run()):
         await tail_becomes(broker, scope.workspace, [1])
         await emit(database, scope, [2, 3])
-        async with database.plain() as connection, within(connection, scope.workspace):
-            events = await stamped(connection)
+        async with database.plain() as connection:
+            events = await stamped(connection, scope.workspace)
             # Nobody else can read these numbers in the log before this block ends.
             publisher.moved(scope.workspace, events)
             await tail_becomes(broker, scope.workspace, [1, 2, 3])
         await emit(database, scope, [4, 5])
-        async with database.plain() as connection, within(connection, scope.workspace):
-            events = await stamped(connection)
+        async with database.plain() as connection:
+            events = await stamped(connection, scope.workspace)
         publisher.moved(scope.workspace, events[1:])
         await tail_becomes(broker, scope.workspace, [1, 2, 3, 4, 5])
 

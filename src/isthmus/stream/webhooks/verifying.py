@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -22,6 +22,7 @@ from isthmus.kernel.errors import Unauthenticated
 from isthmus.stream.webhooks.signing import HMAC_PREFIX, PUBLIC_PREFIX, signed_content
 
 TOLERANCE_S = 300
+_MILLISECOND_DIGITS = 3
 _Headers = Mapping[str, str]
 
 
@@ -39,6 +40,15 @@ class Verifier(Protocol):
 
         Names of headers are in small letters. Any of `secrets` may have signed.
         """
+        ...
+
+
+@runtime_checkable
+class AddressVerifier(Protocol):
+    """Proves who sent a body to an address, for vendors that sign the address too."""
+
+    def verify_at(self, url: str, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return as `Verifier.verify` does; `url` is the address as the vendor knows it, with its query."""
         ...
 
 
@@ -78,6 +88,24 @@ class Stripe:
         if not any(_same(value, each) for name, value in pairs if name == "v1" for each in wanted):
             raise _wrong()
         return _id_in(body)
+
+
+@dataclass(frozen=True)
+class HubSpot:
+    """HubSpot's third signature: method, address, body and time in milliseconds, as one text; it tells no id."""
+
+    header: str = "x-hubspot-signature-v3"
+    stamp_header: str = "x-hubspot-request-timestamp"
+
+    def verify_at(self, url: str, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return nothing, since HubSpot tells no id; raises SignatureRefused."""
+        given, told = _header(headers, self.header), _header(headers, self.stamp_header)
+        _stamp(told[:-_MILLISECOND_DIGITS], now=now)
+        signed = f"POST{url}".encode() + body + told.encode()
+        wanted = [hmac.digest(each.encode(), signed, "sha256") for each in secrets]
+        if not any(_same(given, base64.b64encode(each).decode()) for each in wanted):
+            raise _wrong()
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

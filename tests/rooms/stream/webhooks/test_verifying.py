@@ -11,7 +11,14 @@ import stripe
 from standardwebhooks.webhooks import Webhook
 
 from isthmus.stream.webhooks.signing import headers_of, new_secret, secret_text
-from isthmus.stream.webhooks.verifying import HmacHeader, SignatureRefused, StandardWebhooks, Stripe, message_id
+from isthmus.stream.webhooks.verifying import (
+    HmacHeader,
+    HubSpot,
+    SignatureRefused,
+    StandardWebhooks,
+    Stripe,
+    message_id,
+)
 from tests.counterparts import require_npm
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -145,6 +152,24 @@ def test_the_header_of_a_vendor_is_described_by_its_parts() -> None:
     ):
         with pytest.raises(SignatureRefused):
             verifier.verify(BODY, wrong, secrets=["s3cret"], now=NOW)
+
+
+def test_hubspot_signs_the_address_and_the_millisecond_too() -> None:
+    url, at = "https://us.example/in/conn_1?a=1", str(int(NOW.timestamp() * 1000) + 7)
+    signed = base64.b64encode(hmac.digest(b"s3cret", f"POST{url}".encode() + BODY + at.encode(), "sha256")).decode()
+    given = {"x-hubspot-signature-v3": signed, "x-hubspot-request-timestamp": at}
+    assert HubSpot().verify_at(url, BODY, given, secrets=["old", "s3cret"], now=NOW) == ""
+    late = NOW + timedelta(seconds=302)
+    for address, body, headers, now in (
+        ("https://us.example/in/conn_2?a=1", BODY, given, NOW),
+        (url, BODY + b" ", given, NOW),
+        (url, BODY, given | {"x-hubspot-request-timestamp": str(int(at) + 1)}, NOW),
+        (url, BODY, given | {"x-hubspot-request-timestamp": "12"}, NOW),
+        (url, BODY, {"x-hubspot-request-timestamp": at}, NOW),
+        (url, BODY, given, late),
+    ):
+        with pytest.raises(SignatureRefused):
+            HubSpot().verify_at(address, body, headers, secrets=["s3cret"], now=now)
 
 
 def test_without_an_id_of_the_vendor_the_digest_of_the_body_tells_a_repetition() -> None:
