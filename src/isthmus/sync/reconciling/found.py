@@ -24,6 +24,9 @@ DifferenceStatus = Literal["open", "accepted", "ignored", "repaired", "gone"]
 Decision = Literal["accepted", "ignored"]
 PAGE_ROWS_MAX = 500
 RESOURCE = "reconciliation"
+DIFFERENCE_PREFIX, RESULT_PREFIX = "diff", "rec"
+AGREEING_PROMISED = 0.9995
+"""The share of compared fields that agree where all is well."""
 _STANDING: LiteralString = """
 select id, type, external_id, field, kind, record_id, sealed, status from reconciliation_difference
 where workspace = current_workspace() and connection_id = %s and type = any(%s)
@@ -50,30 +53,53 @@ values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _LIST: LiteralString = """
 select d.id, c.name, d.type, d.external_id, d.field, d.kind, d.record_id, d.sealed, d.stake, d.currency, d.status,
-       d.reason, d.found_at, d.seen_at
+       d.reason, d.found_at, d.seen_at, d.decided_by, d.decided_at
 from reconciliation_difference d join connection c on c.workspace = d.workspace and c.id = d.connection_id
 where d.workspace = current_workspace() and (%(connection)s::uuid is null or d.connection_id = %(connection)s)
+  and (%(types)s::text[] is null or d.type = any(%(types)s)) and (%(kind)s::text is null or d.kind = %(kind)s)
+  and (%(field)s::text is null or d.field = %(field)s) and (%(ids)s::uuid[] is null or d.id = any(%(ids)s))
   and (%(status)s::text is null or d.status = %(status)s) and (%(after)s::uuid is null or d.id > %(after)s)
 order by d.id limit %(limit)s
 """
 _DECIDE: LiteralString = """
 update reconciliation_difference set status = %s, reason = %s, decided_by = %s, decided_at = %s
-where workspace = current_workspace() and id = %s and status in ('open', 'accepted', 'ignored') returning type
+where workspace = current_workspace() and id = any(%s) and status in ('open', 'accepted', 'ignored') returning id
+"""
+_REOPEN: LiteralString = """
+update reconciliation_difference set status = 'open', reason = '', decided_by = null, decided_at = null
+where workspace = current_workspace() and id = any(%s) and status in ('accepted', 'ignored') returning id
 """
 _NEWEST: LiteralString = """
-select distinct on (connection_id, type) compared, differing, connection_id, type from reconciliation
-where workspace = current_workspace() and (%(connection)s::uuid is null or connection_id = %(connection)s)
-order by connection_id, type, id desc
+select distinct on (r.connection_id, r.type) r.compared, r.differing, r.connection_id, r.type
+from reconciliation r join connection c on c.workspace = r.workspace and c.id = r.connection_id
+where r.workspace = current_workspace() and c.removed_at is null
+  and (%(connection)s::uuid is null or r.connection_id = %(connection)s)
+order by r.connection_id, r.type, r.id desc
 """
 _ACCEPTED: LiteralString = """
-select count(*) from reconciliation_difference where workspace = current_workspace() and status = 'accepted'
-   and field <> '' and (%(connection)s::uuid is null or connection_id = %(connection)s)
+select count(*) from reconciliation_difference d
+join connection c on c.workspace = d.workspace and c.id = d.connection_id
+where d.workspace = current_workspace() and d.status = 'accepted' and d.field <> '' and c.removed_at is null
+  and (%(connection)s::uuid is null or d.connection_id = %(connection)s)
+"""
+_RESULTS: LiteralString = """
+select r.id, c.name, r.type, r.at, r.rows_there, r.rows_here, r.compared, r.differing, r.unvisited, (
+    select count(*) from reconciliation_difference d
+    where d.workspace = r.workspace and d.connection_id = r.connection_id and d.type = r.type and d.status = 'open'
+)
+from reconciliation r join connection c on c.workspace = r.workspace and c.id = r.connection_id
+where r.workspace = current_workspace() and (%(connection)s::uuid is null or r.connection_id = %(connection)s)
+  and (%(types)s::text[] is null or r.type = any(%(types)s)) and (%(id)s::uuid is null or r.id = %(id)s)
+  and (%(before)s::uuid is null or r.id < %(before)s)
+order by r.id desc limit %(limit)s
 """
 _REPAIRS = {
     DifferenceKind.MISSING: "Read the system again, so that the record is held here.",
     DifferenceKind.EXTRA: "Compare the ids again, so that the record is deleted here.",
     DifferenceKind.FIELD: "Read the system again, so that its value counts here.",
     DifferenceKind.LATE: "Nothing: the next run brings it.",
+    DifferenceKind.DUPLICATE: "Merge the two in the system.",
+    DifferenceKind.AGGREGATE: "Mend the records of that month.",
 }
 
 
@@ -110,7 +136,43 @@ class Difference(Struct, frozen=True, kw_only=True):
     reason: str
     found_at: datetime
     seen_at: datetime
+    decided_by: str | None
+    decided_at: datetime | None
     repair: str
+
+
+class Which(Struct, frozen=True, kw_only=True):
+    """Which differences; what is None does not matter."""
+
+    connection_id: UUID | None = None
+    types: Sequence[str] | None = None
+    kind: DifferenceKind | None = None
+    field: str | None = None
+    status: DifferenceStatus | None = "open"
+    ids: Sequence[UUID] | None = None
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """How far a system and what is held of it agreed on one record type, when that was looked at.
+
+    `there` and `here` count records, `compared` and `differing` fields; `open` are the differences open now.
+    """
+
+    id: UUID
+    connection: str
+    type: str
+    at: datetime
+    there: int
+    here: int
+    compared: int
+    differing: int
+    unvisited: int
+    open: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of compared fields that agreed; None where nothing was compared."""
+        return 1 - self.differing / self.compared if self.compared else None
 
 
 class _Values(Struct, frozen=True):
@@ -196,20 +258,21 @@ def _opened(tx: Transaction, store: Store, sealed: Sequence[tuple[UUID | None, b
 
 
 async def differences(
-    tx: Transaction,
-    store: Store,
-    *,
-    connection_id: UUID | None = None,
-    status: DifferenceStatus | None = "open",
-    after: UUID | None = None,
-    limit: int = 100,
+    tx: Transaction, store: Store, *, which: Which | None = None, after: UUID | None = None, limit: int = 100
 ) -> list[Difference]:
-    """Return differences in the order in which they were found, of one connection or all, at most 500."""
-    given = {"connection": connection_id, "status": status, "after": after, "limit": min(limit, PAGE_ROWS_MAX)}
+    """Return differences in the order in which they were found, open ones unless said otherwise, at most 500."""
+    wanted = which or Which()
+    given = {name: getattr(wanted, name) for name in ("field", "status")} | {
+        "connection": wanted.connection_id,
+        "types": None if wanted.types is None else list(wanted.types),
+        "kind": None if wanted.kind is None else wanted.kind.value,
+        "ids": None if wanted.ids is None else list(wanted.ids),
+    }
+    given |= {"after": after, "limit": min(limit, PAGE_ROWS_MAX)}
     rows = await (await tx.connection.execute(_LIST, given)).fetchall()
     opened = _opened(tx, store, [(row[6], row[7]) for row in rows])
     names = ("id", "connection", "type", "external_id", "field", "kind", "record_id")
-    more = ("stake", "currency", "status", "reason", "found_at", "seen_at")
+    more = ("stake", "currency", "status", "reason", "found_at", "seen_at", "decided_by", "decided_at")
     found: list[Difference] = []
     for row, values in zip(rows, opened, strict=True):
         told = dict(zip(names, row[:7], strict=True)) | dict(zip(more, row[8:], strict=True))
@@ -218,20 +281,61 @@ async def differences(
     return found
 
 
-async def decide(tx: Transaction, difference: UUID, decision: Decision, *, reason: str) -> None:
-    """Accept a difference as right, or ignore it; the decision is in the audit log.
+async def difference_of(tx: Transaction, store: Store, difference: UUID) -> Difference:
+    """Return a difference, whatever has become of it; raises DifferenceMissing."""
+    found = await differences(tx, store, which=Which(status=None, ids=[difference]), limit=1)
+    if not found:
+        raise _missing()
+    return found[0]
 
-    An accepted field counts as agreeing, an ignored one does not. Raises DifferenceMissing and ReasonMissing.
+
+async def decide(tx: Transaction, chosen: Sequence[UUID], decision: Decision, *, reason: str) -> list[UUID]:
+    """Accept differences as right, or ignore them, and return which; the decision is in the audit log.
+
+    An accepted field counts as agreeing, an ignored one does not. Raises DifferenceMissing, when one is asked for that
+    is not there any more, and ReasonMissing.
     """
     if not reason.strip():
         raise ReasonMissing("A decision needs a reason.", fix="Say in a sentence why the difference may stay.")
     scope = tx.scope
-    cursor = await tx.connection.execute(_DECIDE, (decision, reason, scope.actor, scope.now, difference))
-    row = await cursor.fetchone()
-    if row is None:
-        raise DifferenceMissing(f"There is no difference {difference}.", fix="List them: isthmus reconcile ls")
-    details = {"difference": str(difference), "decision": decision}
-    await trace(tx, action=decision, resource=RESOURCE, record_id=None, details=details)
+    cursor = await tx.connection.execute(_DECIDE, (decision, reason, scope.actor, scope.now, list(chosen)))
+    return await _told(tx, chosen, [own for (own,) in await cursor.fetchall()], decision)
+
+
+async def reopen(tx: Transaction, chosen: Sequence[UUID]) -> list[UUID]:
+    """Take decisions back, so that the differences are open again; raises DifferenceMissing as `decide` does."""
+    cursor = await tx.connection.execute(_REOPEN, (list(chosen),))
+    return await _told(tx, chosen, [own for (own,) in await cursor.fetchall()], "reopened")
+
+
+async def _told(tx: Transaction, asked: Sequence[UUID], done: list[UUID], verb: str) -> list[UUID]:
+    if len(asked) == 1 and not done:
+        raise _missing()
+    for own in done:
+        details = {"difference": str(own), "decision": verb}
+        await trace(tx, action=verb, resource=RESOURCE, record_id=None, details=details)
+    return done
+
+
+def _missing() -> DifferenceMissing:
+    return DifferenceMissing("There is no such difference to decide.", fix="List them: isthmus reconcile ls")
+
+
+async def results(
+    tx: Transaction,
+    *,
+    connection_id: UUID | None = None,
+    types: Sequence[str] | None = None,
+    result_id: UUID | None = None,
+    before: UUID | None = None,
+    limit: int = 100,
+) -> list[Result]:
+    """Return what comparisons found, newest first, of one connection or all and of some types."""
+    given = {"connection": connection_id, "types": None if types is None else list(types), "id": result_id}
+    given |= {"before": before, "limit": limit}
+    rows = await (await tx.connection.execute(_RESULTS, given)).fetchall()
+    names = Result.__struct_fields__
+    return [msgspec.convert(dict(zip(names, row, strict=True)), Result) for row in rows]
 
 
 async def accuracy(tx: Transaction, *, connection_id: UUID | None = None) -> float | None:

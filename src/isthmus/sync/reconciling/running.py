@@ -1,17 +1,19 @@
 """Reconciling a connection, and mending what was found, while no other run of it goes on."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 from isthmus.audit.trace import trace
 from isthmus.sync.connections import all_settings, connection_of
 from isthmus.sync.connector import ConnectorError
+from isthmus.sync.flow_versions import in_force
+from isthmus.sync.flows import flowing
 from isthmus.sync.pull import Work
 from isthmus.sync.reconciling.found import RESOURCE, keep
 from isthmus.sync.reconciling.held import fold
 from isthmus.sync.reconciling.systems import Reconciled, reconcile_types
-from isthmus.sync.running import resync
+from isthmus.sync.running import resync, take_again
 from isthmus.sync.runs import Engine, Progress, Run, alone
 
 
@@ -31,17 +33,29 @@ async def reconcile(
 
 
 async def repair(
-    engine: Engine, *, workspace: int, connection: str | UUID, actor: str, confirmed: bool = False
+    engine: Engine,
+    *,
+    workspace: int,
+    connection: str | UUID,
+    actor: str,
+    wanted: Mapping[str, frozenset[str]] | None = None,
+    confirmed: bool = False,
 ) -> tuple[Run, list[Reconciled]]:
-    """Read everything of a connection again and compare its ids, then reconcile: what has become equal is repaired.
+    """Take in what a system holds now, then reconcile: what has become equal is repaired.
 
+    Without `wanted`, which names single records by type and external id, everything is read and the ids are compared.
     The fuse holds as in any run; `confirmed` says that a person has agreed to many changes. Raises as `reconcile`.
     """
     scope = engine.scope(workspace=workspace, actor=actor, cause="reconcile")
     async with engine.store.database.transaction(scope) as tx:
         found = await connection_of(tx, connection)
-        await trace(tx, action="repair", resource=RESOURCE, record_id=None, details={"connection": found.name})
-    run = await resync(engine, workspace=workspace, connection=found.id, confirmed=confirmed)
+        details: dict[str, object] = {"connection": found.name}
+        details |= {} if wanted is None else {"records": sum(map(len, wanted.values()))}
+        await trace(tx, action="repair", resource=RESOURCE, record_id=None, details=details)
+    if wanted is None:
+        run = await resync(engine, workspace=workspace, connection=found.id, confirmed=confirmed)
+    else:
+        run = await take_again(engine, workspace=workspace, connection=found.id, wanted=wanted, confirmed=confirmed)
     return run, await reconcile(engine, workspace=workspace, connection=found.id, repaired=True)
 
 
@@ -51,6 +65,7 @@ async def _alone(engine: Engine, workspace: int, connection: str | UUID) -> Asyn
     async with engine.store.database.transaction(scope) as tx:
         found = await connection_of(tx, connection)
         settings = await all_settings(tx, engine.store.vault, found)
+        flows = await in_force(tx, found.id)
     connector = engine.connectors.get(found.connector)
     if connector is None:
         known = ", ".join(engine.connectors) or "none"
@@ -60,7 +75,7 @@ async def _alone(engine: Engine, workspace: int, connection: str | UUID) -> Asyn
             engine=engine,
             workspace=workspace,
             connection=found,
-            connector=connector.adapted(settings),
+            connector=flowing(connector.adapted(settings), flows),
             settings=settings,
             progress=Progress(id=found.id, kind="sweep"),
         )

@@ -28,7 +28,10 @@ def test_what_differs_is_listed_masked_decided_and_mended(shell: Shell) -> None:
     (row,) = shell("reconcile", "--json").rows
     assert (row["kind"], row["external_id"], row["there"], row["here"]) == ("field", external_id, "•••", "•••")
     assert "Keeper of the Keys" in shell("reconcile", "ls", "--show-personal").out
+    money = shell("reconcile", "money", "crm", "crm", "--type", "sales.deal", "--json").row
+    assert (money["agree"], bool(money["sums"]), money["differences"]) == (True, True, [])
     own = str(row["id"])
     assert shell("reconcile", "accept", own, "--reason", "It is true.", "--json").row["status"] == "accepted"
+    assert shell("reconcile", "reopen", own, "--json").row["status"] == "open"
     assert shell("reconcile", "repair", "crm", "--json").row["accuracy"] == 1.0
     shell("reconcile", "ignore", own, "--reason", "Too late.", code=3)

@@ -12,6 +12,7 @@ from isthmus.sync.reconciling.found import (
     DifferenceMissing,
     DifferenceStatus,
     ReasonMissing,
+    Which,
     accuracy,
     decide,
     differences,
@@ -25,7 +26,7 @@ EUR: dict[str, Json] = {"amount": "100.00", "currency": "EUR"}
 
 
 async def listed(bench: Bench, status: DifferenceStatus | None = "open") -> list[Difference]:
-    return await bench.read(lambda tx: differences(tx, bench.store, status=status))
+    return await bench.read(lambda tx: differences(tx, bench.store, which=Which(status=status)))
 
 
 async def exactness(bench: Bench) -> float | None:
@@ -128,8 +129,8 @@ async def test_a_decision_stands_while_both_values_stay(held: Bench, crm: Vendor
     change(crm, "companies", "C1", city="Liege")
     await compared(held)
     one, other = await listed(held)
-    await held.read(lambda tx: decide(tx, one.id, "accepted", reason="The branch moved."))
-    await held.read(lambda tx: decide(tx, other.id, "ignored", reason="Looked at next week."))
+    await held.read(lambda tx: decide(tx, [one.id], "accepted", reason="The branch moved."))
+    await held.read(lambda tx: decide(tx, [other.id], "ignored", reason="Looked at next week."))
     await compared(held)
     assert await listed(held) == []
     (accepted,) = await listed(held, "accepted")
@@ -155,7 +156,7 @@ async def test_what_has_become_equal_by_itself_is_gone(held: Bench, crm: Vendor)
     assert await listed(held) == []
     (gone,) = await listed(held, "gone")
     with pytest.raises(DifferenceMissing):
-        await held.read(lambda tx: decide(tx, gone.id, "accepted", reason="Too late."))
+        await held.read(lambda tx: decide(tx, [gone.id], "accepted", reason="Too late."))
 
 
 async def test_a_decision_needs_a_reason(held: Bench, crm: Vendor) -> None:
@@ -163,7 +164,7 @@ async def test_a_decision_needs_a_reason(held: Bench, crm: Vendor) -> None:
     await compared(held)
     (one,) = await listed(held)
     with pytest.raises(ReasonMissing):
-        await held.read(lambda tx: decide(tx, one.id, "ignored", reason=" "))
+        await held.read(lambda tx: decide(tx, [one.id], "ignored", reason=" "))
 
 
 async def test_a_system_that_cannot_be_read_finds_nothing(held: Bench, crm: Vendor) -> None:
