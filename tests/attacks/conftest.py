@@ -1,4 +1,4 @@
-"""One target and one twin for all attackers."""
+"""One target and one twin for the attackers of a file: left running for the whole run they would slow all others."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ class TwinServer:
     authority: Path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """The program as it is run."""
     with stage.directory() as data_dir:
@@ -33,13 +33,13 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         target.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cookie(target: Target) -> str:
     """The session of the administrator."""
     return target.cookie()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwinServer]:
     """The server with a fault for each scanner."""
     files = certify(tmp_path_factory.mktemp("twin"), rsa_key=True)

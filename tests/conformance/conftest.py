@@ -32,7 +32,22 @@ from isthmus.sync.runs import Engine, Retry, Run
 from tests.conformance.bending import Bends, bent
 
 SYSTEM = "vendor"
-_SLOW = ("requesttracker", "sql-mariadb", "sql-sqlite")
+_SLOW = (
+    "bottlecrm",
+    "files-folder",
+    "googleads",
+    "hubspot",
+    "mailchimp",
+    "metaads",
+    "pipedrive",
+    "requesttracker",
+    "salesforce",
+    "singer",
+    "sql-mariadb",
+    "sql-sqlite",
+    "xero",
+    "zendesk",
+)
 SESSIONS_ONLY = frozenset(() if "CONFORMANCE" in os.environ else _SLOW)
 """The engine is put to these only when asked for, by CONFORMANCE=1: what differs is in their sessions, which are always
 tried, and a journey shows the engine with a real Request Tracker."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.counterparts import CounterpartMissing, require_debian
+from tests.counterparts import NEWER, CounterpartMissing, require_debian, require_python
 
 APT = """#!/bin/sh
 echo "$@" >> "{folder}/asked"
@@ -62,3 +62,15 @@ def test_an_installation_that_fails_says_so_with_what_was_said(machine: Path) ->
 def test_a_package_without_the_program_is_reported(machine: Path) -> None:
     with pytest.raises(CounterpartMissing, match="brought no barker"):
         ask(machine, binary="barker")
+
+
+def test_a_package_that_needs_a_newer_python_asks_for_it_by_name(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NEWER, "django-crm", ((9, 9),))
+    shim = machine / "python9.9"
+    shim.write_text("#!/bin/sh\nexit 127\n", "utf-8")
+    shim.chmod(0o755)
+    environment = {"PATH": f"{machine}:/bin", "PYENV_ROOT": str(machine), "XDG_CACHE_HOME": str(machine)}
+    with pytest.raises(CounterpartMissing, match=r"django-crm needs Python 9\.9.*Type: uv python install 9\.9"):
+        require_python("django-crm", version="1", environment=environment)

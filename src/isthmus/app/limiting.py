@@ -8,10 +8,10 @@ from pathlib import Path
 from uuid import UUID
 
 from isthmus.app.engines import ValkeyAccess
-from isthmus.app.program import Program
+from isthmus.app.program import Program, lane_address
 from isthmus.gateway.limits import Limits
 from isthmus.store.database import Database
-from isthmus.stream.lane import Lane, LaneAddress
+from isthmus.stream.lane import Lane
 from isthmus.stream.limits import Authority, Leases
 from isthmus.stream.limits.ledger import Ledger
 from isthmus.stream.limits.postgres import PostgresAuthority
@@ -21,20 +21,6 @@ from isthmus.vault import entropy
 
 _SPARE_PARTS = 14
 """Parts of the counts beyond two for each worker: killed workers leave theirs until somebody wrote it down."""
-
-
-def lane_address(access: ValkeyAccess) -> LaneAddress:
-    """Return the way to Valkey as the lane takes it."""
-    return LaneAddress(
-        socket_path=access.socket_path,
-        host=access.host,
-        port=access.port,
-        username=access.username,
-        password=access.password,
-        database=access.database,
-        tls=access.tls,
-        ca_file=access.ca_file,
-    )
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from isthmus.kernel.ids import text_of
-from isthmus.matching.candidates import CANDIDATE_PREFIX, Candidate, Why
+from isthmus.matching.candidates import CANDIDATE_PREFIX, Candidate, Proposal, Why
 from isthmus.store.schema import Schema
 from isthmus.sync.merges import Merge
 
@@ -41,6 +41,19 @@ class MergeView(Struct, frozen=True, kw_only=True):
     by: str
     undone_at: datetime | None
     undone_by: str | None
+
+
+class LikelyView(Struct, frozen=True, kw_only=True):
+    """A record that another probably is, with the chance and the reasons, which name no values."""
+
+    record: str
+    chance: float
+    reasons: list[Why]
+
+
+def likely_view(found: Proposal, prefix: str) -> LikelyView:
+    """Return a likely match as it is shown."""
+    return LikelyView(record=text_of(prefix, found.other), chance=found.chance, reasons=found.reasons)
 
 
 def candidate_view(pair: Candidate, schema: Schema) -> CandidateView:

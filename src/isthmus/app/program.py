@@ -17,6 +17,8 @@ from isthmus.app.settings import Settings
 from isthmus.kernel.errors import IsthmusError, NotFound
 from isthmus.store.database import Database, Scope
 from isthmus.store.migrate import migrate, pending
+from isthmus.stream.hints import Hints
+from isthmus.stream.lane import Lane, LaneAddress
 from isthmus.sync.ingest import Store
 from isthmus.vault import KeyStore, Vault, entropy, holds_keys
 
@@ -122,6 +124,20 @@ def pending_migrations(postgres: PostgresAccess) -> list[str]:
         return pending(connection)
 
 
+def lane_address(access: ValkeyAccess) -> LaneAddress:
+    """Return the way to Valkey as the lane takes it."""
+    return LaneAddress(
+        socket_path=access.socket_path,
+        host=access.host,
+        port=access.port,
+        username=access.username,
+        password=access.password,
+        database=access.database,
+        tls=access.tls,
+        ca_file=access.ca_file,
+    )
+
+
 @asynccontextmanager
 async def opened(
     settings: Settings, engines: Engines | RunningEngines, *, connections_max: int = 12, create_workspace: bool = True
@@ -129,7 +145,9 @@ async def opened(
     """Open database, vault and store on engines that run."""
     postgres = engines.postgres
     login = postgres.app
-    database = Database(login.conninfo, password=login.password, connections_max=connections_max)
+    hints = Hints(Lane(lane_address(engines.valkey))) if engines.valkey else None
+    tell = hints.tell if hints else None
+    database = Database(login.conninfo, password=login.password, connections_max=connections_max, tell=tell)
     await database.open()
     keys = KeyStore(_key_store(settings), kek=key_encryption_key(settings))
     try:
@@ -145,6 +163,8 @@ async def opened(
             slug=slug,
         )
     finally:
+        if hints is not None:
+            await hints.close()
         await database.close()
         keys.close()
 

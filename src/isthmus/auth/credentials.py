@@ -59,7 +59,10 @@ _SESSION_SEEN: LiteralString = (
 
 @dataclass(slots=True)
 class _Found:
-    """A principal with the moment it was asked for, the moment it ends, and when its use was last noted."""
+    """A principal with the moment it was asked for, the moment it ends, and when its use was last noted.
+
+    Before `quick_until` there is nothing to look at but the number of its workspace.
+    """
 
     principal: Principal
     asked_at: datetime
@@ -68,11 +71,13 @@ class _Found:
     used_at: datetime | None = None
     until: datetime = field(init=False)
     note_at: datetime = field(init=False)
+    quick_until: datetime = field(init=False)
 
     def __post_init__(self) -> None:
         """Work out until when it may be trusted while nothing changes in its workspace, and when to note its use."""
         self.until = self.asked_at + (FOLLOWED if self.principal.user is not None else FOLLOWED_MACHINE)
         self.note_at = self.until if self.used_at is None else self.used_at + USE_WRITTEN
+        self.quick_until = self.asked_at
 
 
 @dataclass(slots=True)
@@ -175,11 +180,9 @@ class Credentials:
         principal = found.principal
         # This is asked at each call; what is written out here is what `_stands` says in the most frequent case.
         followed = now < epochs.until and epochs.numbers.get(principal.workspace, 0) == found.epoch
-        if not (followed and found.asked_at <= now < found.until and now < found.note_at):
-            return self._recalled(found, digest, now) if self._stands(found, now) else None
-        if principal.kind == "key" and found.ends_at is None:
+        if followed and found.asked_at <= now < found.quick_until:
             return principal
-        return self._recalled(found, digest, now)
+        return self._recalled(found, digest, now) if self._stands(found, now) else None
 
     def refuses(self, digest: bytes, *, now: datetime) -> bool:
         """Tell whether a key was found to be none of this server's a moment ago, by the SHA-256 of its text."""
@@ -192,9 +195,15 @@ class Credentials:
 
     def _recalled(self, found: _Found, digest: bytes, now: datetime) -> Principal | None:
         """Return the principal of what may be trusted; raises Unauthenticated."""
-        if found.principal.kind == "token" and (self._tokens is None or not self._tokens.recalls(digest, now=now)):
-            return None
-        return _in_time(found, now)
+        proven = found.until
+        if found.principal.kind == "token":
+            recalled = None if self._tokens is None else self._tokens.recalls(digest, now=now)
+            if recalled is None:
+                return None
+            proven = recalled
+        principal = _in_time(found, now)
+        found.quick_until = min(found.until, found.note_at, proven, found.ends_at or found.until)
+        return principal
 
     async def _remembered(self, digest: bytes, ask: Callable[[], Awaitable[_Found]], now: datetime) -> Principal:
         found = self._found.get(digest)

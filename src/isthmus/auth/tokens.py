@@ -86,17 +86,19 @@ class Tokens:
             self._known.popitem(last=False)
         return access
 
-    def recalls(self, digest: bytes, *, now: datetime) -> bool:
-        """Tell whether a token, by its SHA-256, was verified a moment ago and may be shown without a further proof."""
+    def recalls(self, digest: bytes, *, now: datetime) -> datetime | None:
+        """Return until when a token that was verified, by its SHA-256, may be shown without a further proof.
+
+        None where it may not be now.
+        """
         known = self._known.get(digest)
         if known is None or known.access.bound_to is not None or now < known.since:
-            return False
-        if now < known.until:
-            return True
-        if not self._provider.keyring.publishes(known.kid, now=now):
-            return False
-        known.seen(now)
-        return True
+            return None
+        if now >= known.until:
+            if not self._provider.keyring.publishes(known.kid, now=now):
+                return None
+            known.seen(now)
+        return known.until
 
     async def check_binding(
         self, access: Access, shown: Presented, *, workspace: int, cause: str, now: datetime

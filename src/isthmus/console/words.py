@@ -1,5 +1,6 @@
 """How numbers, money, time and names are written on the pages. Pure; `now` is an argument."""
 
+import math
 from datetime import datetime
 from decimal import Decimal
 
@@ -32,6 +33,12 @@ def exact_money(amount: Decimal, currency: str) -> str:
 def percent(share: float) -> str:
     """Return a share as per cent: one decimal below ten."""
     return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"  # noqa: PLR2004 - where 10 % begins, rounded.
+
+
+def exact_percent(share: float) -> str:
+    """Return a share as per cent with four decimals at most, rounded down: what is not all is never shown as all."""
+    tenths = math.floor(share * 1_000_000 + 1e-6)
+    return f"{tenths // 10_000}.{tenths % 10_000:04d}".rstrip("0").rstrip(".") + "%"
 
 
 def duration(seconds: float) -> str:

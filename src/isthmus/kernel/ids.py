@@ -11,7 +11,6 @@ from isthmus.kernel.errors import Invalid
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_SHIFTS = range(120, -1, -10)
 _LENGTH = 26
 ENTROPY_BYTES = 10
 _TAIL, _RAW = Struct(">xxQ"), Struct(">QQ")
@@ -54,8 +53,13 @@ def ids_ms(count: int) -> int:
 
 def text_of(prefix: str, uuid: UUID) -> str:
     """Return the outside form of an id."""
-    number = uuid.int
-    return f"{prefix}_{''.join([PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
+    n, pair = uuid.int, PAIRS
+    # Written out, because every record and event that leaves passes here, and a loop takes almost twice as long.
+    return (
+        f"{prefix}_{pair[n >> 120 & 1023]}{pair[n >> 110 & 1023]}{pair[n >> 100 & 1023]}{pair[n >> 90 & 1023]}"
+        f"{pair[n >> 80 & 1023]}{pair[n >> 70 & 1023]}{pair[n >> 60 & 1023]}{pair[n >> 50 & 1023]}"
+        f"{pair[n >> 40 & 1023]}{pair[n >> 30 & 1023]}{pair[n >> 20 & 1023]}{pair[n >> 10 & 1023]}{pair[n & 1023]}"
+    )
 
 
 def uuid_of(prefix: str, text: str) -> UUID:

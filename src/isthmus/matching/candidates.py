@@ -90,8 +90,11 @@ class Candidate(Struct, frozen=True, kw_only=True):
     merge_id: UUID | None
 
 
-async def propose(tx: Transaction, type_name: str, proposals: Sequence[Proposal]) -> int:
-    """Put a run's pairs before people and take back what it no longer finds; returns how many are new."""
+async def propose(tx: Transaction, type_name: str, proposals: Sequence[Proposal], *, everything: bool = True) -> int:
+    """Put a run's pairs before people, and take back what a run over everything no longer finds.
+
+    Returns how many are new.
+    """
     now, count = tx.scope.now, len(proposals)
     ids = mint_many(unix_ms=milliseconds(now), count=count, entropy=entropy(count * ENTROPY_BYTES))
     ones = [min(each.one, each.other) for each in proposals]
@@ -100,7 +103,8 @@ async def propose(tx: Transaction, type_name: str, proposals: Sequence[Proposal]
     chances = [each.chance for each in proposals]
     cursor = await tx.connection.execute(_PROPOSE, (type_name, now, ids, ones, others, chances, reasons))
     fresh = sum(bool(each) for (each,) in await cursor.fetchall())
-    await tx.connection.execute(_WITHDRAW, (type_name, now))
+    if everything:
+        await tx.connection.execute(_WITHDRAW, (type_name, now))
     return fresh
 
 

@@ -5,7 +5,8 @@ what a record said before stay until the next run; they bring a candidate more, 
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
@@ -66,26 +67,38 @@ async def index_all(tx: Transaction, type_name: str, keys: Iterable[tuple[int, U
     await tx.connection.execute(_INSERT, (type_name,))
 
 
-async def index_one(tx: Transaction, type_name: str, record: UUID, keys: Sequence[int]) -> None:
-    """Add the keys of one record."""
+async def index_some(tx: Transaction, type_name: str, keys: Mapping[UUID, Sequence[int]]) -> None:
+    """Add the keys of some records."""
+    pairs = [(each, record) for record, own in keys.items() for each in own]
     await tx.connection.execute(
-        "insert into match_key (workspace, kind, key, record_id) select current_workspace(), hashtext(%s), key, %s"
-        " from unnest(%s::bigint[]) as given(key) on conflict do nothing",
-        (type_name, record, list(keys)),
+        "insert into match_key (workspace, kind, key, record_id) select current_workspace(), hashtext(%s), key, record"
+        " from unnest(%s::bigint[], %s::uuid[]) as given(key, record) order by key on conflict do nothing",
+        (type_name, [each for each, _ in pairs], [record for _, record in pairs]),
     )
 
 
-async def near(tx: Transaction, keys: Sequence[int]) -> list[UUID]:
-    """Return the records that share a key with a record, those that share most first.
+async def near_some(tx: Transaction, keys: Mapping[UUID, Sequence[int]]) -> dict[UUID, list[UUID]]:
+    """Return for each of some records those that share a key with it, those that share most first.
 
     A key that more than `BLOCK_ROWS_MAX` records have says too little and is passed over.
     """
+    held = await _having(tx, sorted({each for own in keys.values() for each in own}))
+    return {record: [each for each in _nearest(held, own) if each != record] for record, own in keys.items()}
+
+
+async def _having(tx: Transaction, keys: Sequence[int]) -> dict[int, list[UUID]]:
+    """Return the records that have each key."""
     cursor = await tx.connection.execute(_NEAR, (list(keys), BLOCK_ROWS_MAX + 1))
     held: dict[int, list[UUID]] = {}
     for key, record in await cursor.fetchall():
         held.setdefault(key, []).append(record)
+    return held
+
+
+def _nearest(held: Mapping[int, Sequence[UUID]], keys: Sequence[int]) -> list[UUID]:
     shared: dict[UUID, int] = {}
-    for records in held.values():
+    for key in keys:
+        records = held.get(key, ())
         if len(records) <= BLOCK_ROWS_MAX:
             for record in records:
                 shared[record] = shared.get(record, 0) + 1
@@ -110,6 +123,24 @@ async def learned_of(tx: Transaction, vault: Vault, type_name: str) -> Learned |
         return None
     (packed,) = vault.open_many(workspace=tx.scope.workspace, values=[held])
     return None if packed is None else msgspec.msgpack.decode(zlib.decompress(packed), type=Learned)
+
+
+async def looked_to(tx: Transaction, type_name: str) -> datetime | None:
+    """Return up to when new records of a type were looked at, at the latest when all were; None before the first run.
+
+    What was learned counts from then.
+    """
+    query = (
+        "select greatest(looked_to, learned_at) from match_model where workspace = current_workspace() and type = %s"
+    )
+    row = await (await tx.connection.execute(query, (type_name,))).fetchone()
+    return None if row is None else row[0]
+
+
+async def keep_looked_to(tx: Transaction, type_name: str, at: datetime) -> None:
+    """Say up to when new records of a type were looked at."""
+    query = "update match_model set looked_to = %s where workspace = current_workspace() and type = %s"
+    await tx.connection.execute(query, (at, type_name))
 
 
 async def _held(tx: Transaction, type_name: str) -> tuple[UUID, bytes] | None:

@@ -196,4 +196,8 @@ def _compared(
     except Rejected:
         returned = {}
     pairs: Pairs = {name: (prints(planned.sent[name]), prints(value)) for name, value in returned.items()}
+    # What it takes and does not tell again stays as it was said last, and is not written once more for that.
+    silent = [name for name in change.fields if name not in own.fields]
+    silent += [name for name in change.links if name not in own.links and name not in own.fields]
+    pairs |= {name: (prints(planned.sent[name]), prints(planned.there.get(name))) for name in silent}
     return pairs, dict(returned) | {name: planned.sent[name] for name in change.links}

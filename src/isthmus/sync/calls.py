@@ -4,7 +4,7 @@ Connectors call their vendor through here, so that each of them is small. Redire
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 from msgspec import Struct
+from yarl import URL
 
 from isthmus.kernel.marks import Json
 from isthmus.stream.outbound import AddressRefused, Outbound, OutboundRefused
-from isthmus.sync.connector import ConnectorError, KeyRefused, Leave, NotAsDocumented, Throttled, freely
+from isthmus.sync.connector import Authorise, ConnectorError, KeyRefused, Leave, NotAsDocumented, Throttled, freely
 
 HOUSE = Outbound(house=True)
 CONNECTIONS_MAX = 100
@@ -29,9 +30,6 @@ _TRY_AGAIN = frozenset({TOO_MANY, 500, 502, 503, 504})
 _UNTOUCHED = frozenset({TOO_MANY, 503})
 _SAFE = frozenset({"GET", "HEAD"})
 SAID_MAX = 200
-
-Authorise: TypeAlias = Callable[[bool], Awaitable[Mapping[str, str]]]
-"""Returns the headers that prove who we are; called with True when those that were sent are no longer taken."""
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
@@ -50,7 +48,8 @@ Watch: TypeAlias = Callable[[Exchange], object]
 class Rules:
     """How often and how long a request is tried, and what is too much; times are in seconds.
 
-    `again` are the statuses after which a safe request is tried again.
+    `again` are the statuses after which a safe request is tried again. `wait_header` is in small letters, and names the
+    seconds to wait in a 429 of a vendor that does not say `Retry-After`.
     """
 
     attempts: int = 4
@@ -62,6 +61,7 @@ class Rules:
     connect_s: float = 10.0
     silence_s: float = 90.0
     again: frozenset[int] = _TRY_AGAIN
+    wait_header: str = ""
 
 
 RULES = Rules()
@@ -131,6 +131,12 @@ def permitted(url: str, *, example: str = "https://vendor.example") -> str:
     return base
 
 
+class Exact(str):
+    """A path with its query, encoded, that goes out letter by letter: for where it is signed."""
+
+    __slots__ = ()
+
+
 class Calls:
     """One conversation with a vendor. `dice` spreads the retries of many conversations over time."""
 
@@ -181,18 +187,21 @@ class Calls:
         query: Sequence[tuple[str, str]] | None = None,
         payload: Json = None,
         form: Mapping[str, str] | None = None,
+        body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         safe: bool | None = None,
     ) -> Answer:
         """Send a request and return its answer, whatever its status, again with full jitter while that is safe.
 
-        `path` begins with a slash, or is a whole address on the same host. `safe` tells that sending it twice does no
-        harm (GET and HEAD by themselves; others with an idempotency key): else it is sent again only when it is
-        certain that nothing was done. A refused key is renewed once. Raises ConnectorError, when it stays in vain, and
-        Throttled.
+        Of `payload` (JSON), `form` and `body` (a file, whose kind stands in `headers`) one is sent. `path` begins with
+        a slash, or is a whole address on the same host. `safe` tells that sending it twice does no harm (GET and HEAD
+        by themselves; others with an idempotency key): else it is sent again only when it is certain that nothing was
+        done. A refused key is renewed once. Raises ConnectorError, when it stays in vain, and Throttled.
         """
         safe = method in _SAFE if safe is None else safe
-        request = _Request(method, self._address(path), query, payload, form, headers or {})
+        content = form if body is None else body
+        exact = isinstance(path, Exact)
+        request = _Request(method, self._address(path), query, payload, content, headers or {}, exact=exact)
         answer = await self._tried(request, safe=safe, fresh=False)
         if answer.status == UNAUTHORISED and self._authorise is not None:
             answer = await self._tried(request, safe=safe, fresh=True)
@@ -241,7 +250,7 @@ class Calls:
         rules = self.rules
         async with self._http.request(
             request.method,
-            request.url,
+            URL(request.url, encoded=True) if request.exact else request.url,
             json=request.payload,
             data=request.form,
             params=request.query,
@@ -256,6 +265,8 @@ class Calls:
                     over = f"{self.title}'s answer is over {rules.body_bytes_max >> 20} MiB."
                     raise ConnectorError(over, fix="Lower `page_rows`.")
             named = {name.lower(): value for name, value in response.headers.items()}
+            if response.status == TOO_MANY and rules.wait_header in named:
+                named.setdefault("retry-after", named[rules.wait_header])
             return Answer(response.status, bytes(body), named)
 
     def _address(self, path: str) -> str:
@@ -286,8 +297,9 @@ class _Request:
     url: str
     query: Sequence[tuple[str, str]] | None
     payload: Json
-    form: Mapping[str, str] | None
+    form: Mapping[str, str] | bytes | None
     headers: Mapping[str, str]
+    exact: bool = False
 
 
 def _broken(answer: Answer) -> bool:

@@ -59,8 +59,18 @@ def column_of(
         return _money(source, cells, columns, blank)
     convert = _converter(kind, source)
 
+    read: dict[str, str] = {}
+
     def slow(cell: object) -> Cell:
-        return blank if _is_blank(cell) else _tried(convert, cell)
+        if cell.__class__ is not str:
+            return blank if _is_blank(cell) else _tried(convert, cell)
+        told = cast("str", cell)
+        if (again := read.get(told)) is not None:
+            return again
+        found = blank if _is_blank(cell) else _tried(convert, cell)
+        if found.__class__ is str:
+            read[told] = cast("str", found)
+        return found
 
     # What already is of the right class needs no call, which is most of a file.
     plain_text = kind == "text" and set(source.transforms) <= {"trim"}

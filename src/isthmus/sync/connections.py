@@ -40,6 +40,7 @@ _AUDIT: LiteralString = """
 insert into audit (workspace, at, actor, action, resource, record_id, request_id, details)
 values (current_workspace(), %s, %s, %s, %s, %s, %s, %s)
 """
+_PLACES = frozenset({"client_id", "url", "host", "server", "address", "domain"})
 _Texts = dict[str, str]
 
 
@@ -161,6 +162,9 @@ async def change_connection(
     if settings is not None:
         whole = await all_settings(tx, vault, connection) | dict(settings)
         given = checked_settings(connector, name=connection.name, settings=whole)
+        if _elsewhere(connector, connection.settings, given):
+            # What a person consented to is not sent to another place, or for another program.
+            await tx.connection.execute(_FORGET_GRANT, (connection.id,))
         secret_names = {each.name for each in connector.settings if each.secret}
         sealed = _seal(tx, vault, connection.id, {key: given[key] for key in secret_names & set(given)})
         shown = {key: value for key, value in given.items() if key not in secret_names}
@@ -220,7 +224,12 @@ async def audit(
     await tx.connection.execute(_AUDIT, row)
 
 
+_FORGET_GRANT: LiteralString = (
+    "delete from connection_grant where workspace = current_workspace() and connection_id = %s"
+)
 _CLEAR: tuple[LiteralString, ...] = (
+    _FORGET_GRANT,
+    "delete from connection_consent where workspace = current_workspace() and connection_id = %s",
     "delete from feed_state where workspace = current_workspace() and connection_id = %s",
     "delete from feed_lane where workspace = current_workspace() and connection_id = %s",
     "delete from push_pending where workspace = current_workspace() and connection_id = %s",
@@ -233,6 +242,17 @@ async def _set_status(
 ) -> None:
     said = {"status": status, "reason": reason, "retry_at": retry_at}
     await tx.connection.execute(_STATUS, {**said, "now": tx.scope.now, "id": connection_id, "resume": resume})
+
+
+def _elsewhere(connector: Connector, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    """Tell whether settings that say where tokens go, or for which program they are, have changed."""
+    if connector.oauth is None:
+        return False
+    named = connector.oauth.authorize_url + connector.oauth.token_url
+    return any(
+        before.get(name, value) != value and (name in _PLACES or f"{{{name}}}" in named or "://" in value)
+        for name, value in after.items()
+    )
 
 
 def _json(value: object) -> str:

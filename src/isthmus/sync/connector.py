@@ -19,7 +19,7 @@ from isthmus.kernel.marks import Json
 from isthmus.kernel.words import Word
 from isthmus.store.observation import Link, Observation
 from isthmus.stream.limits import Rate
-from isthmus.stream.webhooks.verifying import Verifier
+from isthmus.stream.webhooks.verifying import AddressVerifier, Verifier
 
 
 class Raw(Struct, frozen=True, kw_only=True):
@@ -130,6 +130,15 @@ class Scanning(Protocol):
 
 
 @runtime_checkable
+class Fetching(Protocol):
+    """A session that can be asked for single records by their ids."""
+
+    async def fetch(self, feed: str, external_ids: Sequence[str]) -> Sequence[Raw]:
+        """Return the records under these ids, in any order; what is not there is left out."""
+        ...
+
+
+@runtime_checkable
 class Parting(Protocol):
     """A session whose system keeps something for the connection, which goes with it, such as a place in a log."""
 
@@ -233,18 +242,49 @@ class Inbound:
     `isthmus.sync.doors.kept` writes it.
     """
 
-    verifier: Verifier
+    verifier: Verifier | AddressVerifier
     secret: str
     read: Callable[[bytes], Iterable[tuple[str, Raw]]]
     doors: tuple[Door, ...] = ()
 
 
+Authorise: TypeAlias = Callable[[bool], Awaitable[Mapping[str, str]]]
+"""Returns the headers that prove who we are; called with True when those that were sent are no longer taken."""
 Leave: TypeAlias = Callable[[], Awaitable[object]]
 """Asked before every request to the vendor: waits until its quota, which all our workers share, has room."""
 
 
 async def freely() -> None:
     """Give leave at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OAuth:
+    """How a person lets a connection use a vendor's system in their name (RFC 6749, 7636; RFC 9700 on what to mind).
+
+    A connection uses it when it has the setting `client_id`, and none of `unless`, by which it signs in otherwise; with
+    `client_secret` the program proves itself at the token address, by `proof`. Both addresses may hold settings in
+    braces, such as `https://{domain}/oauth/token`. `parameters` are added to the authorize address. `rotates` tells
+    that each refresh brings a new refresh token.
+    `refresh_s` is how long a refresh token lives: since it was made where it rotates, else since the consent.
+    `access_s` is how long an access token lives where the answer does not say. `issuer` is what answers must name as
+    `iss`, if they name one (RFC 9207). `told` names fields of the token answer that become settings of the session,
+    such as `instance_url`. `begin` opens a session whose requests carry what its third argument returns.
+    """
+
+    authorize_url: str
+    token_url: str
+    begin: Callable[[dict[str, str], Leave, Authorise], AbstractAsyncContextManager[Session]]
+    scopes: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    proof: Literal["basic", "body"] = "basic"
+    pkce: bool = True
+    rotates: bool = True
+    refresh_s: int | None = None
+    access_s: int = 1_800
+    issuer: str = ""
+    told: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ("refresh_token",)
 
 
 @dataclass(frozen=True)
@@ -260,6 +300,7 @@ class Connector:
     by record type fields that the system holds as one value, such as the halves of a name: they are written together,
     and when the system moves one of them it has moved all.
     `cannot` names checks of the conformance suite that this vendor's system cannot be put to, each with the reason.
+    With `oauth` a person may consent there instead of giving a key.
     """
 
     name: str
@@ -280,6 +321,13 @@ class Connector:
     cannot: Mapping[str, str] = field(default_factory=dict[str, str])
     adapt: Callable[[dict[str, str]], "Connector"] | None = None
     parts: bool = False
+    oauth: OAuth | None = None
+
+    def consents(self, settings: Mapping[str, str]) -> bool:
+        """Tell whether a connection with these settings is used by a person's consent, not by a token of its own."""
+        if self.oauth is None or not settings.get("client_id"):
+            return False
+        return not any(settings.get(name) for name in self.oauth.unless)
 
     def adapted(self, settings: dict[str, str]) -> "Connector":
         """Return the connector as a connection with these settings has it; raises ConnectorError."""

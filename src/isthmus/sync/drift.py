@@ -12,23 +12,19 @@ from isthmus.sync.connector import Feed, Raw
 
 ABSENT, NULL = "absent", "null"
 KINDS = ("text", "number", "truth", "list", "map", NULL)
+_KIND_OF: Mapping[type, str] = {
+    type(None): NULL,
+    bool: "truth",
+    int: "number",
+    float: "number",
+    str: "text",
+    list: "list",
+}
 
 
 def kind_of(value: Json) -> str:
     """Return the kind of a JSON value, one of `KINDS`."""
-    match value:
-        case None:
-            return NULL
-        case bool():
-            return "truth"
-        case int() | float():
-            return "number"
-        case str():
-            return "text"
-        case list():
-            return "list"
-        case _:
-            return "map"
+    return _KIND_OF.get(type(value), "map")
 
 
 def drift_of(feed: Feed, body: Mapping[str, Json]) -> Fault | None:
@@ -47,7 +43,8 @@ def unexpected(feed: Feed, rows: Iterable[Raw]) -> set[str]:
     """Return fields that the vendor sends and nobody expects: they are kept with the row as it was received."""
     if not feed.expects:
         return set()
-    return {f"{feed.name}.{name}" for row in rows for name in row.body if name not in feed.expects}
+    known = feed.expects.keys()
+    return {f"{feed.name}.{name}" for row in rows if not row.body.keys() <= known for name in row.body.keys() - known}
 
 
 def _fault(feed: Feed, name: str, what: str) -> Fault:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from isthmus.kernel.errors import Fault
 from isthmus.kernel.marks import Json, RecordType
+from isthmus.store.columns import Columns
 from isthmus.store.database import Scope
 from isthmus.store.observation import Link, Observation
 from isthmus.store.prepare import Reject
@@ -64,11 +66,25 @@ class DryRun(Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class _Ready:
-    """A batch of observations with the lines they come from, and rows that never became one."""
+    """A batch of observations, or columns of them, with the lines they come from, and rows that never became one."""
 
-    observations: list[Observation]
+    said: list[Observation] | Columns
     lines: Sequence[int]
     rejects: list[tuple[int, Reject]] = field(default_factory=list[tuple[int, Reject]])
+
+    @property
+    def observations(self) -> list[Observation]:
+        """What was said, one by one."""
+        if isinstance(self.said, Columns):
+            return [self.said.observation(position) for position in range(len(self.said))]
+        return self.said
+
+    @property
+    def ids(self) -> list[str]:
+        """Whom it was said of."""
+        if isinstance(self.said, Columns):
+            return list(self.said.external_ids)
+        return [each.external_id for each in self.said]
 
 
 def propose_mapping(store: Store, path: Path, *, type_name: str, system: str, encoding: str = "utf-8") -> Proposal:
@@ -90,17 +106,18 @@ async def dry_run(engine: Engine, *, workspace: int, path: Path, mapping: FileMa
     samples: list[dict[str, Json]] = []
     until = engine.clock.now()
     async for ready in _batches(reader, maker):
-        prepared = await asyncio.to_thread(preparer.prepare, ready.observations, since=None, until=until)
-        lines = {id(each): line for each, line in zip(ready.observations, ready.lines, strict=True)}
+        observations = ready.observations
+        prepared = await asyncio.to_thread(preparer.prepare, observations, since=None, until=until)
+        lines = {id(each): line for each, line in zip(observations, ready.lines, strict=True)}
         refused = ready.rejects + [(lines[id(each.observation)], each) for each in prepared.rejects]
-        counts["rows"] += len(ready.observations) + len(ready.rejects)
-        counts["good"] += len(ready.observations) - len(prepared.rejects)
+        counts["rows"] += len(observations) + len(ready.rejects)
+        counts["good"] += len(observations) - len(prepared.rejects)
         counts["rejected"] += len(refused)
         rejects += [
             RejectedLine(line=line, reason=each.reason) for line, each in sorted(refused, key=lambda each: each[0])
         ]
         del rejects[SHOWN_REJECTS_MAX:]
-        samples += [each.fields for each in islice(ready.observations, SAMPLES - len(samples))]
+        samples += [each.fields for each in islice(observations, SAMPLES - len(samples))]
     return DryRun(**counts, rejects=tuple(rejects), samples=tuple(samples))
 
 
@@ -119,10 +136,10 @@ async def import_file(engine: Engine, *, workspace: int, actor: str, path: Path,
         await _supersede(engine, scope, path=path, mapping=mapping)
         keeper = _Keeper(engine=engine, workspace=workspace, actor=actor, mapping=mapping, progress=progress)
 
-        async def batches() -> AsyncGenerator[Sequence[Observation]]:
+        async def batches() -> AsyncGenerator[Sequence[Observation] | Columns]:
             async for ready in _batches(reader, maker):
                 await keeper.take(maker.record_type, ready)
-                yield ready.observations
+                yield ready.said
 
         await put_stream(
             engine.store,
@@ -172,7 +189,7 @@ class _Keeper:
         if total.rejected > self.before:
             self.before = total.rejected
             self.told.append(done)
-        self.progress.read += len(done.observations) + len(done.rejects)
+        self.progress.read += len(done.said) + len(done.rejects)
         self.progress.created, self.progress.changed = total.created, total.changed
         self.progress.unchanged, self.progress.conflicts = total.unchanged + total.claimed, total.opened_cases
         self.progress.rejected = total.rejected + self.unread
@@ -180,7 +197,7 @@ class _Keeper:
     async def tell_lines(self) -> None:
         """Write the line beside the reason of what the store rejected."""
         for ready in self.told:
-            ids = [each.external_id for each in ready.observations]
+            ids = ready.ids
             async with self.engine.store.database.transaction(self._scope()) as tx:
                 await tx.connection.execute(_LINES, self._told(ids) | {"lines": list(ready.lines)})
         self.told.clear()
@@ -242,6 +259,8 @@ class _Maker:
         ids = self._ids(batch, count)
         times = moments(mapping.at, batch.columns[mapping.at.columns[0]]) if mapping.at and mapping.at.columns else None
         kinds = {kind for column in columns for kind in set(map(type, column))}
+        if self._plain and not kinds & {Absent, Bad}:
+            return self._whole(batch, columns, ids, times)
         rows: list[dict[str, object]] = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
         if Absent in kinds:
             rows = [{name: cell for name, cell in row.items() if cell is not ABSENT} for row in rows]
@@ -254,9 +273,29 @@ class _Maker:
             kept = [row for n, row in enumerate(zip(rows, ids, ats, strict=True)) if n not in bad]
         else:
             kept = list(zip(rows, ids, ats, strict=True))
-        ready.observations = self._observations(cast("list[tuple[dict[str, Json], str, datetime]]", kept))
+        ready.said = self._observations(cast("list[tuple[dict[str, Json], str, datetime]]", kept))
         ready.rejects += [(each.line, self._broken(each)) for each in batch.bad]
         return ready
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether the mapping names fields alone: no links to other records, and no fields of the customer's own."""
+        declared = [self.record_type.field(name) for name in self.mapping.fields]
+        return all(each is not None and each.to is None for each in declared)
+
+    def _whole(
+        self,
+        batch: Batch,
+        columns: Sequence[Sequence[object]],
+        ids: Sequence[str],
+        times: Sequence[datetime | None] | None,
+    ) -> _Ready:
+        """Return a batch all of whose cells can be read, by column."""
+        fields = dict(zip(self.mapping.fields, cast("Sequence[Sequence[Json]]", columns), strict=True))
+        at = [each or self.changed_at for each in times] if times else self.changed_at
+        kind, system = self.mapping.type, self.mapping.system
+        said = Columns(type=kind, system=system, external_ids=ids, fields=fields, at=at)
+        return _Ready(said, batch.lines, [(each.line, self._broken(each)) for each in batch.bad])
 
     def _observations(self, rows: Sequence[tuple[dict[str, Json], str, datetime]]) -> list[Observation]:
         kind, system = self.mapping.type, self.mapping.system

@@ -30,6 +30,12 @@ update ref set deleted = true
 where workspace = current_workspace() and type = %s and system = %s and external_id = %s
 """
 
+_MOOT: LiteralString = """
+update rejected set settled_at = %s
+where workspace = current_workspace() and type = any(%s) and system = %s and external_id = any(%s)
+  and settled_at is null
+"""
+
 
 def merged(rows: Iterable[Raw]) -> dict[str, str]:
     """Return which ids went away and which record each became part of, through merges of merges."""
@@ -62,6 +68,10 @@ async def take(
     observations += await _agreeing(tx, store, feed, system=system, rows=rows, observations=observations)
     ended = [raw for raw in rows if raw.deleted and not raw.merged_into]
     gone = await tombstones(tx, feed, system=system, rows=ended)
+    if ended:
+        # What is no longer there has nothing that could be mended, whether it was ever stored or not.
+        ids = [raw.external_id for raw in ended]
+        await tx.connection.execute(_MOOT, (tx.scope.now, list(feed.types), system, ids))
     landed = await land_observations(
         tx,
         store,

@@ -5,7 +5,7 @@ worked on stays sealed for some days, so that a mapping that was mended can be t
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString
@@ -18,9 +18,11 @@ from isthmus.kernel.errors import IsthmusError, NotFound, Unavailable
 from isthmus.kernel.ids import ENTROPY_BYTES, mint
 from isthmus.store.database import Scope, Transaction
 from isthmus.stream.parked import reason_of
-from isthmus.stream.webhooks.verifying import SignatureRefused, message_id
+from isthmus.stream.webhooks.verifying import AddressVerifier, SignatureRefused, message_id
 from isthmus.sync.connections import Connection, ConnectionMissing, Status, all_settings, connection_of
 from isthmus.sync.connector import Connector, Feed, Inbound, Raw
+from isthmus.sync.flow_versions import in_force
+from isthmus.sync.flows import flowing
 from isthmus.sync.following import take
 from isthmus.sync.ingest import Interval
 from isthmus.sync.intake import committed
@@ -138,10 +140,18 @@ class Stuck(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What came over the network; names of headers are in small letters."""
+    """What came over the network; headers are in small letters, `url` is the address that the vendor called."""
 
     body: bytes
     headers: Mapping[str, str]
+    url: str = ""
+
+    def proven(self, inbound: Inbound, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return the vendor's id of the message; raises SignatureRefused."""
+        verifier = inbound.verifier
+        if isinstance(verifier, AddressVerifier):
+            return verifier.verify_at(self.url, self.body, self.headers, secrets=secrets, now=now)
+        return verifier.verify(self.body, self.headers, secrets=secrets, now=now)
 
 
 async def receive(engine: Engine, connection_id: UUID, message: Message, *, cause: str) -> bool:
@@ -156,7 +166,7 @@ async def receive(engine: Engine, connection_id: UUID, message: Message, *, caus
         connection, inbound = await inbound_of(tx, engine, connection_id)
         settings = await all_settings(tx, vault, connection)
         secrets = settings.get(inbound.secret, "").split()
-        told = inbound.verifier.verify(message.body, message.headers, secrets=secrets, now=scope.now)
+        told = message.proven(inbound, secrets=secrets, now=scope.now)
         external_id = message_id(told, message.body)
         if await is_known(tx, connection_id, external_id):
             return False
@@ -188,8 +198,9 @@ async def work_on(engine: Engine, workspace: int, connection_id: UUID) -> int:
         if connection.status == Status.PAUSED:
             return 0
         settings = await all_settings(tx, engine.store.vault, connection)
+        flows = await in_force(tx, connection_id)
         rows = await (await tx.connection.execute(_DUE, (connection_id, scope.now, BATCH))).fetchall()
-    connector = engine.connectors[connection.connector]
+    connector = flowing(engine.connectors[connection.connector], flows)
     landing = _Landing(engine, connection, connector, inbound, connector.feeds_of(settings))
     return sum([await landing.land(scope, own) for (own,) in rows])
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias, cast
 
@@ -20,7 +20,7 @@ from isthmus.store.prepare import Prepared, Preparer
 from isthmus.store.put import PutResult, Raced, anticipate, land, write
 from isthmus.store.rejected import keep_rejects
 from isthmus.store.schema import Schema
-from isthmus.vault import Vault, entropy
+from isthmus.vault import Vault, WorkspaceKeys, entropy
 
 Batch: TypeAlias = Sequence[Observation] | Columns
 TRIES_MAX = 5
@@ -35,10 +35,15 @@ class Store:
     schema: Schema
     database: Database
     vault: Vault
+    preparers: dict[tuple[str, WorkspaceKeys], Preparer] = field(default_factory=dict, repr=False, compare=False)
 
     def preparer(self, type_name: str, workspace: int) -> Preparer:
-        """Return the preparer of a record type in a workspace."""
-        return Preparer(self.schema[type_name], self.vault.workspace(workspace))
+        """Return the preparer of a record type in a workspace, made once: its keys are derived, which takes long."""
+        place = (type_name, self.vault.workspace(workspace))
+        found = self.preparers.get(place)
+        if found is None:
+            found = self.preparers[place] = Preparer(self.schema[type_name], place[1])
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,9 @@ What the system is told twice, what it says late, what it echoes of our own writ
 out here; nothing of it stops a page.
 """
 
+import asyncio
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,17 +18,20 @@ from msgspec import Struct
 
 from isthmus.kernel.errors import Fault, IsthmusError
 from isthmus.kernel.hlc import COUNTER_BITS
+from isthmus.store.bulk import perhaps_known
+from isthmus.store.columns import Columns
 from isthmus.store.database import Transaction
 from isthmus.store.observation import Observation
-from isthmus.store.prepare import Prepared, Reject
+from isthmus.store.prepare import Prepared, Preparer, Reject
 from isthmus.store.put import PutResult
 from isthmus.store.rejected import keep_rejects
 from isthmus.sync.connector import Connector, Feed, Raw
 from isthmus.sync.drift import drift_of
 from isthmus.sync.ingest import Interval, Store, add, put_in
-from isthmus.sync.ledger import Groups, recognise
+from isthmus.sync.ledger import Groups, noted, recognise
 
 _PAYLOAD_BYTES_MAX = 10_000_000
+_BLOCK_ROWS_MIN = 100
 _REFS: LiteralString = """
 select r.system, r.external_id, r.digest, r.hlc, r.version
 from unnest(%s::text[], %s::text[]) as wanted(system, external_id)
@@ -90,6 +95,7 @@ def observe(
     """
     found: dict[tuple[str, str], Observation] = {}
     rejects: list[Reject] = []
+    personal = {name for name in feed.types if store.schema[name].personal_fields}
     for raw in rows:
         if raw.deleted:
             continue
@@ -103,9 +109,7 @@ def observe(
         except Exception as error:  # noqa: BLE001 - whatever a mapping raises belongs to its one record.
             rejects.append(_unmapped(feed, system=system, raw=raw, payload=payload, error=error))
             continue
-        carrier = next(
-            (each for each in mapped if store.schema[each.type].personal_fields), mapped[0] if mapped else None
-        )
+        carrier = next((each for each in mapped if each.type in personal), mapped[0] if mapped else None)
         for each in mapped:
             own = msgspec.structs.replace(
                 each, system=system, payload=payload if each is carrier else None, version=each.version or raw.version
@@ -177,7 +181,7 @@ async def land_observations(
         ids = [each.external_id for each in own] + [each.observation.external_id for each in refused]
         await tx.connection.execute(_SUPERSEDED, (tx.scope.now, name, system, ids))
         preparer = store.preparer(name, tx.scope.workspace)
-        prepared = preparer.prepare(own, since=interval.since, until=interval.until)
+        prepared = await _prepared(tx, preparer, own, connection_id=connection_id, interval=interval)
         prepared.rejects += refused
         await order(tx, prepared)
         await recognise(
@@ -192,6 +196,43 @@ async def land_observations(
         landed.result.records += result.records
         add(landed.result, result)
     return landed
+
+
+async def _prepared(
+    tx: Transaction, preparer: Preparer, own: Sequence[Observation], *, connection_id: UUID, interval: Interval
+) -> Prepared:
+    """Prepare what one system said: plain words on ids that nobody knows by column, where there are many of them."""
+    since, until = interval.since, interval.until
+    alike = _alike(own)
+    if len(alike) < _BLOCK_ROWS_MIN:
+        return preparer.prepare(own, since=since, until=until)
+    ids = [each.external_id for each in alike]
+    name, system = preparer.type.name, alike[0].system
+    noticed = await noted(tx, connection_id=connection_id, type_name=name, ids=ids)
+    known = {ids[n] for n in await perhaps_known(tx, preparer.type, system=system, ids=ids)} | noticed
+    fresh = [] if "" in known else [each for each in alike if each.external_id not in known]
+    columns = Columns.of(fresh) if len(fresh) >= _BLOCK_ROWS_MIN else None
+    if columns is None:
+        return preparer.prepare(own, since=since, until=until)
+    prepared = await asyncio.to_thread(preparer.prepare_columns, columns, since=since, until=until)
+    if prepared.block is not None:
+        prepared.block.asked = True
+    taken = set(columns.external_ids)
+    others = preparer.prepare([each for each in own if each.external_id not in taken], since=since, until=until)
+    prepared.rows += others.rows
+    prepared.rejects += others.rejects
+    prepared.unchanged += others.unchanged
+    return prepared
+
+
+def _alike(own: Sequence[Observation]) -> list[Observation]:
+    """Return those observations that speak plainly, alone of their records, and of the same fields as most do."""
+    times = Counter(each.external_id for each in own)
+    shapes: dict[tuple[str, ...], list[Observation]] = defaultdict(list)
+    for each in own:
+        if not each.deleted and not each.links and each.seen is None and times[each.external_id] == 1:
+            shapes[tuple(each.fields)].append(each)
+    return max(shapes.values(), key=len) if shapes else []
 
 
 async def order(tx: Transaction, prepared: Prepared) -> None:

@@ -14,10 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from isthmus.store.database import Transaction
+from isthmus.sync.batches import stored
 from isthmus.sync.connector import ConnectorError, Feed, FeedTrouble, Page, Scanning, Session
 from isthmus.sync.feeds import FeedState, feed_states
 from isthmus.sync.fuse import FuseTripped, Guard
-from isthmus.sync.pull import Mark, Work, land_page, pages_of
+from isthmus.sync.pull import Mark, Work, batches_of, land_page, pages_of
 
 LaneName = Literal["trail", "scan"]
 _LANES: LiteralString = """
@@ -103,16 +104,20 @@ async def _read(work: Work, feed: Feed, lane: Lane, *, confirmed: bool) -> None:
         state = (await feed_states(tx, work.connection.id))[feed.name]
     guard = Guard(system=work.connection.name, feed=feed, since=state.since, confirmed=confirmed)
 
-    async def once() -> None:
+    async def store(page: Page) -> None:
         nonlocal place, pages
+        going = msgspec.structs.replace(lane, going=True, place=page.cursor)
+        await land_page(work, feed, page, guard=guard, mark=_keeping(work, going))
+        place, pages = page.cursor, pages + 1
+
+    async def once() -> None:
         async with (
             work.session() as session,
             aclosing(pages_of(_told(session, feed, lane, place=place), feed, place)) as read,
+            aclosing(batches_of(work, feed, read)) as batches,
         ):
-            async for page in read:
-                going = msgspec.structs.replace(lane, going=True, place=page.cursor)
-                await land_page(work, feed, page, guard=guard, mark=_keeping(work, going))
-                place, pages = page.cursor, pages + 1
+            async for batch in batches:
+                await stored(batch, store)
 
     await work.retried(once, moved=lambda: pages)
     ended = Lane(feed=feed.name, lane=lane.lane, ended_at=now)

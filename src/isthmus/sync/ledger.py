@@ -31,6 +31,11 @@ select external_id, record_id, key, state, fields, at from write_ledger
 where workspace = current_workspace() and connection_id = %s and type = %s
   and (external_id = any(%s) or (external_id = '' and state = 'sent'))
 """
+_NOTED: LiteralString = """
+select distinct external_id from write_ledger
+where workspace = current_workspace() and connection_id = %s and type = %s
+  and (external_id = any(%s) or (external_id = '' and state = 'sent'))
+"""
 _OF_RECORDS: LiteralString = """
 select external_id, record_id, key, state, fields, at from write_ledger
 where workspace = current_workspace() and connection_id = %s and type = %s and record_id = any(%s)
@@ -187,6 +192,12 @@ async def adopt_many(
     columns = [list(each) for each in zip(*given, strict=True)]
     cursor = await tx.connection.execute(_ADOPT, (record_type.name, system, *columns))
     return {(external_id, record_id) for external_id, record_id in await cursor.fetchall()}
+
+
+async def noted(tx: Transaction, *, connection_id: UUID, type_name: str, ids: Sequence[str]) -> set[str]:
+    """Return those ids of which something is noted; with the empty one where a new record may be any of them."""
+    cursor = await tx.connection.execute(_NOTED, (connection_id, type_name, list(ids)))
+    return {external_id for (external_id,) in await cursor.fetchall()}
 
 
 async def recognise(

@@ -1,9 +1,9 @@
-"""Pulling: page by page from the cursor, each page in one transaction with the advance of its cursor.
+"""Pulling: page by page from the cursor, one or many in a transaction, with the advance of the cursor.
 
 A program that is killed anywhere goes on after the last page that was committed: nothing is lost and nothing doubled.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from psycopg import errors
 from isthmus.store.database import Scope, Transaction
 from isthmus.store.put import Raced
 from isthmus.stream.limits import OutgoingLimit, VendorQuotaUsedUp
+from isthmus.sync.batches import ahead, points_to_itself, stored, together
 from isthmus.sync.connections import Connection, Status, set_status
 from isthmus.sync.connector import (
     Connector,
@@ -31,8 +32,10 @@ from isthmus.sync.drift import unexpected
 from isthmus.sync.feeds import advance, compare_soon, feed_states, finish
 from isthmus.sync.following import take
 from isthmus.sync.fuse import FuseTripped, Guard
+from isthmus.sync.grants import Access, opened
 from isthmus.sync.ingest import TRIES_MAX, Interval
 from isthmus.sync.landing import Landed, look_again
+from isthmus.sync.oauth import ClientRefused, ConsentNeeded
 from isthmus.sync.runs import Engine, Progress
 
 T = TypeVar("T")
@@ -93,7 +96,9 @@ class Work:
         """Open a session; what the network or the system itself raises becomes a ConnectorError."""
         with_fix = f"Check the settings of {self.connection.name!r} and that the system answers."
         try:
-            async with self.connector.open(self.settings, leave=self._leave()) as session:
+            access = self._access()
+            async with opened(self.connector, self.settings, access=access, leave=self._leave()) as session:
+                self.progress.notes |= {access.note} if access.note else set()
                 yield session
         except VendorQuotaUsedUp as error:
             raise Throttled(error.detail, retry_after_s=error.retry_after_s, fix=error.fix) from error
@@ -101,6 +106,17 @@ class Work:
             raise ConnectorError(
                 f"{self.connector.title} does not answer ({type(error).__name__}).", fix=with_fix
             ) from error
+
+    def _access(self) -> Access:
+        store = self.engine.store
+        return Access(
+            database=store.database,
+            vault=store.vault,
+            scope=self.scope,
+            connection=self.connection,
+            connector=self.connector,
+            settings=self.settings,
+        )
 
     def _leave(self) -> Leave:
         """Return what the session asks before each request: the vendor's allowances, shared by all our workers."""
@@ -115,7 +131,7 @@ class Work:
         while True:
             try:
                 return await once()
-            except (CursorMoved, FeedStuck, FuseTripped, TooLong):
+            except (CursorMoved, FeedStuck, FuseTripped, TooLong, ConsentNeeded, ClientRefused):
                 raise
             except ConnectorError as error:
                 if moved() != last:
@@ -172,16 +188,23 @@ async def pull_feed(work: Work, feed: Feed, *, confirmed: bool = False) -> None:
         since = state.since if state else None
         guard = guard or Guard(system=work.connection.name, feed=feed, since=since, confirmed=confirmed)
         before = work.progress.read
+        fuse = guard
+
+        async def store(page: Page) -> None:
+            nonlocal pages, cursor
+            await land_page(work, feed, page, guard=fuse, mark=_advancing(work, feed, page, before=cursor))
+            if page.total is not None:
+                work.progress.total = max(before + page.total, work.progress.read)
+            pages += 1
+            cursor = page.cursor
+
         async with (
             work.session() as session,
             aclosing(pages_of(session.read(feed.name, cursor=cursor), feed, cursor)) as read,
+            aclosing(batches_of(work, feed, read)) as batches,
         ):
-            async for page in read:
-                await land_page(work, feed, page, guard=guard, mark=_advancing(work, feed, page, before=cursor))
-                if page.total is not None:
-                    work.progress.total = max(before + page.total, work.progress.read)
-                pages += 1
-                cursor = page.cursor
+            async for batch in batches:
+                await stored(batch, store)
 
     await work.retried(once, moved=lambda: pages)
     async with work.engine.store.database.transaction(work.scope()) as tx:
@@ -213,6 +236,12 @@ async def pages_of(told: AsyncIterator[Page], feed: Feed, cursor: str | None) ->
             yield page
             if not page.more:
                 return
+
+
+def batches_of(work: Work, feed: Feed, pages: AsyncIterator[Page]) -> AsyncGenerator[Sequence[Page]]:
+    """Return the pages of a feed in batches to be stored together."""
+    apart = points_to_itself(work.engine.store.schema, feed)
+    return ahead(together(pages, apart=apart, now=work.engine.clock.now))
 
 
 def _advancing(work: Work, feed: Feed, page: Page, *, before: str | None) -> Mark:

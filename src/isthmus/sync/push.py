@@ -22,7 +22,10 @@ from isthmus.sync.queue import (
     Candidates,
     changed_page,
     deletions_waiting,
+    every_page,
     forget_pending,
+    is_forgotten,
+    look_at_all,
     mark_pushed,
     pending_page,
 )
@@ -126,6 +129,7 @@ async def push(work: Work, *, fuse: Fuse = FUSE, confirmed: bool = False) -> Non
     types = tuple(name for feed in work.feeds for name in feed.writes)
     if not types or not work.connection.options.push:
         return
+    await _look_at_forgotten(work, types)
     tripped = None if confirmed else await _tripped(work, types, fuse)
     planner = Planner(
         store=work.engine.store, connection=work.connection, connector=work.connector, deletes=tripped is None
@@ -140,6 +144,14 @@ async def push(work: Work, *, fuse: Fuse = FUSE, confirmed: bool = False) -> Non
     await work.retried(once, moved=lambda: work.progress.written)
     if tripped is not None:
         raise tripped
+
+
+async def _look_at_forgotten(work: Work, types: Sequence[str]) -> None:
+    """Have every record looked at where the log has forgotten what changed since the last push."""
+    async with work.engine.store.database.transaction(work.scope()) as tx:
+        connection = await connection_of(tx, work.connection.id)
+        if await is_forgotten(tx, connection):
+            await look_at_all(tx, connection, [work.engine.store.schema[name] for name in types])
 
 
 async def _push_changed(work: Work, pusher: Pusher, types: Sequence[str]) -> None:
@@ -228,7 +240,12 @@ async def plan(work: Work, *, limit: int = 1_000) -> AsyncGenerator[Planned]:
 
 async def _looked_at(work: Work, types: Sequence[str]) -> AsyncGenerator[Candidates]:
     database = work.engine.store.database
-    for stamped in (True, False):
+    async with database.transaction(work.scope()) as tx:
+        forgotten = await is_forgotten(tx, work.connection)
+    for name in types if forgotten else ():
+        async for records in _every(work, name):
+            yield {name: records}
+    for stamped in () if forgotten else (True, False):
         last: int | None = work.connection.pushed_seq if stamped else 0
         while last is not None:
             async with database.transaction(work.scope()) as tx:
@@ -245,3 +262,14 @@ async def _looked_at(work: Work, types: Sequence[str]) -> AsyncGenerator[Candida
             pending.setdefault(name, []).append(record)
         yield pending
         after = looked[-1][:2]
+
+
+async def _every(work: Work, name: str) -> AsyncGenerator[list[UUID]]:
+    after = UUID(int=0)
+    while True:
+        async with work.engine.store.database.transaction(work.scope()) as tx:
+            records = await every_page(tx, work.engine.store.schema[name], after=after)
+        if not records:
+            return
+        yield records
+        after = records[-1]

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from isthmus.kernel.marks import RecordType
 from isthmus.store.database import Transaction
+from isthmus.stream.event import head_of
+from isthmus.stream.trimming import trimmed
 from isthmus.sync.connections import Connection
 
 PAGE_ROWS_MAX = 2_000
@@ -80,6 +82,15 @@ select count(*) from (
 _LIVING: LiteralString = """
 select count(*) from ref where workspace = current_workspace() and type = %s and system = %s and not deleted
 """
+_EVERY: LiteralString = """
+insert into push_pending (workspace, connection_id, type, record_id, reason, at)
+select workspace, %(connection)s, %(type)s, id, %(reason)s, %(now)s from {table} where workspace = current_workspace()
+on conflict (workspace, connection_id, type, record_id) do nothing
+"""
+_SOME_OF_EVERY: LiteralString = """
+select id from {table} where workspace = current_workspace() and id > %s order by id limit %s
+"""
+FORGOTTEN = "The log no longer holds every change since the last push."
 Pending = tuple[str, UUID, datetime]
 
 
@@ -123,6 +134,26 @@ async def deletions_waiting(tx: Transaction, connection: Connection, record_type
     waiting = await cursor.fetchone()
     living = await (await tx.connection.execute(_LIVING, (record_type.name, connection.name))).fetchone()
     return (int(waiting[0]) if waiting else 0), (int(living[0]) if living else 0)
+
+
+async def is_forgotten(tx: Transaction, connection: Connection) -> bool:
+    """Tell whether the log has forgotten events that a push would have to look at."""
+    return connection.pushed_seq < await trimmed(tx.connection)
+
+
+async def look_at_all(tx: Transaction, connection: Connection, types: Sequence[RecordType]) -> None:
+    """Have the next push look at every record of some types, and not at the events before this moment."""
+    head = await head_of(tx.connection)
+    for each in types:
+        given = {"connection": connection.id, "type": each.name, "reason": FORGOTTEN, "now": tx.scope.now}
+        await tx.connection.execute(cast("LiteralString", _EVERY.format(table=each.table)), given)
+    await mark_pushed(tx, connection, seq=head)
+
+
+async def every_page(tx: Transaction, record_type: RecordType, *, after: UUID) -> list[UUID]:
+    """Return records of a type in the order of their ids, from after one."""
+    query = cast("LiteralString", _SOME_OF_EVERY.format(table=record_type.table))
+    return [record for (record,) in await (await tx.connection.execute(query, (after, PAGE_ROWS_MAX))).fetchall()]
 
 
 async def mark_pushed(tx: Transaction, connection: Connection, *, seq: int) -> None:

@@ -4,7 +4,7 @@ What says nothing new changes nothing. A system gives its records as they are no
 changed within it; what carries no stamp is taken in any case.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import datetime
 
@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from isthmus.kernel.errors import Invalid, NotFound
 from isthmus.store.database import Transaction
-from isthmus.sync.connector import ConnectorError, Feed, FeedTrouble, Page, Scanning, Session
+from isthmus.sync.batches import stored
+from isthmus.sync.connector import ConnectorError, Feed, FeedTrouble, Fetching, Page, Raw, Scanning, Session
 from isthmus.sync.feeds import FeedState, feed_states
 from isthmus.sync.fuse import FuseTripped, Guard
-from isthmus.sync.pull import Work, land_page, pages_of
+from isthmus.sync.pull import Work, batches_of, in_a_known_form, land_page, pages_of
 
 
 class FeedMissing(NotFound):
@@ -86,15 +87,73 @@ async def _reread(work: Work, feed: Feed, span: Span, *, confirmed: bool) -> Non
         state = (await feed_states(tx, work.connection.id)).get(feed.name, FeedState(feed=feed.name))
     guard = Guard(system=work.connection.name, feed=feed, since=state.since, confirmed=confirmed)
 
-    async def once() -> None:
+    async def store(page: Page) -> None:
         nonlocal place, pages
-        async with work.session() as session, aclosing(pages_of(_all(session, feed, place), feed, place)) as read:
-            async for page in read:
-                within = msgspec.structs.replace(page, rows=tuple(row for row in page.rows if span.holds(row.at)))
-                await land_page(work, feed, within, guard=guard, mark=_nothing, believed=not span.whole)
-                place, pages = page.cursor, pages + 1
+        within = msgspec.structs.replace(page, rows=tuple(row for row in page.rows if span.holds(row.at)))
+        await land_page(work, feed, within, guard=guard, mark=_nothing, believed=not span.whole)
+        place, pages = page.cursor, pages + 1
+
+    async def once() -> None:
+        async with (
+            work.session() as session,
+            aclosing(pages_of(_all(session, feed, place), feed, place)) as read,
+            aclosing(batches_of(work, feed, read)) as batches,
+        ):
+            async for batch in batches:
+                await stored(batch, store)
 
     await work.retried(once, moved=lambda: pages)
+
+
+async def reread_some(
+    work: Work, wanted: Mapping[str, frozenset[str]], *, confirmed: bool = False
+) -> list[ConnectorError]:
+    """Take in single records as they are now, by type and external id; returns what is wrong with single feeds.
+
+    A session that can be asked by id is asked for these alone; else the whole feed is read. What is not there any more
+    is deleted here, of feeds that tell all they hold.
+    """
+    troubles: list[ConnectorError] = []
+    for feed in work.feeds:
+        ids = frozenset[str]().union(*(wanted.get(name, frozenset()) for name in feed.types))
+        if not ids:
+            continue
+        try:
+            await _reread_some(work, feed, ids, confirmed=confirmed)
+        except (FeedTrouble, FuseTripped) as error:
+            troubles.append(error)
+    return troubles
+
+
+async def _reread_some(work: Work, feed: Feed, ids: frozenset[str], *, confirmed: bool) -> None:
+    work.progress.begin(feed.name)
+
+    async def once() -> dict[str, Raw]:
+        async with work.session() as session:
+            return {row.external_id: row async for row in _single(session, feed, ids)}
+
+    found = await work.retried(once, moved=lambda: None)
+    async with work.engine.store.database.transaction(work.scope()) as tx:
+        state = (await feed_states(tx, work.connection.id)).get(feed.name, FeedState(feed=feed.name))
+    guard = Guard(system=work.connection.name, feed=feed, since=state.since, confirmed=confirmed)
+    gone = sorted(ids - found.keys()) if feed.deletes else []
+    rows = [*found.values(), *(Raw(external_id=each, body={}, deleted=True) for each in gone)]
+    for start in range(0, len(rows), feed.page_rows_max):
+        page = Page(rows=tuple(rows[start : start + feed.page_rows_max]), cursor="", more=False)
+        await land_page(work, feed, page, guard=guard, mark=_nothing)
+
+
+async def _single(session: Session, feed: Feed, ids: frozenset[str]) -> AsyncIterator[Raw]:
+    if isinstance(session, Fetching):
+        with in_a_known_form(feed.name):
+            for row in await session.fetch(feed.name, sorted(ids)):
+                yield row
+        return
+    async with aclosing(pages_of(_all(session, feed, None), feed, None)) as read:
+        async for page in read:
+            for row in page.rows:
+                if row.external_id in ids:
+                    yield row
 
 
 def _all(session: Session, feed: Feed, place: str | None) -> AsyncIterator[Page]:

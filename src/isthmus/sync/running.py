@@ -1,6 +1,6 @@
 """Running a connection: pull, sweep and push, or reading again, under one lock, with one honest status at the end."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Literal
@@ -11,13 +11,16 @@ from isthmus.store.database import DatabaseAway
 from isthmus.sync.connections import Connection, Status, all_settings, connection_of, set_status
 from isthmus.sync.connector import ConnectorError, Throttled
 from isthmus.sync.feeds import feed_states, swept
+from isthmus.sync.flow_versions import in_force, replay
+from isthmus.sync.flow_winners import decide_by_flows
+from isthmus.sync.flows import Flow, flowing
 from isthmus.sync.lanes import read_again
 from isthmus.sync.learned import decide_by_rules
 from isthmus.sync.mending import UNKNOWN_LINK, Retried, remapping, retry_rejects, stamp_run
 from isthmus.sync.planning import Planned
 from isthmus.sync.pull import TooLong, Work, pull
 from isthmus.sync.push import plan, push
-from isthmus.sync.rereading import WHOLE, Span, reread
+from isthmus.sync.rereading import WHOLE, Span, reread, reread_some
 from isthmus.sync.runs import Engine, Kind, Progress, Run, alone, recorded, run_of, words_of
 from isthmus.sync.sweep import sweep, sweep_due
 
@@ -60,6 +63,7 @@ async def synchronise(
             await _pull(work, confirmed=confirmed)
         if "sweep" in parts and (kind == "sweep" or await sweep_due(work, every_s=sweep_every_s)):
             await sweep(work, confirmed=confirmed)
+        await decide_by_flows(engine.store, work.scope(), system=work.connection.name, flows=await _flows(work))
         await decide_by_rules(engine.store, work.scope())
         if "push" in parts:
             await push(work, confirmed=confirmed)
@@ -96,6 +100,40 @@ async def resync(engine: Engine, *, workspace: int, connection: str | UUID, conf
         await sweep(work, confirmed=confirmed)
 
     return await _run(engine, workspace=workspace, connection=connection, kind="resync", act=act)
+
+
+async def take_again(
+    engine: Engine,
+    *,
+    workspace: int,
+    connection: str | UUID,
+    wanted: Mapping[str, frozenset[str]],
+    confirmed: bool = False,
+) -> Run:
+    """Take in single records as a system holds them now, by type and external id; nothing is written there.
+
+    What is not there any more is deleted here. Raises what `synchronise` does.
+    """
+
+    async def act(work: Work) -> None:
+        troubles = await reread_some(work, wanted, confirmed=confirmed)
+        await _second_chance(work)
+        _raise(troubles)
+
+    return await _run(engine, workspace=workspace, connection=connection, kind="backfill", act=act)
+
+
+async def map_again(engine: Engine, *, workspace: int, connection: str | UUID, type_name: str) -> Run:
+    """Map again what was received of a type, with the mapping that is in force; nothing is read from the system.
+
+    Raises what `synchronise` does.
+    """
+
+    async def act(work: Work) -> None:
+        await replay(work, type_name)
+        await _second_chance(work)
+
+    return await _run(engine, workspace=workspace, connection=connection, kind="backfill", act=act)
 
 
 async def _run(
@@ -231,6 +269,11 @@ async def _rejected(work: Work) -> int:
     return int(row[0]) if row else 0
 
 
+async def _flows(work: Work) -> dict[str, Flow]:
+    async with work.engine.store.database.transaction(work.scope()) as tx:
+        return await in_force(tx, work.connection.id)
+
+
 async def _connection(engine: Engine, workspace: int, connection: str | UUID) -> Connection:
     scope = engine.scope(workspace=workspace, actor="sync:engine", cause="sync")
     async with engine.store.database.transaction(scope) as tx:
@@ -245,11 +288,12 @@ async def _work(engine: Engine, workspace: int, connection: Connection, progress
     scope = engine.scope(workspace=workspace, actor=f"sync:{connection.name}", cause=str(progress.id))
     async with engine.store.database.transaction(scope) as tx:
         settings = await all_settings(tx, engine.store.vault, connection)
+        flows = await in_force(tx, connection.id)
     return Work(
         engine=engine,
         workspace=workspace,
         connection=connection,
-        connector=connector.adapted(settings),
+        connector=flowing(connector.adapted(settings), flows),
         settings=settings,
         progress=progress,
     )

@@ -74,15 +74,22 @@ class Vault:
         wanted = {subject.bytes: subject for subject in subjects}
         return frozenset(wanted[subject] for subject in self._keys(workspace, wanted))
 
-    def seal_new(self, *, workspace: int, subjects: Sequence[bytes], values: Sequence[bytes]) -> list[bytes]:
-        """Make a key for each new subject, store the keys durably, and seal one value for each.
+    def seal_new(
+        self, *, workspace: int, subjects: Sequence[bytes], columns: Sequence[Sequence[bytes]]
+    ) -> list[list[bytes]]:
+        """Make a key for each new subject, store the keys durably, and seal what each column holds of each.
 
         Subjects are the 16 bytes of their ids; an empty value stays empty. The keys are not kept at hand.
         """
         keys = self._add(workspace, subjects)
         return [
-            seal(plain, key=key, nonce=nonce, bound=associated(workspace=workspace, subject=subject)) if plain else b""
-            for subject, key, nonce, plain in zip(subjects, keys, _nonces(len(keys)), values, strict=True)
+            [
+                seal(plain, key=key, nonce=nonce, bound=associated(workspace=workspace, subject=subject))
+                if plain
+                else b""
+                for subject, key, nonce, plain in zip(subjects, keys, _nonces(len(keys)), values, strict=True)
+            ]
+            for values in columns
         ]
 
     def seal_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes]:

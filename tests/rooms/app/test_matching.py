@@ -7,8 +7,8 @@ import pytest
 
 from isthmus.app.bench.match.people import Mishaps, generate
 from isthmus.app.matching import AUTOMATIC_ROWS_MIN, match_type
-from isthmus.app.matching_near import RecordMissing, likely
-from isthmus.kernel.ids import uuid_of
+from isthmus.app.matching_near import RecordMissing, likely, meet_new
+from isthmus.kernel.ids import text_of, uuid_of
 from isthmus.kernel.marks import Json
 from isthmus.matching.near import Probes
 from isthmus.matching.probable.people import PEOPLE
@@ -127,6 +127,36 @@ async def test_of_many_records_the_sure_ones_are_merged_each_with_its_evidence(s
         found = await likely(tx, store, Probes(PEOPLE), PERSON, fresh)
     assert found[0].other == known
     assert [each.says for each in found[0].reasons if each.field == "last_name"] == ["same last name"]
+
+
+async def test_who_is_new_is_put_before_people_all_at_once_and_never_twice(desk: Desk) -> None:
+    store, probes = desk.store, Probes(PEOPLE)
+    desk.later(minutes=20)
+    await match_type(store, desk.now, PERSON)
+    person, fields = await known_person(desk)
+    before = {str(each["id"]) for each in (await desk.get(f"{PAIRS}?limit=100")).rows("data")}
+    desk.later(minutes=20)
+    other: dict[str, Json] = {"email": "nobody@else.example"}
+    new = [
+        Observation(type=PERSON, system="form", external_id=own, fields=said)
+        for own, said in (("F", fields), ("G", other))
+    ]
+    fresh, stranger = await desk.put(*new)
+    async with store.database.transaction(desk.now) as tx:
+        looked, proposed = await meet_new(tx, store, probes, PERSON)
+    assert looked == 2
+    assert proposed >= 1
+    pairs = (await desk.get(f"{PAIRS}?limit=100")).rows("data")
+    assert before < {str(each["id"]) for each in pairs}, "what the run over all found still waits"
+    (pair,) = [each for each in pairs if {str(each["one"]), str(each["other"])} == {text_of("pers", person), fresh}]
+    assert stranger not in {str(each[side]) for each in pairs for side in ("one", "other")}
+    told = (await desk.get(f"/api/v1/likely-matches/{fresh}", roles=("sales.viewer",))).rows("data")
+    assert (told[0]["record"], bool(told[0]["reasons"])) == (text_of("pers", person), True)
+    assert (await desk.get(f"/api/v1/likely-matches/{stranger}")).rows("data") == []
+    assert (await desk.get("/api/v1/likely-matches/acct_01KAX3V9Q2M4T8Z5N7P6R1S0WD")).at("code") == "record-missing"
+    assert (await desk.post(f"{PAIRS}/{pair['id']}:refuse")).at("status") == "refused"
+    async with store.database.transaction(desk.now) as tx:
+        assert (await meet_new(tx, store, probes, PERSON))[1] == 0
 
 
 async def known_person(desk: Desk) -> tuple[UUID, dict[str, Json]]:

@@ -111,6 +111,7 @@ async def test_the_standard_schedule_is_installed_and_runs_at_its_hours(works: W
     seen = {name: sorted(str(each.occurrence)[5:16] for each in await works.jobs(name)) for name in kinds()}
     assert seen[STREAMS] == [f"11-{day:02} {hour}" for day in range(3, 10) for hour in ("02:00", "06:00")]
     assert seen["matching.people"] == [f"11-{day:02} 01:00" for day in range(3, 10)]
+    assert len(seen["matching.new"]) == 14, "once for each time at which work was looked for"
     assert seen["success.health"] == [f"11-{day:02} 06:00" for day in range(3, 10)]
     assert seen["analytics.full"] == ["11-08 03:00"]
     assert seen["analytics.attribution"] == ["11-04 04:00"]

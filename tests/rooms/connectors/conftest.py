@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from isthmus.app.counterparts.tryton import TrytonServer, tryton
+from tests.rooms.connectors.bottlecrm_room import BottleCrm, bottlecrm
+from tests.rooms.connectors.bottlecrm_room import company as bottled_company
 from tests.rooms.connectors.requesttracker_room import RequestTracker, company, requesttracker
 from tests.rooms.connectors.sql_servers import SqlServer, mariadb, postgresql
 from tests.rooms.connectors.stripe_room import StripeServer, localstripe
@@ -43,4 +45,12 @@ def desk() -> Iterator[RequestTracker]:
     """A real Request Tracker with what the fixtures show."""
     with requesttracker() as server:
         company(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bottle() -> Iterator[BottleCrm]:
+    """A real BottleCRM with what the fixtures show."""
+    with bottlecrm() as server:
+        bottled_company(server)
         yield server

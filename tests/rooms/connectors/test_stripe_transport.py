@@ -17,6 +17,7 @@ from isthmus.connectors.stripe.transport import VERSION
 from isthmus.kernel.marks import Json
 from isthmus.stream.webhooks.verifying import SignatureRefused
 from isthmus.sync.connector import ConnectorError, FeedTrouble, KeyRefused, NotAsDocumented, Outcome, Throttled
+from isthmus.sync.inbound import Message
 from tests.rooms.connectors.stripe_front import Front, before, refusal
 from tests.rooms.connectors.stripe_room import (
     CUSTOMERS,
@@ -216,9 +217,10 @@ async def test_a_call_that_is_really_signed_is_proven_and_tells_what_reading_tel
             later, _ = await calls.get()
     event = stripe.Webhook.construct_event(body, headers["stripe-signature"], SECRET)
     moment = stripe_time(headers["stripe-signature"])
-    assert inbound.verifier.verify(body, headers, secrets=[SECRET], now=moment) == event.id
+    message = Message(body=body, headers=headers)
+    assert message.proven(inbound, secrets=[SECRET], now=moment) == event.id
     with pytest.raises(SignatureRefused):
-        inbound.verifier.verify(body, headers, secrets=["whsec_other"], now=moment)
+        message.proven(inbound, secrets=["whsec_other"], now=moment)
     [(feed, told)] = read(body)
     assert (feed, told.external_id, told.version) == (CUSTOMERS, number, now.version)
     words = [(each.type, each.fields, each.links) for each in CONNECTOR.normalise(CUSTOMERS, told)]

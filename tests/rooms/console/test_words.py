@@ -83,6 +83,13 @@ def test_small_shares_keep_a_decimal(share: float, said: str) -> None:
     assert words.percent(share) == said
 
 
+@pytest.mark.parametrize(
+    ("share", "said"), [(1.0, "100%"), (0.999999, "99.9999%"), (0.9999999, "99.9999%"), (0.9995, "99.95%"), (0.0, "0%")]
+)
+def test_a_share_that_is_not_all_is_never_shown_as_all(share: float, said: str) -> None:
+    assert words.exact_percent(share) == said
+
+
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_has_an_icon_a_word_and_a_tone(status: Status) -> None:
     shown = badge(status, now=NOW)

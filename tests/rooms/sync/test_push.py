@@ -223,3 +223,20 @@ async def test_a_record_that_came_back_to_what_it_said_can_still_be_written(
     await bench.sync("crm")
     assert (_body(crm, ours)["city"], crm.writes) == ("Bruges", 1)
     assert await bench.rows("select outcome from write_outcome") == [("written",)]
+
+
+async def test_where_the_log_has_forgotten_what_changed_every_record_is_looked_at(
+    bench: Bench, crm: Vendor, erp: Vendor
+) -> None:
+    ours, theirs = await _both(bench, crm, erp)
+    account = await bench.only("sales.account")
+    await bench.edit("sales.account", account.id, city="Bruges")
+    await bench.rows("delete from event where workspace = current_workspace() returning id")
+    head = "insert into event_head as h (workspace, seq, trimmed) values (current_workspace(), 900, 900)"
+    await bench.rows(f"{head} on conflict (workspace) do update set seq = 900, trimmed = 900 returning seq")
+    (write,) = await planned(bench.engine, workspace=bench.workspace, connection="crm")
+    assert write.change.fields == {"city": "Bruges"}
+    (run,) = await bench.sync("crm")
+    assert (run.written, _body(crm, ours)["city"], _body(erp, theirs)["city"]) == (1, "Bruges", "Ghent")
+    (again,) = await bench.sync("crm")
+    assert (again.written, crm.writes) == (0, 1)

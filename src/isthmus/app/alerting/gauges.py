@@ -6,6 +6,7 @@ from typing import LiteralString, TypeAlias
 
 from isthmus.app.alerting.rules import (
     BUDGET,
+    CONSENT,
     DEAD_EVENTS,
     DEAD_JOBS,
     DISCREPANCY,
@@ -36,6 +37,7 @@ from isthmus.stream.jobs.schedules import schedules
 from isthmus.stream.webhooks.endpoints import endpoint_text, endpoints
 from isthmus.sync.discrepancies import agreements
 from isthmus.sync.feeds import freshness
+from isthmus.sync.grants import endings
 
 CALLS_MIN = 20
 """Of fewer calls in five minutes neither a quantile nor a share says much."""
@@ -189,6 +191,19 @@ async def webhooks(program: Program, tx: Transaction) -> Reading:
     return Reading(gauges=gauges, names=frozenset({WEBHOOK, WITHHELD}))
 
 
+async def consents(program: Program, tx: Transaction) -> Reading:
+    """Read which connections a person has to consent to again, because the vendor refused or will soon."""
+    del program
+    gauges: list[Gauge] = []
+    for each in await endings(tx):
+        ends = f"the consent ends on {each.ends_at:%Y-%m-%d}" if each.ends_at is not None else "the consent ended"
+        reason = (
+            f"{each.reason if each.refused_at else ends}; consent again: isthmus connect authorize {each.connection}"
+        )
+        gauges.append(Gauge(name=CONSENT, about=each.connection, value=1.0, reason=reason))
+    return Reading(gauges=gauges, names=frozenset({CONSENT}))
+
+
 async def dead_letters(program: Program, tx: Transaction) -> Reading:
     """Read how many events, by consumer, and jobs, by kind, failed and wait for a person."""
     del program
@@ -275,7 +290,7 @@ def _said(length: timedelta) -> str:
 
 QUICK: Sequence[Reader] = (
     *(traffic, budgets_of_errors, streams, quotas, threats, found_threats),
-    *(webhooks, dead_letters, relaying, overdue),
+    *(webhooks, dead_letters, relaying, overdue, consents),
 )
 SLOW: Sequence[Reader] = (disagreements, budgets)
 """Those that read much are asked every ten minutes only."""

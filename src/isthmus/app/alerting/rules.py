@@ -14,6 +14,7 @@ WEBHOOK, WITHHELD, DEAD_EVENTS, DEAD_JOBS = (
 )
 RELAY, SCHEDULE = "relay.lag_s", "schedule.overdue_s"
 FOUND, OBSERVED = "threat.found", "threat.observed"
+CONSENT = "connection.consent"
 
 
 def burn_gauge(objective: str, window: str) -> str:
@@ -50,6 +51,13 @@ DECLARED = (
     Rule(name="dead-jobs", gauge=DEAD_JOBS, threshold=0, severity="warning", title="Jobs failed and wait"),
     Rule(name="relay-lag", gauge=RELAY, threshold=30, severity="page", title="Events wait over 30 s for their number"),
     Rule(name="schedule-missed", gauge=SCHEDULE, threshold=300, severity="warning", title="A schedule was missed"),
+    Rule(
+        name="consent",
+        gauge=CONSENT,
+        threshold=0,
+        severity="warning",
+        title="A connection's consent was refused, or ends within a week",
+    ),
     Rule(name="budget", gauge=BUDGET, threshold=1.0, severity="warning", title="A budget is overrun"),
 )
 BURNING = tuple(

@@ -81,10 +81,12 @@ class _Unsealed(Vault):
         del workspace
         return frozenset(subjects)
 
-    def seal_new(self, *, workspace: int, subjects: Sequence[bytes], values: Sequence[bytes]) -> list[bytes]:
+    def seal_new(
+        self, *, workspace: int, subjects: Sequence[bytes], columns: Sequence[Sequence[bytes]]
+    ) -> list[list[bytes]]:
         """Return the values as they are."""
         del workspace, subjects
-        return list(values)
+        return [list(values) for values in columns]
 
     def seal_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes]:
         """Return the values as they are."""
@@ -146,14 +148,15 @@ def _batches(file: Path) -> Iterator[_Batch]:
 def make_file(path: Path, rows: int) -> None:
     """Write a file of so many rows; raises MakingFailed."""
     # In a process of its own, so that the memory which that takes does not hide what a put takes.
-    making = get_context("spawn").Process(target=_write_file, args=(path, rows))
+    making = get_context("spawn").Process(target=write_file, args=(path, rows))
     making.start()
     making.join()
     if making.exitcode:
         raise MakingFailed(making.exitcode)
 
 
-def _write_file(path: Path, rows: int) -> None:
+def write_file(path: Path, rows: int) -> None:
+    """Write it in this process."""
     numbers = range(rows)
     columns: dict[str, list[str] | list[int]] = {
         "external_id": [f"L{n}" for n in numbers],

@@ -21,6 +21,7 @@ COMMANDS = {
     "sync": "Pull, push and plan; watch runs; retry what was rejected.",
     "import": "Import a CSV, Parquet or NDJSON file.",
     "conflicts": "See and settle what waits for a person.",
+    "mapping": "Say which fields flow, in which direction, changed how.",
     "match": "See who is probably one, merge them, take that back.",
     "discrepancies": "See how far systems agree, field by field.",
     "reconcile": "Compare what systems hold with what is held of them, and mend it.",

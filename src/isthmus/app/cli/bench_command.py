@@ -22,6 +22,7 @@ BENCHES = {
     "chaos": "What becomes of acknowledged writes while every part of the program is killed.",
     "threats": "The gate's decision with every detector listening, against the same without.",
     "reconcile": "Two tables compared down to the fields that differ, against reladiff.",
+    "sync": "Leads taken in and written out, against dlt, the Singer target and drt.",
     "match": "Who is one with whom among made-up people, against Splink and handles alone.",
     "put": "A put of leads with everything on, against a bare load of the same rows.",
 }

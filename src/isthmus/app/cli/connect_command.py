@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 from msgspec import UNSET
 
+from isthmus.app.cli.connect_authorizing import authorize
 from isthmus.app.cli.connect_given import Given, every_option, given_options
-from isthmus.app.cli.connect_views import show_connection, show_connections, show_connectors
+from isthmus.app.cli.connect_views import show_connection, show_connections, show_connector, show_connectors
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.clock import SystemClock
-from isthmus.app.connecting import answer_of, connector_named, parted
+from isthmus.app.connecting import access_of, answer_of, connector_named, parted
 from isthmus.app.connection_views import ConnectionView, connection_view, connector_view
 from isthmus.app.discovery import connectors, schema
 from isthmus.sync.connections import (
@@ -40,6 +41,12 @@ class _Connect(Group):
     default = "ls"
     shortcuts: ClassVar[Mapping[str, str]] = {"--list": "connectors"}
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read `NAME --oauth` as `authorize NAME`."""
+        if args and "--oauth" in args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["authorize", *(each for each in args if each != "--oauth")]
+        return super().parse_args(ctx, args)
+
 
 @click.group("connect", cls=_Connect)
 def command() -> None:
@@ -52,17 +59,30 @@ def command() -> None:
     """
 
 
+command.add_command(authorize)
+
+
 @command.command("connectors")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @at_terminal
-def list_connectors(terminal: Terminal) -> None:
-    """List the connectors and their settings.
+def list_connectors(terminal: Terminal, *, names: tuple[str, ...]) -> None:
+    """List the connectors, or tell all of those that are named: what they read, write and take.
 
     Each says what it is proven against; fake ones are labelled.
 
-    Example: isthmus connect --list
+    Example: isthmus connect --list stripe
     """
-    found = [connector_view(each) for each in connectors().values()]
-    terminal.answer(found, lambda: show_connectors(found))
+    there = connectors()
+    wanted = [connector_named(there, name) for name in names] if names else list(there.values())
+    found = [connector_view(each) for each in wanted]
+
+    def show() -> None:
+        if not names:
+            show_connectors(found)
+        for each in found if names else ():
+            show_connector(each)
+
+    terminal.answer(found, show)
 
 
 @command.command("ls")
@@ -124,7 +144,7 @@ def add(  # noqa: PLR0913 - one parameter for each option.
 
     async def work(tx: Transaction, program: Program) -> tuple[str, ConnectionView]:
         made = await connect(tx, program.vault, known, name=name, settings=settings, options=options, every_s=every_s)
-        answer = "" if no_check else await _answer(tx, program, made)
+        answer = "" if no_check or known.consents(settings) else await _answer(tx, program, made)
         return answer, await _view(tx, made)
 
     answer, document = terminal.transact("connect-add", work)
@@ -132,7 +152,8 @@ def add(  # noqa: PLR0913 - one parameter for each option.
         document, lambda: click.echo(f"connected {name}" + (f", which answers as {answer}" if answer else ""))
     )
     if not terminal.as_json:
-        say(f"next: isthmus sync run {name}")
+        verb = "connect authorize" if known.consents(settings) else "sync run"
+        say(f"next: isthmus {verb} {name}")
 
 
 @command.command("set")
@@ -155,7 +176,8 @@ def change(terminal: Terminal, name: str, given: Given, every_s: int | None) -> 
         changed = await change_connection(
             tx, program.vault, known, found, settings=settings, every_s=UNSET if every_s is None else every_s
         )
-        answer = await _answer(tx, program, changed) if settings else ""
+        whole = await all_settings(tx, program.vault, changed)
+        answer = await _answer(tx, program, changed) if settings and not known.consents(whole) else ""
         return answer, await _view(tx, changed)
 
     answer, document = terminal.transact("connect-set", work)
@@ -239,7 +261,9 @@ def remove_one(terminal: Terminal, name: str, *, yes: bool) -> None:
 
     async def work(tx: Transaction, program: Program) -> str:
         found = await connection_of(tx, name)
-        left = await parted(connectors().get(found.connector), await all_settings(tx, program.vault, found))
+        settings, known = await all_settings(tx, program.vault, found), connectors().get(found.connector)
+        access = None if known is None else access_of(program, found, known, settings, scope=tx.scope)
+        left = await parted(known, settings, access=access)
         await remove(tx, program.vault, found, left=left)
         return left
 
@@ -261,8 +285,12 @@ def _changed(
 
 async def _answer(tx: Transaction, program: Program, connection: Connection) -> str:
     """Open a session and return who we are there; raises ConnectorError."""
-    settings = await all_settings(tx, program.vault, connection)
-    return await answer_of(connector_named(connectors(), connection.connector), settings, name=connection.name)
+    settings, known = (
+        await all_settings(tx, program.vault, connection),
+        connector_named(connectors(), connection.connector),
+    )
+    access = access_of(program, connection, known, settings, scope=tx.scope)
+    return await answer_of(known, settings, name=connection.name, access=access)
 
 
 async def _view(tx: Transaction, connection: Connection) -> ConnectionView:

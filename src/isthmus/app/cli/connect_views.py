@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from isthmus.app.cli.output import table
+from isthmus.app.cli.output import say, table
 from isthmus.app.cli.wording import ago, paragraph, short_length
 from isthmus.app.veiling import MASK
 from isthmus.console.status import badge
@@ -19,27 +19,38 @@ if TYPE_CHECKING:
     from isthmus.app.connection_views import ConnectionView, ConnectorView, LastRunView, SettingView
 
 
+_HEAD = 10
+
+
 def show_connectors(found: Sequence[ConnectorView]) -> None:
-    """Print connectors, each with what it takes."""
-    for place, each in enumerate(found):
-        if place:
-            click.echo()
-        label = "  [fake: for demonstrations and tests]" if each.fake else ""
-        click.echo(f"{click.style(each.name, bold=True)}  {each.title}{label}")
-        for head, text in (
-            ("", each.about),
-            ("proven", each.proven),
-            ("reads", ", ".join(each.reads)),
-            ("writes", ", ".join(each.writes) or "nothing"),
-        ):
-            click.echo(paragraph(text, head=f"  {head:8}" if head else "  "))
-        width = max((len(setting.name) for setting in each.settings), default=0)
-        for number, setting in enumerate(each.settings):
-            head = "settings" if number == 0 else ""
-            click.echo(paragraph(_about(setting), head=f"  {head:8}{setting.name:{width}}  "))
-        for number, untried in enumerate(each.untried):
-            names = ", ".join(name.replace("_", " ") for name in untried.checks)
-            click.echo(paragraph(f"{names}. {untried.reason}", head=f"  {'' if number else 'untried':8}"))
+    """Print connectors, each with what it is proven against."""
+    for each in found:
+        _show_title(each)
+        click.echo(paragraph(each.proven, head=f"  {'proven':{_HEAD}}"))
+    say("what one reads, writes and takes: isthmus connect --list NAME")
+
+
+def show_connector(each: ConnectorView) -> None:
+    """Print all that is known of one connector."""
+    _show_title(each)
+    for head, text in (
+        ("proven", each.proven),
+        ("reads", ", ".join(each.reads)),
+        ("writes", ", ".join(each.writes) or "nothing"),
+    ):
+        click.echo(paragraph(text, head=f"  {head:{_HEAD}}"))
+    width = max((len(setting.name) for setting in each.settings), default=0)
+    for number, setting in enumerate(each.settings):
+        click.echo(paragraph(_about(setting), head=f"  {'' if number else 'settings':{_HEAD}}{setting.name:{width}}  "))
+    for number, untried in enumerate(each.untried):
+        names = ", ".join(name.replace("_", " ") for name in untried.checks)
+        click.echo(paragraph(f"{names}. {untried.reason}", head=f"  {'' if number else 'untried':{_HEAD}}"))
+
+
+def _show_title(each: ConnectorView) -> None:
+    label = "  [fake: for demonstrations and tests]" if each.fake else ""
+    click.echo(f"{click.style(each.name, bold=True)}  {each.title}{label}")
+    click.echo(paragraph(each.about, head="  "))
 
 
 def show_connections(found: Sequence[ConnectionView], *, now: datetime) -> None:

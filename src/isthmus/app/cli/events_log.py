@@ -12,6 +12,7 @@ from isthmus.app.cli.output import say
 from isthmus.app.topics import topics as catalogue
 from isthmus.stream.envelope import CloudEvent, envelope
 from isthmus.stream.event import Event, before_moment, events_of, head_of, last_events
+from isthmus.stream.trimming import EventsForgotten, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -60,6 +61,13 @@ async def lines_after(
     """Yield events from a number or a length of time ago up to where the log ends now."""
     scope = operator(program, "events-replay")
     at = after or 0
+    async with program.database.transaction(scope) as tx:
+        first = await trimmed(tx.connection)
+    if after is not None and after < first:
+        raise EventsForgotten(
+            f"The log begins after event {first:,}; what was before is no longer kept.",
+            fix=f"Read from what is kept: --after {first}.",
+        )
     if since is not None:
         async with program.database.transaction(scope) as tx:
             at = await before_moment(tx.connection, scope.now - since)

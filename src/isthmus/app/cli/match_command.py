@@ -11,7 +11,15 @@ from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import counted, id_of
-from isthmus.app.match_views import MERGE_PREFIX, CandidateView, MergeView, candidate_view, merge_view
+from isthmus.app.match_views import (
+    MERGE_PREFIX,
+    CandidateView,
+    LikelyView,
+    MergeView,
+    candidate_view,
+    likely_view,
+    merge_view,
+)
 from isthmus.kernel.errors import Invalid
 from isthmus.matching.candidates import CANDIDATE_PREFIX, candidates
 from isthmus.sync.merges import merge, merges, undo_merge
@@ -84,6 +92,33 @@ def explain(terminal: Terminal, record: str) -> None:
 
     found = terminal.transact("match-explain", ask)
     terminal.answer(found, lambda: _show_merges(found))
+
+
+@command.command("likely")
+@click.argument("record", metavar="RECORD")
+@at_terminal
+def tell_likely(terminal: Terminal, record: str) -> None:
+    """Tell who one person or lead probably is, by what the last run over all learned.
+
+    Example: isthmus match likely lead_01KAX3V9Q2M4T8Z5N7P6R1S0WD
+    """
+
+    async def ask(tx: Transaction, program: Program) -> list[LikelyView]:
+        from isthmus.app.matching_near import likely
+        from isthmus.matching.near import Probes
+        from isthmus.matching.probable.people import PEOPLE
+
+        type_name, own = _record(program.store.schema, record)
+        found = await likely(tx, program.store, Probes(PEOPLE), type_name, own)
+        return [likely_view(each, program.store.schema[type_name].prefix) for each in found]
+
+    found = terminal.transact("match-likely", ask)
+    rows = [
+        {"record": each.record, "chance": f"{each.chance:.2f}", "why": ", ".join(why.says for why in each.reasons[:3])}
+        for each in found
+    ]
+    empty = "nobody is known who it could be"
+    terminal.answer(found, lambda: table(rows, columns=("record", "chance", "why"), empty=empty))
 
 
 @command.command("merge")

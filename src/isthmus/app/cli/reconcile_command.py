@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import Struct
+from msgspec import to_builtins
 
 from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import counted, id_of, id_text, value_text
+from isthmus.app.reconciliation_views import DifferenceView, MoneyView, difference_view, money_view
 from isthmus.app.syncing import opened_engine
-from isthmus.app.veiling import veiled
-from isthmus.kernel.marks import Json, RecordType
-from isthmus.sync.reconciling.found import Decision, Difference, DifferenceStatus, accuracy, decide, differences
+from isthmus.sync.reconciling.found import (
+    AGREEING_PROMISED,
+    DIFFERENCE_PREFIX,
+    Decision,
+    DifferenceStatus,
+    Which,
+    accuracy,
+    decide,
+    difference_of,
+    differences,
+    reopen,
+)
+from isthmus.sync.reconciling.pairs import paired
 from isthmus.sync.reconciling.running import reconcile, repair
 
 if TYPE_CHECKING:
@@ -26,29 +36,9 @@ if TYPE_CHECKING:
     from isthmus.store.database import Transaction
     from isthmus.sync.reconciling.systems import Reconciled
 
-PREFIX = "diff"
 _LIST = "List them: isthmus reconcile ls"
 _COLUMNS = ("id", "connection", "kind", "type", "external_id", "field", "there", "here", "stake", "status")
 _reason_option = click.option("--reason", required=True, help="Why the difference may stay, in a sentence.")
-
-
-class DifferenceRow(Struct, frozen=True, kw_only=True):
-    """A difference as it is listed; `there` is the system's value and `here` what is held, personal ones masked."""
-
-    id: str
-    connection: str
-    kind: str
-    type: str
-    external_id: str
-    field: str | None
-    there: Json
-    here: Json
-    stake: str | None
-    status: DifferenceStatus
-    reason: str | None
-    found_at: datetime
-    seen_at: datetime
-    repair: str
 
 
 class _Reconcile(Group):
@@ -85,21 +75,34 @@ def run(terminal: Terminal, name: str) -> None:
 
 @command.command("repair")
 @click.argument("name")
+@click.option("--difference", "named", multiple=True, metavar="ID", help="Only this one; may be given several times.")
 @click.option("--confirmed", is_flag=True, help="A person has agreed to many changes at once.")
 @at_terminal
-def mend(terminal: Terminal, name: str, *, confirmed: bool) -> None:
+def mend(terminal: Terminal, name: str, named: tuple[str, ...], *, confirmed: bool) -> None:
     """Read a connection again and compare its ids, so that what is held here becomes what the system says.
 
     Nothing is written there. Whether it helped is seen by reconciling once more, which is done at the end.
 
     Example: isthmus reconcile repair crm
     """
+    chosen = [id_of(DIFFERENCE_PREFIX, each, fix=_LIST) for each in named]
 
     async def work(program: Program) -> tuple[list[Reconciled], float | None]:
-        actor = operator(program, "reconcile").actor
+        scope = operator(program, "reconcile")
+        wanted: dict[str, frozenset[str]] | None = None
+        if chosen:
+            async with program.database.transaction(scope) as tx:
+                found = [await difference_of(tx, program.store, each) for each in chosen]
+            names = {each.type for each in found}
+            wanted = {kind: frozenset(each.external_id for each in found if each.type == kind) for kind in names}
         async with opened_engine(program) as engine:
             ended, results = await repair(
-                engine, workspace=program.workspace, connection=name, actor=actor, confirmed=confirmed
+                engine,
+                workspace=program.workspace,
+                connection=name,
+                actor=scope.actor,
+                wanted=wanted,
+                confirmed=confirmed,
             )
         say(f"{name}: {ended.status}{f', {ended.error}' if ended.error else ''}")
         return results, await _accuracy(program)
@@ -124,9 +127,9 @@ def ls(terminal: Terminal, status: DifferenceStatus, limit: int, *, show_persona
     Example: isthmus reconcile ls --status ignored
     """
 
-    async def ask(tx: Transaction, program: Program) -> tuple[list[DifferenceRow], bool]:
-        found = await differences(tx, program.store, status=status, limit=limit)
-        rows = [_row(each, program.store.schema[each.type], personal=show_personal) for each in found]
+    async def ask(tx: Transaction, program: Program) -> tuple[list[DifferenceView], bool]:
+        found = await differences(tx, program.store, which=Which(status=status), limit=limit)
+        rows = [difference_view(each, program.store.schema, may=lambda _: show_personal) for each in found]
         return rows, await accuracy(tx) is not None
 
     rows, is_compared = terminal.transact("reconcile", ask)
@@ -160,14 +163,63 @@ def ignore(terminal: Terminal, difference: str, reason: str) -> None:
     _decide(terminal, difference, "ignored", reason)
 
 
-def _decide(terminal: Terminal, difference: str, decision: Decision, reason: str) -> None:
-    own = id_of(PREFIX, difference, fix=_LIST)
+@command.command("money")
+@click.argument("one")
+@click.argument("other")
+@click.option("--type", "type_name", required=True, metavar="TYPE", help="The record type, such as finance.invoice.")
+@at_terminal
+def money(terminal: Terminal, one: str, other: str, type_name: str) -> None:
+    """Compare the money of two systems: sums by currency and month, and the records that differ.
+
+    What each said last is compared, to the cent; nothing is read from them.
+
+    Example: isthmus reconcile money erp billing --type finance.invoice
+    """
+
+    async def ask(tx: Transaction, program: Program) -> MoneyView:
+        found = await paired(tx, program.store.schema[type_name], one=one, other=other)
+        return money_view(found, program.store.schema)
+
+    found = terminal.transact("reconcile", ask)
+    terminal.answer(found, lambda: _show_money(found))
+
+
+def _show_money(found: MoneyView) -> None:
+    sums = [{**to_builtins(each), found.one: each.one, found.other: each.other} for each in found.sums]
+    table(sums, columns=("field", "currency", "month", found.one, found.other, "agree"), empty="no money")
+    differing = [each for each in found.differences if each.kind != "aggregate"]
+    if differing:
+        columns = ("kind", "key", "field", "one", "other", "stake")
+        table([to_builtins(each) for each in differing], columns=columns, empty="")
+    apart = sum(not each.agree for each in found.sums)
+    say(f"{counted(apart, 'sum')} of {len(found.sums):,} differ, {counted(len(differing), 'difference')} of records")
+
+
+@command.command("reopen")
+@click.argument("difference")
+@at_terminal
+def take_back(terminal: Terminal, difference: str) -> None:
+    """Take back that a difference was accepted or ignored.
+
+    Example: isthmus reconcile reopen diff_0123
+    """
+    own = id_of(DIFFERENCE_PREFIX, difference, fix=_LIST)
 
     async def act(tx: Transaction, _: Program) -> None:
-        await decide(tx, own, decision, reason=reason)
+        await reopen(tx, [own])
 
     terminal.transact("reconcile", act)
-    terminal.answer({"id": id_text(PREFIX, own), "status": decision}, lambda: say(f"{decision}"))
+    terminal.answer({"id": id_text(DIFFERENCE_PREFIX, own), "status": "open"}, lambda: say("open"))
+
+
+def _decide(terminal: Terminal, difference: str, decision: Decision, reason: str) -> None:
+    own = id_of(DIFFERENCE_PREFIX, difference, fix=_LIST)
+
+    async def act(tx: Transaction, _: Program) -> None:
+        await decide(tx, [own], decision, reason=reason)
+
+    terminal.transact("reconcile", act)
+    terminal.answer({"id": id_text(DIFFERENCE_PREFIX, own), "status": decision}, lambda: say(f"{decision}"))
 
 
 async def _accuracy(program: Program) -> float | None:
@@ -193,34 +245,15 @@ def _answer(terminal: Terminal, results: Sequence[Reconciled], exact: float | No
     def show() -> None:
         table(rows, columns=columns, empty="no feed of this connection can tell all its records")
         if exact is not None:
-            say(f"{exact:.4%} of all fields agree, all connections counted")
+            below = "" if exact >= AGREEING_PROMISED else f", below the {AGREEING_PROMISED:.2%} that are promised"
+            say(f"{exact:.4%} of all fields agree, all connections counted{below}")
         if found := sum(len(each.findings) for each in results):
             say(f"{counted(found, 'difference')}; {_LIST[0].lower()}{_LIST[1:]}")
 
     terminal.answer({"types": rows, "accuracy": exact}, show)
 
 
-def _row(each: Difference, record_type: RecordType, *, personal: bool) -> DifferenceRow:
-    there, here = (veiled(record_type, each.field, value, personal=personal) for value in (each.there, each.here))
-    return DifferenceRow(
-        id=id_text(PREFIX, each.id),
-        connection=each.connection,
-        kind=each.kind.value,
-        type=each.type,
-        external_id=each.external_id,
-        field=each.field or None,
-        there=there,
-        here=here,
-        stake=None if each.stake is None else f"{each.stake:f} {each.currency}",
-        status=each.status,
-        reason=each.reason or None,
-        found_at=each.found_at,
-        seen_at=each.seen_at,
-        repair=each.repair,
-    )
-
-
-def _cells(row: DifferenceRow) -> dict[str, object]:
+def _cells(row: DifferenceView) -> dict[str, object]:
     there, here = ("" if row.field is None else value_text(value) for value in (row.there, row.here))
     cells: dict[str, object] = {name: getattr(row, name) for name in _COLUMNS}
     return cells | {"there": there, "here": here}

@@ -14,6 +14,7 @@ from isthmus.app.engines import ValkeyAccess
 from isthmus.app.http import (
     alerts,
     audit,
+    authorizing,
     conflicts,
     connections,
     dead_letters,
@@ -23,10 +24,13 @@ from isthmus.app.http import (
     jobs,
     keys,
     limits,
+    mappings,
     matches,
+    money,
     oauth,
     people,
     policies,
+    reconciliations,
     roles,
     saml,
     schedules,
@@ -100,8 +104,8 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     own = (*saml.ROUTES, *scim.ROUTES, *jobs.ROUTES, *schedules.ROUTES, *own)
     own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES)
     own = (*own, *inbound.ROUTES, *dead_letters.ROUTES)
-    own = (*own, *connections.ROUTES, *syncs.ROUTES, *conflicts.ROUTES, *discrepancies.ROUTES)
-    own = (*own, *matches.ROUTES)
+    own = (*own, *authorizing.ROUTES, *connections.ROUTES, *syncs.ROUTES, *conflicts.ROUTES, *discrepancies.ROUTES)
+    own = (*own, *matches.ROUTES, *reconciliations.ROUTES, *money.ROUTES, *mappings.ROUTES)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from isthmus.app.connecting import NoConnector, answer_of, connector_named, parted
+from isthmus.app.connecting import NoConnector, access_of, answer_of, connector_named, parted
 from isthmus.app.connection_views import ConnectionView, ConnectorView, connection_view, connector_view
 from isthmus.app.http.readable import named_connection
 from isthmus.app.inbound_views import CONNECTION_PREFIX
@@ -34,6 +34,7 @@ from isthmus.sync.connections import (
     resume,
 )
 from isthmus.sync.connector import Connector, ConnectorError
+from isthmus.sync.grants import Access
 from isthmus.sync.runs import Engine
 
 _TAGS = ("connections",)
@@ -181,7 +182,8 @@ async def remove_connection(call: Call) -> None:
     async with call.services.database.transaction(call.scope) as tx:
         found = await named_connection(call, tx)
         settings = await all_settings(tx, call.services.vault, found)
-    left = await parted(_connectors(call).get(found.connector), settings)
+    connector = _connectors(call).get(found.connector)
+    left = await parted(connector, settings, access=_access(call, found, connector, settings))
     async with call.services.database.transaction(call.scope) as tx:
         await remove(tx, call.services.vault, await named_connection(call, tx), left=left)
 
@@ -195,7 +197,8 @@ async def check_connection(call: Call) -> ConnectionAnswer:
     connector = connector_named(_connectors(call), found.connector)
     own = text_of(CONNECTION_PREFIX, found.id)
     try:
-        answer = await answer_of(connector, settings, name=found.name)
+        access = _access(call, found, connector, settings)
+        answer = await answer_of(connector, settings, name=found.name, access=access)
     except ConnectorError as error:
         return ConnectionAnswer(id=own, name=found.name, trouble=error.detail, fix=error.fix)
     return ConnectionAnswer(id=own, name=found.name, answers_as=answer)
@@ -214,6 +217,11 @@ async def resume_connection(call: Call) -> ConnectionView:
     async with call.services.database.transaction(call.scope) as tx:
         await resume(tx, await named_connection(call, tx))
         return await _view(call, tx, await named_connection(call, tx))
+
+
+def _access(call: Call, found: Connection, connector: Connector | None, settings: Mapping[str, str]) -> Access | None:
+    engine = call.services.of(Engine)
+    return None if connector is None else access_of(engine, found, connector, settings, scope=call.scope)
 
 
 def _connectors(call: Call) -> Mapping[str, Connector]:
@@ -240,10 +248,13 @@ def _types(call: Call, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def _tried(connector: Connector, *, name: str, settings: Mapping[str, str], asks: bool) -> None:
-    """See that settings fit, and ask the system whether it answers; raises SettingsRefused and NoAnswer."""
+    """See that settings fit, and ask the system whether it answers; raises SettingsRefused and NoAnswer.
+
+    Of one that is used by a person's consent that is asked later: nobody has consented with these settings yet.
+    """
     try:
         given = checked_settings(connector, name=name, settings=settings)
-        if asks:
+        if asks and not connector.consents(given):
             await answer_of(connector, given, name=name)
     except ConnectorError as error:
         fault = Fault(pointer="/settings", code=NoAnswer.code, detail=error.detail)

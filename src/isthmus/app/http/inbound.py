@@ -47,9 +47,10 @@ async def take(call: Call) -> Response:
         connection = uuid_of(CONNECTION_PREFIX, call.path["connection_id"])
     except InvalidId as error:
         raise SignatureRefused("There is nobody at this address.", fix="Copy the address again.") from error
-    await receive(
-        call.services.of(Engine), connection, Message(body=call.raw, headers=call.headers), cause=call.request_id
-    )
+    query = f"?{call.raw_query.decode('latin-1')}" if call.raw_query else ""
+    url = f"{call.services.of(Provider).issuer}/in/{call.path['connection_id']}{query}"
+    message = Message(body=call.raw, headers=call.headers, url=url)
+    await receive(call.services.of(Engine), connection, message, cause=call.request_id)
     return Response(body=b"", status=202)
 
 

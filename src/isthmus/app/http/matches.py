@@ -2,11 +2,20 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from isthmus.app.http.readable import is_readable, is_writable, readable_type, readable_types
-from isthmus.app.match_views import MERGE_PREFIX, CandidateView, MergeView, candidate_view, merge_view
-from isthmus.app.matching import accept, refuse
+from isthmus.app.match_views import (
+    MERGE_PREFIX,
+    CandidateView,
+    LikelyView,
+    MergeView,
+    candidate_view,
+    likely_view,
+    merge_view,
+)
+from isthmus.app.matching import TYPES, accept, refuse
+from isthmus.app.matching_near import RecordMissing, likely
 from isthmus.gateway import Call, Page, Paging, Route
 from isthmus.kernel.errors import Denied, Invalid
 from isthmus.kernel.ids import uuid_of
@@ -18,11 +27,14 @@ from isthmus.matching.candidates import (
     candidate_of,
     candidates,
 )
+from isthmus.matching.near import Probes
+from isthmus.matching.probable.people import PEOPLE
 from isthmus.store.database import Transaction
 from isthmus.sync.ingest import Store
 from isthmus.sync.merges import NotMergeable, merges
 
 _TAGS = ("matching",)
+_PROBES = Probes(PEOPLE)
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -31,6 +43,12 @@ class CandidateQuery(Paging, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     status: Literal["open", "merged", "refused", "all"] = "open"
     type: _Name | None = None
+
+
+class LikelyMatches(Struct, frozen=True, kw_only=True):
+    """Who a record probably is, the likeliest first; none before the first run over all records."""
+
+    data: list[LikelyView]
 
 
 async def list_candidates(call: Call) -> Page[CandidateView]:
@@ -61,6 +79,19 @@ async def refuse_candidate(call: Call) -> CandidateView:
     return candidate_view(done, call.services.schema)
 
 
+async def list_likely(call: Call) -> LikelyMatches:
+    """List who one person or lead probably is."""
+    text = call.path["record_id"]
+    type_name = next((name for name in TYPES if text.startswith(f"{call.services.schema[name].prefix}_")), None)
+    if type_name is None or not is_readable(call, type_name):
+        raise RecordMissing("There is no person or lead with this id.", fix="Copy the id of a living record.")
+    prefix = call.services.schema[type_name].prefix
+    own = call.id_in_path("record_id", prefix, missing=RecordMissing)
+    async with call.services.database.transaction(call.scope) as tx:
+        found = await likely(tx, call.services.of(Store), _PROBES, type_name, own)
+    return LikelyMatches(data=[likely_view(each, prefix) for each in found])
+
+
 async def list_merges(call: Call) -> Page[MergeView]:
     """List merges of records that the caller may read, the oldest first."""
     wanted, after = call.query(Paging), call.after()
@@ -87,6 +118,18 @@ async def _writable(call: Call, tx: Transaction) -> Candidate:
 
 _ONE = "/api/v1/match-candidates/{candidate_id}"
 ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/likely-matches/{record_id}",
+        permission="sales:read",
+        handler=list_likely,
+        operation="listLikelyMatches",
+        summary="List who one person or lead probably is, with the chance and the reasons",
+        description="It takes milliseconds, by what the last run over all records learned. Reasons name no values.",
+        tags=_TAGS,
+        response=LikelyMatches,
+        errors=(RecordMissing,),
+    ),
     Route(
         method="GET",
         path="/api/v1/match-candidates",

@@ -1,15 +1,18 @@
 """Every kind of job there is."""
 
 import pkgutil
+from datetime import timedelta
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import cast
+from typing import Annotated, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 import isthmus.domains
+from isthmus.app.arriving import arrivals, arriving
+from isthmus.app.reacting import consumers
 from isthmus.app.scheduling import connections, figures, matching, reconciling, rereading
 from isthmus.app.scheduling.context import JobContext
 from isthmus.app.scheduling.standard import HOUSEKEEPING
@@ -21,7 +24,10 @@ from isthmus.store.database import Transaction
 from isthmus.stream.jobs.board import forget
 from isthmus.stream.jobs.job import Kind, UnknownKind
 from isthmus.stream.jobs.work import Work
+from isthmus.stream.trimming import KEPT, KEPT_LEAST, trim
 from isthmus.sync.reconciling.held import fold
+
+TRIMS_MAX = 200
 
 
 class KindView(Struct, frozen=True, kw_only=True):
@@ -39,8 +45,20 @@ class BadArguments(Invalid):
     code, title = "bad-arguments", "The arguments do not fit"
 
 
-async def keep_house(work: Work, _: JobContext) -> Json:
-    """Delete what can open nothing any more, and jobs that ended long ago; gather the kept digests."""
+class _House(Struct, forbid_unknown_fields=True):
+    """What housekeeping is told: for how many days the log of events is kept."""
+
+    keep_events_days: Annotated[int, Meta(ge=KEPT_LEAST.days, le=36_500)] = KEPT.days
+
+
+async def keep_house(work: Work, context: JobContext) -> Json:
+    """Delete what can open nothing any more, jobs that ended and events that passed long ago; gather kept digests."""
+    try:
+        given = work.given(_House)
+    except msgspec.ValidationError as error:
+        fix = f"Give keep_events_days as a whole number of days, {KEPT_LEAST.days} or more."
+        raise BadArguments(f"Housekeeping cannot be done so: {error}.", fix=fix) from error
+    readers = [each.name for each in (*consumers(context.store), *arriving(arrivals(context.store)))]
 
     async def away(tx: Transaction) -> Json:
         return {"expired": await sweep(tx), "job_steps": await forget(tx)}
@@ -49,8 +67,18 @@ async def keep_house(work: Work, _: JobContext) -> Json:
         await fold(tx)
         return None
 
+    async def old(tx: Transaction) -> Json:
+        return await trim(tx, readers, kept=timedelta(days=given.keep_events_days))
+
     await work.step("digests", gather)
-    return await work.step("away", away)
+    gone = 0
+    for number in range(TRIMS_MAX):
+        some = await work.step(f"events-{number}", old)
+        gone += some if isinstance(some, int) else 0
+        if not some:
+            break
+    done = await work.step("away", away)
+    return {**(done if isinstance(done, dict) else {}), "events": gone}
 
 
 _OWN: tuple[Kind[JobContext], ...] = (

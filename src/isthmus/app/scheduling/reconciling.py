@@ -1,20 +1,27 @@
-"""The job that reconciles connections: one of them, or all, each when nobody runs it."""
+"""Jobs that reconcile connections, one of them or all, each when nobody runs it, and that repair what differs."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from isthmus.app.scheduling.connections import Connected, name_or_id, told, wish_for
 from isthmus.app.scheduling.context import JobContext
 from isthmus.kernel.marks import Json
 from isthmus.kernel.status import Status
-from isthmus.stream.jobs.job import Kind
+from isthmus.stream.jobs.job import GaveUp, Kind, Wish
 from isthmus.stream.jobs.work import Work
-from isthmus.sync.connections import connections
+from isthmus.sync.connections import Connection, connections
 from isthmus.sync.connector import ConnectorError
-from isthmus.sync.reconciling.running import reconcile
+from isthmus.sync.reconciling.found import Which, differences
+from isthmus.sync.reconciling.running import reconcile, repair
+from isthmus.sync.running import ConnectionPaused
 from isthmus.sync.runs import RunOverlaps
 
-RECONCILE = "sync.reconcile"
+RECONCILE, REPAIR = "sync.reconcile", "sync.repair"
+CHOSEN_MAX = 500
 
 
 class WhichConnections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,18 +35,59 @@ async def reconcile_connections(work: Work, context: JobContext) -> Json:
     given, own = work.given(WhichConnections), work.claim
     async with work.database.transaction(work.scope()) as tx:
         there = [each.name for each in await connections(tx) if each.status != Status.PAUSED]
-    told: dict[str, Json] = {}
+    exact: dict[str, Json] = {}
     for name in given.connections or there:
         try:
             results = await reconcile(context.engine, workspace=own.workspace, connection=name)
         except (ConnectorError, RunOverlaps) as error:
             work.degraded(f"{name}: {error.detail}")
             continue
-        told[name] = {
+        exact[name] = {
             "compared": sum(each.compared for each in results),
             "differing": sum(each.differing for each in results),
         }
-    return told
+    return exact
+
+
+class Repair(Connected, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which connection and which differences; None means everything. `confirmed` agrees to many changes."""
+
+    differences: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=CHOSEN_MAX)] | None = None
+    confirmed: bool = False
+
+
+def repairing(connection: Connection, chosen: Sequence[UUID] | None, *, confirmed: bool) -> Wish:
+    """Return the wish for a repair of some differences of a connection, or of all."""
+    ids: Json = None if chosen is None else [str(each) for each in chosen]
+    return wish_for(connection, REPAIR, differences=ids, confirmed=confirmed)
+
+
+async def run_repair(work: Work, context: JobContext) -> Json:
+    """Take in what differs as the system holds it now, and compare again."""
+    given, own = work.given(Repair), work.claim
+    scope = work.scope()
+    wanted: dict[str, set[str]] = defaultdict(set)
+    if given.differences is not None:
+        async with work.database.transaction(scope) as tx:
+            which = Which(status=None, ids=given.differences)
+            for each in await differences(tx, context.engine.store, which=which, limit=CHOSEN_MAX):
+                wanted[each.type].add(each.external_id)
+    try:
+        run, results = await repair(
+            context.engine,
+            workspace=own.workspace,
+            connection=name_or_id(given.connection),
+            actor=scope.actor,
+            wanted=None if given.differences is None else {name: frozenset(ids) for name, ids in wanted.items()},
+            confirmed=given.confirmed,
+        )
+    except ConnectionPaused as error:
+        raise GaveUp(error.detail, fix=error.fix) from error
+    return {
+        "run": await told(work, run),
+        "compared": sum(each.compared for each in results),
+        "differing": sum(each.differing for each in results),
+    }
 
 
 KINDS: tuple[Kind[JobContext], ...] = (
@@ -48,6 +96,14 @@ KINDS: tuple[Kind[JobContext], ...] = (
         about="Compare what systems hold with what is held of them here.",
         run=reconcile_connections,
         arguments=WhichConnections,
+        permission="sync:write",
+        run_s_max=6 * 3_600.0,
+    ),
+    Kind(
+        name=REPAIR,
+        about="Take in what differs as a system holds it now, and compare again.",
+        run=run_repair,
+        arguments=Repair,
         permission="sync:write",
         run_s_max=6 * 3_600.0,
     ),

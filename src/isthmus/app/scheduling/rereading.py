@@ -12,10 +12,10 @@ from isthmus.kernel.marks import Json
 from isthmus.stream.jobs.job import GaveUp, Kind
 from isthmus.stream.jobs.work import Work
 from isthmus.sync.rereading import FeedMissing, Span, SpanEmpty
-from isthmus.sync.running import ConnectionPaused, backfill, resync, retry
+from isthmus.sync.running import ConnectionPaused, backfill, map_again, resync, retry
 from isthmus.sync.runs import Run
 
-BACKFILL, RESYNC, RETRY = "sync.backfill", "sync.resync", "sync.retry"
+BACKFILL, RESYNC, RETRY, REMAP = "sync.backfill", "sync.resync", "sync.retry", "sync.remap"
 _Moment = Annotated[datetime, Meta(tz=True)]
 
 
@@ -80,6 +80,20 @@ async def run_retry(work: Work, context: JobContext) -> Json:
     return {"stored": done.stored, "left": done.left}
 
 
+class OneType(Connected, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which connection, and which record type."""
+
+    type: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+async def run_remap(work: Work, context: JobContext) -> Json:
+    """Map again what was received of a type."""
+    given, own = work.given(OneType), work.claim
+    connection = name_or_id(given.connection)
+    going = map_again(context.engine, workspace=own.workspace, connection=connection, type_name=given.type)
+    return await told(work, await _ended(going))
+
+
 async def _ended(going: Awaitable[Run]) -> Run:
     """Return how a run went; what a person has to see to first ends the job."""
     try:
@@ -111,5 +125,13 @@ KINDS: tuple[Kind[JobContext], ...] = (
         run=run_retry,
         arguments=Rows,
         permission="sync:write",
+    ),
+    Kind(
+        name=REMAP,
+        about="Map again what was received of a record type, with the mapping that is in force.",
+        run=run_remap,
+        arguments=OneType,
+        permission="sync:write",
+        run_s_max=6 * 3_600.0,
     ),
 )

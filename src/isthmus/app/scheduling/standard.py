@@ -4,7 +4,7 @@ from isthmus.store.database import Transaction
 from isthmus.stream.jobs.schedules import Standard, install
 
 HOUSEKEEPING = "housekeeping"
-EDITION = 3
+EDITION = 4
 """Raised when a standard schedule is added, so that workspaces which are there get it too."""
 STANDARD: tuple[Standard, ...] = (
     Standard(
@@ -22,6 +22,7 @@ STANDARD: tuple[Standard, ...] = (
         arguments={"domains": ["finance"]},
     ),
     Standard(name="daily-matching", about="People who are probably one", kind="matching.people", cron="0 1 * * *"),
+    Standard(name="new-people", about="Who people that are new probably are", kind="matching.new", cron="*/10 * * * *"),
     Standard(name="daily-health", about="Health scores", kind="success.health", cron="0 6 * * *"),
     Standard(name="weekly-analytics", about="Full analytics and returns", kind="analytics.full", cron="0 3 * * 0"),
     Standard(

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
-from isthmus.connectors.sql import mapping
 from isthmus.connectors.sql.client import session
 from isthmus.connectors.sql.tables import SCAN_S, TYPES, Table, tables_of
+from isthmus.kernel.layouts import columns, words
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
 from isthmus.stream.limits import Rate
@@ -30,20 +30,20 @@ def adapt(settings: dict[str, str]) -> Connector:
     logged = bool(settings.get("publication"))
 
     def normalise(feed: str, raw: Raw) -> Iterable[Observation]:
-        return observations("sql", raw, mapping.words(tables[feed], raw.body))
+        return observations("sql", raw, words(tables[feed], raw.body))
 
     def express(feed: str, change: Change) -> dict[str, Json]:
         table = tables.get(feed)
         if table is None or not table.write or change.type != table.type:
             return {}
-        return mapping.columns(table, change.fields, change.links)
+        return columns(table, change.fields, change.links)
 
     return replace(
         CONNECTOR,
         feeds=tuple(_feed(name, table, logged=logged) for name, table in tables.items()),
         normalise=normalise,
         express=express,
-        writable={table.type: _writable(table) for table in tables.values() if table.write},
+        writable={table.type: table.written for table in tables.values() if table.write},
         adapt=None,
     )
 
@@ -68,10 +68,6 @@ def _expected(table: Table) -> Mapping[str, str]:
         if way.form == "json":
             expected[way.column] = _ANY
     return expected
-
-
-def _writable(table: Table) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.partition(".")[0] for name, way in table.ways.items() if way.direction != "in"))
 
 
 def _unmapped(feed: str, raw: Raw) -> Iterable[Observation]:

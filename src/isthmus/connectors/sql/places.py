@@ -1,14 +1,12 @@
 """Where a database is: its address, read and guarded before anything is sent there."""
 
-import asyncio
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from isthmus.connectors.sql.dialects import DIALECTS, SQLITE, Dialect
-from isthmus.sync.calls import HOUSE
+from isthmus.sync.addresses import numeric
 from isthmus.sync.connector import ConnectorError
 
 EXAMPLES = "postgresql://reader@db.example/shop or mariadb://reader@db.example/shop"
@@ -72,24 +70,7 @@ def where(url: str, *, file: str = "", tls: str = "verify") -> Where:
 async def reached(place: Where) -> str:
     """Return the numeric address to connect to; raises ConnectorError for one that may not be called.
 
-    All addresses of the name must be fit, and the first is used, so that it cannot mean another later. Without TLS only
-    this machine and private networks are reached.
+    Without TLS only this machine and private networks are reached.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConnectorError(f"There is no host {place.host!r}.", fix="Check `url`.") from error
-    addresses = [str(each[4][0]) for each in found]
-    for address in addresses:
-        plain = address.partition("%")[0]
-        if not HOUSE.may_reach(plain):
-            raise ConnectorError(
-                f"{place.host} leads to an address that may not be called.",
-                fix="Give a host of your own or public one.",
-            )
-        if place.tls == "off" and not HOUSE.is_own(plain):
-            raise ConnectorError(
-                f"{place.host} is not in your own network, and `tls` is off.", fix="Leave `tls` at verify."
-            )
-    return addresses[0]
+    own_only = "Leave `tls` at verify." if place.tls == "off" else ""
+    return await numeric(place.host, port=place.port, setting="url", own_only=own_only)

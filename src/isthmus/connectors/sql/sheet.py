@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import cast
 from zoneinfo import ZoneInfo
@@ -12,9 +13,9 @@ from isthmus.connectors.sql.cursor import Place
 from isthmus.connectors.sql.dialects import Column
 from isthmus.connectors.sql.doors import Door, Row
 from isthmus.connectors.sql.faults import Denied, Missing
-from isthmus.connectors.sql.mapping import truth
 from isthmus.connectors.sql.tables import Table
-from isthmus.connectors.sql.values import Kind, Plain, held, said, stamp_moment, stamp_text
+from isthmus.connectors.sql.values import Kind, Plain, held, said, stamp_text
+from isthmus.kernel.layouts import stamp_moment, truth
 from isthmus.kernel.marks import Json
 from isthmus.sync.connector import FeedTrouble, Raw
 
@@ -143,8 +144,10 @@ class Sheet:
 
     def raw(self, row: Row) -> Raw:
         """Return a row as the engine takes it."""
-        named = zip(self.read, row, strict=True)
-        body: dict[str, Json] = {name: said(value, zone=self._zone_of(name)) for name, value in named}
+        body: dict[str, Json] = {
+            name: value if value is None or type(value) is str else said(value, zone=zone)
+            for (name, zone), value in zip(self._zones, row, strict=True)
+        }
         stamp = self.table.updated_at
         at = self._value(row, stamp) if stamp else None
         gone = self.table.deleted is not None and self._gone(self._value(row, self.table.deleted))
@@ -159,6 +162,10 @@ class Sheet:
     def bound(self, column: str, value: Json) -> Plain:
         """Return what to bind for a value of a column; raises ValueError for what it cannot hold."""
         return held(value, self.columns[column].kind, zone=self.zone, textual=self.door.dialect.textual)
+
+    @cached_property
+    def _zones(self) -> tuple[tuple[str, ZoneInfo], ...]:
+        return tuple((name, self._zone_of(name)) for name in self.read)
 
     def _zone_of(self, column: str) -> ZoneInfo:
         """Return the zone of a column's times that name none; what is a moment is told in UTC."""

@@ -28,7 +28,8 @@ from isthmus.connectors.sql.pgoutput import (
 )
 from isthmus.connectors.sql.places import reached, where
 from isthmus.connectors.sql.tables import TablesRefused, tables_of
-from isthmus.connectors.sql.values import Kind, earlier, held, stamp_moment
+from isthmus.connectors.sql.values import Kind, earlier, held
+from isthmus.kernel.layouts import stamp_moment
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
 from isthmus.sync.connector import Change, Connector, ConnectorError, Raw

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from isthmus.kernel.layouts import WHOLE_MAX, moment_of
 from isthmus.kernel.marks import Json
 
 Plain: TypeAlias = str | int | float | bool | None
 """What is bound to a statement."""
-WHOLE_MAX = 2**63 - 1
 _MILLISECONDS = 10**11
 _SHAPE = re.compile(r"(\d{4}-\d\d-\d\d)([ T])(\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d(?::?\d\d)?)?")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -62,28 +62,9 @@ def said(value: object, *, zone: ZoneInfo) -> Json:  # noqa: C901, PLR0911 - one
             return str(value)
 
 
-def moment_of(value: datetime, *, zone: ZoneInfo) -> datetime:
-    """Return a moment in UTC; one that names no zone is of `zone`."""
-    return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
-
-
 def stamp_text(value: object) -> str:
     """Return a stamp as the database compares it: as it stands there."""
     return value.isoformat(sep=" ") if isinstance(value, datetime) else str(value)
-
-
-def stamp_moment(value: object, *, zone: ZoneInfo) -> datetime | None:
-    """Return when a stamp was: a moment, a day, a text in ISO 8601, or seconds or milliseconds since 1970."""
-    if isinstance(value, datetime):
-        return moment_of(value, zone=zone)
-    told = str(value)
-    try:
-        if _NUMBER.fullmatch(told):
-            number = float(told)
-            return datetime.fromtimestamp(number / 1000 if abs(number) >= _MILLISECONDS else number, UTC)
-        return moment_of(datetime.fromisoformat(told), zone=zone)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def earlier(told: str, *, overlap: timedelta) -> str:

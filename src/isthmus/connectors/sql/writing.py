@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID, uuid5
 
 from isthmus.connectors.sql.faults import Busy, RowRefused
-from isthmus.connectors.sql.mapping import columns, unfit
 from isthmus.connectors.sql.sheet import Sheet
 from isthmus.connectors.sql.tables import Table
 from isthmus.connectors.sql.values import Kind, Plain
+from isthmus.kernel.layouts import columns, unfit
 from isthmus.kernel.marks import Json
 from isthmus.sync.connector import Change, ConnectorError, Outcome, Raw, Written
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from isthmus.analytics import Attribution
+from isthmus.console.overview.agreeing import load_agreeing
 from isthmus.console.overview.cases import load_cases
 from isthmus.console.overview.changes import load_changes
 from isthmus.console.overview.counts import counts_by_kind, domain_counts
@@ -60,6 +61,7 @@ async def load_overview(services: Services, shelf: Shelf, viewer: Viewer, scope:
             credit=credit,
             cases=await load_cases(tx, vault, schema, may=viewer.may) if synced is not None else None,
             changes=await load_changes(tx, vault, schema, may=viewer.may),
+            agreeing=await load_agreeing(tx) if synced is not None else None,
         )
 
 

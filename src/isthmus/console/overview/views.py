@@ -165,6 +165,16 @@ class ChangeView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgreeingView:
+    """The share of fields that agreed when systems were compared last, what is promised, and the open differences."""
+
+    share: str
+    promised: str
+    kept: bool
+    open: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Overview:
     """The whole page; what the viewer may not see is None. `domains` is None while the first count is on its way."""
 
@@ -176,6 +186,7 @@ class Overview:
     credit: CreditView | None
     cases: CasesView | None
     changes: tuple[ChangeView, ...]
+    agreeing: AgreeingView | None = None
 
     @property
     def records(self) -> int:

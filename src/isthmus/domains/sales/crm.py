@@ -28,7 +28,8 @@ where workspace = current_workspace() and record_id = any(%s) and system = %s an
 order by record_id, hlc desc
 """
 _WAIT: LiteralString = """
-insert into crm_waiting (workspace, lead_id, system, check_at) values (current_workspace(), %s, %s, %s)
+insert into crm_waiting (workspace, lead_id, system, check_at)
+select current_workspace(), lead_id, %s, %s from unnest(%s::uuid[]) as waiting(lead_id) order by lead_id
 on conflict (workspace, lead_id) do update set system = excluded.system, tries = 0, check_at = excluded.check_at
 """
 _DUE: LiteralString = """
@@ -103,9 +104,8 @@ def crm_step(crm: Crm | None, place: Place | None, *, now: datetime) -> LeadStep
 
 async def wait_for(tx: Transaction, crm: Crm, lead_ids: Sequence[UUID]) -> None:
     """Note leads that wait to be in the CRM."""
-    rows = [(each, crm.system, tx.scope.now + FIRST_LOOK) for each in lead_ids]
-    async with tx.connection.cursor() as cursor:
-        await cursor.executemany(_WAIT, rows)
+    if lead_ids:
+        await tx.connection.execute(_WAIT, (crm.system, tx.scope.now + FIRST_LOOK, list(dict.fromkeys(lead_ids))))
 
 
 async def workspaces_waiting(store: Store, *, now: datetime) -> list[int]:

@@ -141,9 +141,10 @@ async def lead_views(
     follow_ups = await latest(tx, ids)
     crm = await connected_crm(tx, connectors)
     there = await places(tx, crm.system, ids) if crm else {}
+    winners = await _winners(tx, list(stored))
     found: dict[UUID, LeadView] = {}
     for lead, each in stored.items():
-        own = await merges(tx, record_id=lead) if await _has_merges(tx, lead) else []
+        own = await merges(tx, record_id=lead) if lead in winners else []
         steps = msgspec.convert(each.values.get("steps") or [], list[LeadStep])
         if crm is not None and lead in there:
             now = crm_step(crm, there[lead], now=tx.scope.now)
@@ -152,10 +153,10 @@ async def lead_views(
     return found
 
 
-async def _has_merges(tx: Transaction, lead: UUID) -> bool:
-    query = "select exists (select from merge where workspace = current_workspace() and winner = %s)"
-    row = await (await tx.connection.execute(query, (lead,))).fetchone()
-    return bool(row and row[0])
+async def _winners(tx: Transaction, leads: Sequence[UUID]) -> set[UUID]:
+    """Return those that others were merged into."""
+    query = "select distinct winner from merge where workspace = current_workspace() and winner = any(%s)"
+    return {winner for (winner,) in await (await tx.connection.execute(query, (list(leads),))).fetchall()}
 
 
 def _waits(step: LeadStep) -> bool:

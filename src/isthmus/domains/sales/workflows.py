@@ -144,6 +144,7 @@ class LeadEffects:
         scope, lead = at.tx.scope, at.record
         row = (event, lead.id, lead.values.get("account_id"), lead.hlc, scope.actor, scope.cause, scope.now)
         await at.tx.connection.execute(_TELL, row)
+        at.tx.grown.add(scope.workspace)
 
 
 def lead_effects(holding: Holding) -> Effects:

@@ -173,6 +173,7 @@ class AccountEffects:
         if own is not None:
             row = (event, own.id, at.record.id, own.hlc, scope.actor, scope.cause, scope.now)
             await at.tx.connection.execute(_TELL, row)
+            at.tx.grown.add(scope.workspace)
 
 
 def steps_of(intervention: Stored) -> list[InterventionStep]:

@@ -15,6 +15,7 @@ from isthmus.app.alerting.gauges import (
     Reader,
     budgets,
     budgets_of_errors,
+    consents,
     disagreements,
     quotas,
     streams,
@@ -36,6 +37,8 @@ from isthmus.stream.alerts.rules import Gauge, Reading, holding
 from isthmus.stream.alerts.state import unresolved
 from isthmus.sync.connections import connect
 from isthmus.sync.feeds import advance, finish
+from isthmus.sync.grants import record
+from isthmus.sync.oauth import Granted, Tokens
 from tests.rooms.stream.alerts.receiving import web_server
 
 MINUTE = timedelta(minutes=1)
@@ -84,7 +87,7 @@ async def test_in_a_quiet_workspace_nothing_alarms(program: Program, reader: Rea
 def test_every_declared_rule_has_a_gauge_that_somebody_reads() -> None:
     burning = {each.gauge for each in RULES} - {each.gauge for each in DECLARED}
     assert burning == {burn_gauge(o, w) for o in ("errors", "latency", "uptime") for w in ("fast", "steady", "slow")}
-    assert len({each.name for each in RULES}) == len(RULES) == 24
+    assert len({each.name for each in RULES}) == len(RULES) == 25
 
 
 async def test_slow_answers_and_errors_are_told_by_domain(program: Program) -> None:
@@ -162,6 +165,19 @@ async def test_systems_that_differ_and_overspent_budgets_are_looked_at(program: 
     assert await read(program, disagreements) == []
     assert await read(program, budgets) == []
     assert BUDGET in {each.gauge for each in RULES}
+
+
+async def test_a_consent_that_ended_or_ends_soon_is_told_with_what_to_do(program: Program) -> None:
+    scope = own(program)
+    xero, vault = connectors()["xero"], program.store.vault
+    async with program.database.transaction(scope) as tx:
+        soon = await connect(tx, vault, xero, name="soon", settings={"client_id": "of-an-app"})
+        later = await connect(tx, vault, xero, name="later", settings={"client_id": "of-an-app"})
+        for each, days in ((soon, 6), (later, 8)):
+            tokens, ends = Tokens(access="a", refresh="r"), scope.now + timedelta(days=days)
+            await record(tx, vault, each, Granted(tokens=tokens, renew_at=ends, refresh_expires_at=ends))
+    (gauge,) = await read(program, consents, scope)
+    assert (gauge.about, "isthmus connect authorize soon" in gauge.reason) == ("soon", True)
 
 
 async def test_what_alarms_is_kept_and_told_by_one_turn_of_the_watch(program: Program) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from isthmus.app.engines import EngineSettings, running_engines
 from isthmus.store.migrate import migrate
+from tests.rooms.app.cli.forked import run
 from tests.rooms.app.engines import stage
 
 SECONDS_MAX = 120
@@ -50,21 +51,21 @@ class Shell:
 
     def plain(self, *arguments: str) -> Said:
         """Run a command as it is given."""
-        with self._begin(arguments) as running:
-            out, err = running.communicate(timeout=SECONDS_MAX)
-        assert "Traceback" not in err, err
-        return Said(running.returncode, out, err)
+        said = Said(*run(arguments, here=self.here, environment=self._environment(), seconds=SECONDS_MAX))
+        assert "Traceback" not in said.err, said.err
+        return said
+
+    def _environment(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+        return environment | {"COLUMNS": "100"} | self.environment
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command here and do not wait for it."""
-        return self._begin((*arguments, "--data-dir", str(self.data_dir), "--workspace", self.workspace))
-
-    def _begin(self, arguments: tuple[str, ...]) -> "subprocess.Popen[str]":
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+        more = ("--data-dir", str(self.data_dir), "--workspace", self.workspace)
         return subprocess.Popen(
-            [sys.executable, "-m", "isthmus.app.cli", *arguments],
+            [sys.executable, "-m", "isthmus.app.cli", *arguments, *more],
             cwd=self.here,
-            env=environment | {"COLUMNS": "100"} | self.environment,
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

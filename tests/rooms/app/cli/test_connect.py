@@ -13,6 +13,14 @@ def test_connectors_are_listed_with_what_proves_them_and_which_are_fake(shell: S
     assert fake["demo"] is True
     assert fake["tryton"] is False
     assert all(row["proven"] and row["settings"] for row in rows)
+    few = shell("connect", "--list").out
+    assert all(f"{name}  " in few for name in fake)
+    assert "[fake: for demonstrations and tests]" in few
+    assert "settings" not in few
+    one = shell("connect", "--list", "tryton").out
+    assert "\n  settings  url" in one
+    assert "demo  " not in one
+    assert "There are: " in shell("connect", "--list", "nope", code=3).err
 
 
 def test_a_system_that_answers_is_connected_shown_paused_and_removed(shell: Shell) -> None:

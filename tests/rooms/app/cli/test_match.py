@@ -17,6 +17,7 @@ def test_two_records_are_merged_by_hand_explained_and_taken_apart(shell: Shell) 
     kept, merged = ids(shell)
     done = shell("match", "merge", kept, merged, "--json").row
     assert (done["kept"], done["merged"], done["evidence"]) == (kept, merged, "by hand")
+    assert "nobody is known" in shell("match", "likely", kept).err
     (told,) = shell("match", "explain", kept, "--json").rows
     assert told["id"] == done["id"]
     assert "stands by itself again" in shell("match", "unmerge", str(done["id"])).out

@@ -11,19 +11,21 @@ import pytest
 from isthmus.app.scaffolding.connectors import FolderThere, NameRefused, write_connector
 from tests.house.sources import HOUSE
 
-NAME = "quay_crm"
+NAME, DESCRIBED = "quay_crm", "wharf_crm"
+LINES_MAX = 120
 BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the house with one connector more."""
+    """A copy of the house with two connectors more: one with a client of its own, and one that is described."""
     home = tmp_path_factory.mktemp("house")
     ignored = shutil.ignore_patterns("__pycache__")
     for part in ("src", "tests"):
         shutil.copytree(HOUSE / part, home / part, ignore=ignored)
     shutil.copy(HOUSE / "pyproject.toml", home)
     write_connector(NAME, into=home / "src/isthmus/connectors")
+    write_connector(DESCRIBED, into=home / "src/isthmus/connectors", described=True)
     return home
 
 
@@ -43,22 +45,32 @@ def run(tree: Path, *command: str | Path) -> str:
 
 
 def test_a_new_connector_keeps_the_rules_of_the_house(tree: Path) -> None:
-    folder = f"src/isthmus/connectors/{NAME}"
-    run(tree, BIN / "ruff", "check", folder)
-    run(tree, BIN / "ruff", "format", "--check", folder)
-    run(tree, BIN / "basedpyright", "--pythonpath", sys.executable, folder)
+    folders = [f"src/isthmus/connectors/{name}" for name in (NAME, DESCRIBED)]
+    run(tree, BIN / "ruff", "check", *folders)
+    run(tree, BIN / "ruff", "format", "--check", *folders)
+    run(tree, BIN / "basedpyright", "--pythonpath", sys.executable, *folders)
 
 
 def test_a_new_connector_passes_its_own_tests_and_is_listed(tree: Path) -> None:
-    folder = f"src/isthmus/connectors/{NAME}"
+    folders = [f"src/isthmus/connectors/{name}" for name in (NAME, DESCRIBED)]
     checks = ("tests/conformance/test_manifest.py", "tests/conformance/test_reading.py")
     writing = "tests/conformance/test_writing.py"
-    said = run(tree, sys.executable, "-m", "pytest", "-q", "-n0", "-k", NAME, folder, *checks, writing)
+    said = run(
+        tree, sys.executable, "-m", "pytest", "-q", "-n0", "-k", f"{NAME} or {DESCRIBED}", *folders, *checks, writing
+    )
     passed = int(said.rpartition(" passed")[0].split()[-1])
-    assert passed > 40
-    listed = run(tree, sys.executable, "-m", "isthmus.app.cli", "connect", "--list")
+    assert passed > 80
+    listed = run(tree, sys.executable, "-m", "isthmus.app.cli", "connect", "--list", NAME, DESCRIBED)
     assert "quay_crm  Quay Crm" in listed
     assert "nobody at Quay Crm has seen" in listed
+    assert "wharf_crm  Wharf Crm" in listed
+
+
+def test_a_described_connector_is_one_file_of_few_lines_with_both_ways(tree: Path) -> None:
+    folder = tree / f"src/isthmus/connectors/{DESCRIBED}"
+    own = {each.name for each in folder.glob("*.py")} - {"conformance.py", f"test_{DESCRIBED}.py"}
+    assert own == {"__init__.py"}
+    assert len((folder / "__init__.py").read_text("utf-8").splitlines()) <= LINES_MAX
 
 
 @pytest.mark.parametrize("name", ["A", "9lives", "with-dash", "class", "two__lines", "x" * 21, "trailing_"])

@@ -1,5 +1,7 @@
 """What vendors send is proven, kept sealed, acknowledged at once and landed once; what is not proven leaves nothing."""
 
+import base64
+import hmac
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -105,6 +107,36 @@ async def test_what_is_not_proven_is_refused_and_kept_nowhere(desk: Desk, crm: C
     assert (await send(desk, UUID(int=7), body, signed(body, now))).status == 401
     assert (await ask(desk.gateway, "POST", "/in/crm", body, headers=signed(body, now))).status == 401
     assert await kept(desk) == 0
+
+
+async def test_a_vendor_that_signs_its_address_is_proven_by_the_one_that_it_was_given(desk: Desk) -> None:
+    settings = {"token": "pat-1", "client_secret": "app-s3cret"}
+    async with desk.store.database.transaction(desk.now) as tx:
+        hubspot = await connect(tx, desk.store.vault, connectors()["hubspot"], name="hubspot", settings=settings)
+    (shown,) = (await desk.get("/api/v1/inbound-webhooks")).rows("data")
+    at = str(int(desk.clock.now().timestamp() * 1000))
+    told = [
+        {"objectId": of, "subscriptionType": word, "propertyName": name, "propertyValue": value, "occurredAt": int(at)}
+        for of, word, name, value in (
+            (51, "company.propertyChange", "name", "Harbour Works"),
+            (51, "company.propertyChange", "city", "Kiel"),
+            (52, "company.propertyChange", "city", "of a company that nobody knows"),
+        )
+    ]
+    body = json.dumps(told).encode()
+
+    def proof(address: str) -> Mapping[str, str]:
+        signature = hmac.digest(b"app-s3cret", f"POST{address}".encode() + body + at.encode(), "sha256")
+        return {
+            "x-hubspot-signature-v3": base64.b64encode(signature).decode(),
+            "x-hubspot-request-timestamp": at,
+        }
+
+    assert (await send(desk, hubspot.id, body, proof("https://elsewhere.example/in/conn_1"))).status == 401
+    assert (await send(desk, hubspot.id, body, proof(str(shown["address"])))).status == 202
+    assert await work(desk) == 1
+    (account,) = (await desk.get("/api/v1/accounts")).rows("data")
+    assert (account["name"], account["city"]) == ("Harbour Works", "Kiel")
 
 
 async def test_a_connection_without_a_secret_takes_nothing(desk: Desk) -> None:

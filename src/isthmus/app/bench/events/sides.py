@@ -16,11 +16,14 @@ from valkey.asyncio import Valkey
 
 from isthmus.app.discovery import schema
 from isthmus.app.engines.access import PostgresLogin, ValkeyAccess
+from isthmus.app.program import lane_address
 from isthmus.kernel.ids import mint
 from isthmus.store.database import Database
 from isthmus.stream.broker import Broker
 from isthmus.stream.envelope import envelope_json
 from isthmus.stream.event import Event
+from isthmus.stream.hints import Hints
+from isthmus.stream.lane import Lane
 from isthmus.stream.relay import Relay
 
 Side: TypeAlias = Literal["floor", "isthmus"]
@@ -35,10 +38,10 @@ TABLE: LiteralString = (
 _ROW: LiteralString = "insert into bench_row (record_id, body) select record, %s from unnest(%s::uuid[]) as t(record)"
 _ROW_AND_EVENT: LiteralString = """
 with scoped as materialized (select set_config('isthmus.workspace', %s, true)::integer as workspace),
-given as (select scoped.workspace, t.record, t.cause from scoped, unnest(%s::uuid[], %s::text[]) as t(record, cause)),
+given as (select scoped.workspace, t.record from scoped, unnest(%s::uuid[]) as t(record)),
 kept as (insert into bench_row (record_id, body) select record, %s from given)
 insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
-select workspace, %s, %s, record, null, 1, '{title}', 'bench', cause, now() from given
+select workspace, %s, %s, record, null, 1, '{title}', 'bench', %s, now() from given
 """
 
 
@@ -77,13 +80,15 @@ def write(side: Side, ways: Ways, pace: Pace) -> Wrote:
 async def _write(side: Side, ways: Ways, pace: Pace) -> Wrote:
     client = Valkey(**ways.valkey.arguments)
     connections = [await _connected(ways.login) for _ in range(CONNECTIONS)]
-    turn = _by_hand(client) if side == "floor" else _with_events(ways.workspace)
+    hints = Hints(Lane(lane_address(ways.valkey)))
+    turn = _by_hand(client) if side == "floor" else _with_events(ways.workspace, hints)
     began = time.monotonic() + 0.1
     turns = iter(_moments(pace, began))
     done = await asyncio.gather(*(_writer(turn, each, turns, pace) for each in connections))
     ended = time.monotonic()
     for each in connections:
         await each.close()
+    await hints.close()
     await client.aclose()
     return Wrote(events=sum(done) * pace.together, began=began, ended=ended)
 
@@ -148,13 +153,13 @@ def _body(record: UUID, due: int) -> bytes:
 _SCHEMA = schema()
 
 
-def _with_events(workspace: int) -> _Turn:
-    """Commit rows and their events together, in the statement's form that the store writes events in."""
+def _with_events(workspace: int, hints: Hints) -> _Turn:
+    """Commit rows and their events together, in the statement's form that the store writes events in, and hint."""
 
     async def turn(connection: AsyncConnection[TupleRow], records: Sequence[UUID], due: int) -> None:
-        causes = [f"due:{due}"] * len(records)
-        given = (str(workspace), list(records), causes, PAYLOAD, TYPE, RECORD)
+        given = (str(workspace), list(records), PAYLOAD, TYPE, RECORD, f"due:{due}")
         await connection.execute(_ROW_AND_EVENT, given, prepare=True)
+        hints.tell(workspace)
 
     return turn
 
