@@ -1,6 +1,7 @@
 """The program opened: engines reached, migrations checked, database, vault and store ready to use."""
 
 import asyncio
+import difflib
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from isthmus.vault import KeyStore, Vault, entropy, holds_keys
 
 MAIN = "main"
 _KEK_BYTES = 32
+_NAMES_TOLD = 10
 
 
 class BadKek(IsthmusError):
@@ -207,6 +209,13 @@ async def _meant(database: Database, settings: Settings) -> str:
     return str(rows[0][0]) if len(rows) == 1 else MAIN
 
 
+def _most_alike(slug: str, others: list[str]) -> str:
+    """Return a few names, the likeliest to have been meant first, and how many are not told."""
+    told = sorted(others, key=lambda each: -difflib.SequenceMatcher(None, slug, each).ratio())[:_NAMES_TOLD]
+    more = len(others) - len(told)
+    return (", ".join(told) + (f" and {more:,} more" if more else "")) or "none"
+
+
 async def workspace_id(database: Database, slug: str, *, create: bool, kind: str = "live") -> int:
     """Return the id of a workspace; raises NoWorkspace."""
     async with database.plain() as connection:
@@ -217,11 +226,10 @@ async def workspace_id(database: Database, slug: str, *, create: bool, kind: str
             )
         cursor = await connection.execute("select id from workspace where slug = %s", (slug,))
         row = await cursor.fetchone()
-        others = await (await connection.execute("select slug from workspace order by slug limit 20")).fetchall()
+        others = await (await connection.execute("select slug from workspace order by slug")).fetchall()
     if row is None:
-        there = ", ".join(str(each) for (each,) in others) or "none"
         raise NoWorkspace(
-            f"There is no workspace {slug!r}; there are: {there}.",
+            f"There is no workspace {slug!r}; there are: {_most_alike(slug, [str(each) for (each,) in others])}.",
             fix=f"Name one of them, or make it: isthmus up --workspace {slug}",
         )
     return int(row[0])

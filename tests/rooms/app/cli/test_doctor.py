@@ -85,10 +85,10 @@ def test_no_command_replaces_a_lost_key(company: Shell) -> None:
 
 
 def test_a_mistyped_workspace_is_refused_and_not_made(company: Shell) -> None:
+    mistyped = f"{company.workspace}e"
     for _ in range(2):
-        said = replace(company, workspace="no-such-place")("connect", "ls", code=3)
-        assert "There is no workspace 'no-such-place'" in said.err
-        assert company.workspace in said.err
+        said = replace(company, workspace=mistyped)("connect", "ls", code=3)
+        assert f"There is no workspace '{mistyped}'; there are: {company.workspace}" in said.err
 
 
 def test_an_address_beyond_this_machine_needs_a_certificate(company: Shell) -> None:

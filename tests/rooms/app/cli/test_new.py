@@ -60,10 +60,11 @@ def test_a_new_connector_passes_its_own_tests_and_is_listed(tree: Path) -> None:
     )
     passed = int(said.rpartition(" passed")[0].split()[-1])
     assert passed > 80
-    listed = run(tree, sys.executable, "-m", "isthmus.app.cli", "connect", "--list", NAME, DESCRIBED)
-    assert "quay_crm  Quay Crm" in listed
+    said = run(tree, sys.executable, "-m", "isthmus.app.cli", "connect", "--list", NAME, DESCRIBED)
+    listed = " ".join(said.split())
+    assert "quay_crm Quay Crm" in listed
     assert "nobody at Quay Crm has seen" in listed
-    assert "wharf_crm  Wharf Crm" in listed
+    assert "wharf_crm Wharf Crm" in listed
 
 
 def test_a_described_connector_is_one_file_of_few_lines_with_both_ways(tree: Path) -> None:
