@@ -34,7 +34,7 @@ URGENT, GATHER = 50, timedelta(seconds=3)
 _FINAL_FROM, _FINAL_TO = 400, 500
 _PASSING = frozenset({408, 409, 412, 423, 425, 429})
 _DUE: LiteralString = "select workspaces_with_jobs(%s, %s)"
-_RUNNING: LiteralString = "select workspaces_with_running_jobs()"
+_UNENDED: LiteralString = "select workspaces_with_unended_jobs()"
 _TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, Unavailable)
 Context = TypeVar("Context")
 Why = Literal["cancelled", "lost", "stopping"]
@@ -361,7 +361,7 @@ class Worker(Generic[Context]):
     async def mend(self) -> int:
         """Take back the jobs of workers that are gone, in all workspaces; returns how many those were."""
         async with self.database.plain(beside=True) as connection:
-            served = self._served(await (await connection.execute(_RUNNING)).fetchall())
+            served = self._served(await (await connection.execute(_UNENDED)).fetchall())
         lost = 0
         for workspace in served:
             async with self.database.transaction(self._scope(workspace), beside=True) as tx:
