@@ -1,25 +1,33 @@
-"""Asking a system whether it answers, before and after it is connected, and parting from it."""
+"""Asking a system whether it answers, before and after it is connected; what it may be given; parting from it."""
 
 import asyncio
 import dataclasses
 from collections.abc import Mapping
 
 from isthmus.app.program import Program
-from isthmus.kernel.errors import NotFound
+from isthmus.kernel.errors import Fault, Invalid, NotFound
 from isthmus.store.database import Scope
-from isthmus.sync.connections import Connection
+from isthmus.sync.connections import Connection, SettingsRefused, checked_settings
 from isthmus.sync.connector import Connector, ConnectorError, Parting
 from isthmus.sync.grants import Access, opened
 from isthmus.sync.pull import in_a_known_form
 from isthmus.sync.runs import Engine
 
 ANSWER_S_MAX = 30
+_FILES = ("sqlite:", "file:")
+_ADDRESSES = frozenset({"url", "host", "server", "address", "port"})
 
 
 class NoConnector(NotFound):
     """There is no connector of that name."""
 
     code, title = "no-connector", "There is no such connector"
+
+
+class NoAnswer(Invalid):
+    """With these settings no system answers as it should."""
+
+    code, title = "no-answer", "No system answers with these settings"
 
 
 def connector_named(connectors: Mapping[str, Connector], name: str) -> Connector:
@@ -77,3 +85,49 @@ async def parted(connector: Connector | None, settings: dict[str, str], *, acces
     except (OSError, TimeoutError) as error:
         return f"{connector.title} does not answer ({type(error).__name__}), and keeps what it kept for the connection."
     return ""
+
+
+async def tried(connector: Connector, *, name: str, settings: Mapping[str, str], asks: bool) -> None:
+    """See that settings fit, and ask the system whether it answers; raises SettingsRefused and NoAnswer.
+
+    Of one that is used by a person's consent that is asked later: nobody has consented with these settings yet.
+    """
+    try:
+        given = checked_settings(connector, name=name, settings=settings)
+        if asks and not connector.consents(given):
+            await answer_of(connector, given, name=name)
+    except ConnectorError as error:
+        fault = Fault(pointer="/settings", code=NoAnswer.code, detail=error.detail)
+        raise NoAnswer(error.detail, fix=error.fix, faults=(fault,)) from error
+
+
+def not_local(connector: Connector, settings: Mapping[str, str]) -> None:
+    """Refuse settings that name something on this machine: a caller is elsewhere. Raises SettingsRefused."""
+    faults = tuple(
+        Fault(
+            pointer=f"/settings/{each.name}",
+            code="local-setting",
+            detail=f"{each.name!r} names something on the machine that isthmus runs on.",
+        )
+        for each in connector.settings
+        if (each.local and each.name in settings) or settings.get(each.name, "").casefold().startswith(_FILES)
+    )
+    if faults:
+        fix = f"Give it on that machine: isthmus connect add {connector.name}"
+        raise SettingsRefused(" ".join(each.detail for each in faults), fix=fix, faults=faults)
+
+
+def secrets_stay(connector: Connector, found: Connection, settings: Mapping[str, str]) -> None:
+    """Refuse to send sealed secrets elsewhere: who names another address gives them anew. Raises SettingsRefused."""
+    moved = any(
+        found.settings.get(name, value) != value and (name in _ADDRESSES or "://" in value + found.settings[name])
+        for name, value in settings.items()
+    )
+    missing = [each.name for each in connector.settings if each.secret and each.name not in settings]
+    if moved and missing:
+        faults = tuple(
+            Fault(pointer=f"/settings/{name}", code="missing", detail=f"Give {name!r} anew for the new address.")
+            for name in missing
+        )
+        fix = "A secret is never sent to another address than the one that it was given for."
+        raise SettingsRefused("The address changes and the secrets are not given.", fix=fix, faults=faults)

@@ -6,13 +6,23 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from isthmus.app.connecting import NoConnector, access_of, answer_of, connector_named, parted
+from isthmus.app.connecting import (
+    NoAnswer,
+    NoConnector,
+    access_of,
+    answer_of,
+    connector_named,
+    not_local,
+    parted,
+    secrets_stay,
+    tried,
+)
 from isthmus.app.connection_views import ConnectionView, ConnectorView, connection_view, connector_view
 from isthmus.app.http.readable import named_connection
 from isthmus.app.inbound_views import CONNECTION_PREFIX
 from isthmus.gateway import Call, Page, Paging, Response, Route
 from isthmus.gateway.routes import FRESH_S
-from isthmus.kernel.errors import Fault, Invalid
+from isthmus.kernel.errors import Fault
 from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
 from isthmus.store.database import Transaction
@@ -26,7 +36,6 @@ from isthmus.sync.connections import (
     all_settings,
     audit,
     change_connection,
-    checked_settings,
     connect,
     connections,
     pause,
@@ -38,8 +47,6 @@ from isthmus.sync.grants import Access
 from isthmus.sync.runs import Engine
 
 _TAGS = ("connections",)
-_FILES = ("sqlite:", "file:")
-_ADDRESSES = frozenset({"url", "host", "server", "address", "port"})
 _Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 _Type = Annotated[str, Meta(min_length=1, max_length=100)]
 _Settings = dict[Annotated[str, Meta(max_length=100)], Annotated[str, Meta(max_length=20_000)]]
@@ -100,12 +107,6 @@ class ConnectionAnswer(Struct, frozen=True, kw_only=True):
     fix: str = ""
 
 
-class NoAnswer(Invalid):
-    """With these settings no system answers as it should."""
-
-    code, title = "no-answer", "No system answers with these settings"
-
-
 async def list_connectors(call: Call) -> Page[ConnectorView]:
     """List connectors by name."""
     paging, after = call.query(Paging), call.after()
@@ -127,11 +128,11 @@ async def add_connection(call: Call) -> Response:
     """Connect a system."""
     wanted = call.body(NewConnection)
     connector = connector_named(_connectors(call), wanted.connector)
-    _not_local(connector, wanted.settings)
+    not_local(connector, wanted.settings)
     options = Options(
         push=wanted.push, create=_types(call, wanted.create), delete=wanted.delete, pipeline=wanted.pipeline
     )
-    await _tried(connector, name=wanted.name, settings=wanted.settings, asks=wanted.check)
+    await tried(connector, name=wanted.name, settings=wanted.settings, asks=wanted.check)
     async with call.services.database.transaction(call.scope) as tx:
         made = await connect(
             tx,
@@ -161,9 +162,9 @@ async def edit_connection(call: Call) -> ConnectionView:
         whole = await all_settings(tx, vault, found) | (settings or {})
     connector = connector_named(_connectors(call), found.connector)
     if settings is not None:
-        _not_local(connector, settings)
-        _secrets_stay(connector, found, settings)
-        await _tried(connector, name=found.name, settings=whole, asks=wanted.check)
+        not_local(connector, settings)
+        secrets_stay(connector, found, settings)
+        await tried(connector, name=found.name, settings=whole, asks=wanted.check)
     names = ("push", "create", "delete", "pipeline")
     changed = {name: value for name in names if (value := getattr(wanted, name)) is not UNSET}
     if wanted.create is not UNSET:
@@ -245,52 +246,6 @@ def _types(call: Call, names: tuple[str, ...]) -> tuple[str, ...]:
             " ".join(each.detail for each in faults), fix="Use names such as sales.deal.", faults=faults
         )
     return names
-
-
-async def _tried(connector: Connector, *, name: str, settings: Mapping[str, str], asks: bool) -> None:
-    """See that settings fit, and ask the system whether it answers; raises SettingsRefused and NoAnswer.
-
-    Of one that is used by a person's consent that is asked later: nobody has consented with these settings yet.
-    """
-    try:
-        given = checked_settings(connector, name=name, settings=settings)
-        if asks and not connector.consents(given):
-            await answer_of(connector, given, name=name)
-    except ConnectorError as error:
-        fault = Fault(pointer="/settings", code=NoAnswer.code, detail=error.detail)
-        raise NoAnswer(error.detail, fix=error.fix, faults=(fault,)) from error
-
-
-def _not_local(connector: Connector, settings: Mapping[str, str]) -> None:
-    """Refuse settings that name something on this machine: a caller is elsewhere. Raises SettingsRefused."""
-    faults = tuple(
-        Fault(
-            pointer=f"/settings/{each.name}",
-            code="local-setting",
-            detail=f"{each.name!r} names something on the machine that isthmus runs on.",
-        )
-        for each in connector.settings
-        if (each.local and each.name in settings) or settings.get(each.name, "").casefold().startswith(_FILES)
-    )
-    if faults:
-        fix = f"Give it on that machine: isthmus connect add {connector.name}"
-        raise SettingsRefused(" ".join(each.detail for each in faults), fix=fix, faults=faults)
-
-
-def _secrets_stay(connector: Connector, found: Connection, settings: Mapping[str, str]) -> None:
-    """Refuse to send sealed secrets elsewhere: who names another address gives them anew. Raises SettingsRefused."""
-    moved = any(
-        found.settings.get(name, value) != value and (name in _ADDRESSES or "://" in value + found.settings[name])
-        for name, value in settings.items()
-    )
-    missing = [each.name for each in connector.settings if each.secret and each.name not in settings]
-    if moved and missing:
-        faults = tuple(
-            Fault(pointer=f"/settings/{name}", code="missing", detail=f"Give {name!r} anew for the new address.")
-            for name in missing
-        )
-        fix = "A secret is never sent to another address than the one that it was given for."
-        raise SettingsRefused("The address changes and the secrets are not given.", fix=fix, faults=faults)
 
 
 _ONE = "/api/v1/connections/{connection}"
