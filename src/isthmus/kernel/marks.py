@@ -63,14 +63,30 @@ class Critical:
     """When two systems moved it differently, a person decides."""
 
 
+RuleName: TypeAlias = Literal[
+    "manual",
+    "never",
+    "source_of_record",
+    "prefer_unless_blank",
+    "most_restrictive",
+    "advance_only",
+    "union",
+    "latest_if_separated",
+    "latest",
+]
+"""Rules by name, the one first that counts where two sides name different ones."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """How a conflict of an uncritical field is decided; the default is `latest`.
 
-    `order` lists values from the weakest to the strongest: the later one wins. `system` is the preferred system.
+    `order` lists values from the weakest to the strongest: the later one wins. `system` is the preferred system, and
+    the one that loses by `never`. By `manual` a person decides, and by `latest_if_separated` where it cannot be told
+    which word was the later one.
     """
 
-    name: Literal["latest", "source_of_record", "prefer_unless_blank", "most_restrictive", "advance_only", "union"]
+    name: RuleName
     system: str | None = None
     order: tuple[str, ...] = ()
 

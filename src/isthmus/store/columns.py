@@ -91,7 +91,7 @@ def _given(column: list[T | None]) -> list[T | None] | None:
 
 
 def _alike(first: Observation, other: Observation) -> bool:
-    special = other.links or other.deleted or other.seen is not None
+    special = other.links or other.deleted or other.seen is not None or other.rules
     return not special and other.system == first.system and other.fields.keys() == first.fields.keys()
 
 

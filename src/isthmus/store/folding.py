@@ -108,7 +108,7 @@ def _overtaken(preparer: Preparer, record: UUID, rows: Sequence[Row], trail: lis
     """
     row = rows[0]
     own = row.observation
-    plain = not (own.deleted or own.seen is not None or row.settles or row.reopens or _ours(own))
+    plain = not (own.deleted or own.seen is not None or row.settles or row.reopens or own.rules or _ours(own))
     if len(rows) > 1 or not plain or not trail or not all(_precedes(claim, row) for claim in trail):
         return False
     before = _last_said(preparer.type, trail if len(trail) == 1 else sorted(trail, key=lambda each: each.hlc))
@@ -145,7 +145,7 @@ def _precedes(claim: Claim, row: Row) -> bool:
     """Tell whether a claim is an earlier plain word of the same system under the same id."""
     own = row.observation
     alike = claim.system == own.system and claim.external_id == own.external_id and claim.hlc < row.hlc
-    return alike and claim.seen is None and not (claim.settles or claim.reopens or claim.deleted)
+    return alike and claim.seen is None and not (claim.settles or claim.reopens or claim.deleted or claim.rules)
 
 
 def _fold_rows(preparer: Preparer, record: UUID, rows: Sequence[Row], trail: list[Claim], folded: Folded) -> None:
@@ -229,7 +229,7 @@ def _alone(
     """
     first = new[0]
     for claim in (*trail, *new):
-        plain = claim.seen is None and not claim.settles and not claim.deleted and claim.system != HERE
+        plain = claim.seen is None and not (claim.settles or claim.deleted or claim.rules) and claim.system != HERE
         if not plain or claim.system != first.system or claim.external_id != first.external_id:
             return None
     before = _last_said(record_type, sorted(trail, key=lambda each: each.hlc))
@@ -320,9 +320,12 @@ def _sealed_part(preparer: Preparer, row: Row) -> bytes | None:
 
 def _basis(preparer: Preparer, row: Row) -> bytes | None:
     seen = row.observation.seen
-    if seen is None and not row.settles and not row.reopens:
+    rules = row.observation.rules
+    if seen is None and not (row.settles or row.reopens or rules):
         return None
     basis: _Map = {"settles": list(row.settles)}
+    if rules:
+        basis |= {"rules": msgspec.to_builtins(rules), "span": list(row.span or ())}
     if row.reopens:
         basis["reopens"] = {name: [*place] for name, place in row.reopens.items()}
     if seen is not None:
@@ -336,7 +339,8 @@ def _claim(row: Row) -> Claim:
         said |= msgspec.json.decode(row.personal_json, type=_Map)
     seen, settles = row.observation.seen, frozenset(row.settles)
     own = row.observation
-    return Claim(row.hlc, own.system, own.external_id, said, seen, settles, own.deleted, row.reopens)
+    rules = own.rules or None
+    return Claim(row.hlc, own.system, own.external_id, said, seen, settles, own.deleted, row.reopens, rules, row.span)
 
 
 def _differing(old: _Map, new: _Map) -> list[str]:

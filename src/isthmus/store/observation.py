@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from isthmus.kernel.marks import Json
+from isthmus.kernel.marks import Json, Rule
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -21,7 +21,8 @@ class Observation(Struct, frozen=True, kw_only=True):
     the same as null. `links` holds fields that point to other records, named by their external ids; the record type
     they point to is in the field's mark. `at` is the system's own stamp and is evidence, not truth. `seen` is given
     for edits made here: the values the editor saw, which are what the edit is compared with. `version` is the
-    system's own token for conditional writes (an ETag, a time stamp). `payload` is the record as received.
+    system's own token for conditional writes (an ETag, a time stamp). `payload` is the record as received. `rules` says
+    by field how conflicts with this word are decided, where that is not as declared.
     """
 
     type: str
@@ -34,3 +35,4 @@ class Observation(Struct, frozen=True, kw_only=True):
     seen: dict[str, Json] | None = None
     version: str | None = None
     payload: bytes | None = None
+    rules: dict[str, Rule] = {}

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.errors import Fault, IsthmusError
 from isthmus.kernel.faults import find_faults
 from isthmus.kernel.hlc import evidence
@@ -38,7 +39,8 @@ class Row:
 
     `candidate` is the id of the record it will be if nobody else is meant; what it seals is sealed for that record.
     `settles` names fields whose case it decides, `reopens` those of which it takes a decision back. `echo` is the
-    interval in which the system kept saying its last word, when this word arrives late from inside it.
+    interval in which the system kept saying its last word, when this word arrives late from inside it. `span` tells
+    when a word that comes with rules can have been said, in Unix milliseconds.
     """
 
     observation: Observation
@@ -56,6 +58,7 @@ class Row:
     settles: tuple[str, ...] = ()
     reopens: dict[str, tuple[int, str, str]] | None = None
     echo: tuple[int, int] | None = None
+    span: tuple[int, int] | None = None
 
 
 class Rejected(IsthmusError):
@@ -152,6 +155,9 @@ class Preparer:
                 shapes[tuple(each.fields)].append((each, hlc))
         for names, group in shapes.items():
             self._group(names, group, prepared)
+        span = (0 if since is None else milliseconds(since), milliseconds(until))
+        for row in prepared.rows:
+            row.span = span if row.observation.rules else None
         return prepared
 
     def prepare_columns(self, columns: Columns, *, since: datetime | None, until: datetime) -> Prepared:

@@ -209,7 +209,8 @@ async def write(tx: Transaction, vault: Vault, prepared: Prepared, preparer: Pre
 
 
 def _simple(row: Row) -> bool:
-    return not row.settles and row.observation.seen is None and not row.observation.deleted
+    own = row.observation
+    return not row.settles and own.seen is None and not own.deleted and not own.rules
 
 
 def anticipate(vault: Vault, prepared: Prepared, *, workspace: int, now: datetime) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.kernel.marks import Json
+from isthmus.kernel.marks import Json, Rule
 from isthmus.store.database import Transaction
 from isthmus.store.fold import Claim, Place
 from isthmus.vault import Vault
@@ -59,7 +59,17 @@ def claim_from(
     names = frozenset(str(each) for each in settles) if isinstance(settles, list) else frozenset[str]()
     reopens = basis.get("reopens") if basis else None
     places = msgspec.convert(reopens, dict[str, Place]) if reopens else None
-    return Claim(*place, said=said, seen=seen, settles=names, deleted=deleted, reopens=places)
+    rules, span = (basis.get("rules"), basis.get("span")) if basis else (None, None)
+    return Claim(
+        *place,
+        said=said,
+        seen=seen,
+        settles=names,
+        deleted=deleted,
+        reopens=places,
+        rules=msgspec.convert(rules, dict[str, Rule]) if rules else None,
+        span=msgspec.convert(span, tuple[int, int]) if span else None,
+    )
 
 
 def split_personal(personal: Iterable[str], values: _Map) -> tuple[_Map, _Map]:

@@ -230,7 +230,8 @@ def _alike(own: Sequence[Observation]) -> list[Observation]:
     times = Counter(each.external_id for each in own)
     shapes: dict[tuple[str, ...], list[Observation]] = defaultdict(list)
     for each in own:
-        if not each.deleted and not each.links and each.seen is None and times[each.external_id] == 1:
+        plain = not (each.deleted or each.links or each.rules) and each.seen is None
+        if plain and times[each.external_id] == 1:
             shapes[tuple(each.fields)].append(each)
     return max(shapes.values(), key=len) if shapes else []
 
