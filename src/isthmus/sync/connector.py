@@ -157,7 +157,8 @@ class Feed:
     may be empty, such as `"text null"`; a row that holds something else is kept with the reason, and not mapped.
     `settles_s` is for how long after a change the vendor may still fail to tell of it (a search that lags, a
     transaction that ends late): what was read is read a second time that much later. `scan_s` is how often everything
-    is read, for changes that move no stamp, such as formulas and associations.
+    is read, for changes that move no stamp, such as formulas and associations. `write_rows_max` is how many changes are
+    given to a session at once: more than usual where the vendor takes many in another way than few.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Feed:
     writes: tuple[str, ...] = ()
     deletes: bool = True
     page_rows_max: int = 500
+    write_rows_max: int = 100
     expects: Mapping[str, str] = field(default_factory=dict[str, str])
     settles_s: int | None = None
     scan_s: int | None = None
@@ -176,6 +178,7 @@ class Setting:
 
     Of one that `proves` callers only the digest of each of its words is kept: nobody has to read it again. A `local`
     one names something on the machine that isthmus runs on, such as a file: who calls from elsewhere may not give it.
+    A `long` one has several lines, such as a key in PEM form.
     """
 
     name: str
@@ -184,6 +187,7 @@ class Setting:
     default: str | None = None
     proves: bool = False
     local: bool = False
+    long: bool = False
 
 
 class Sent(Struct, frozen=True, kw_only=True):
@@ -300,7 +304,8 @@ class Connector:
     by record type fields that the system holds as one value, such as the halves of a name: they are written together,
     and when the system moves one of them it has moved all.
     `cannot` names checks of the conformance suite that this vendor's system cannot be put to, each with the reason.
-    With `oauth` a person may consent there instead of giving a key.
+    With `oauth` a person may consent there instead of giving a key. `outgoing` is what a mapping of one's own makes of
+    a change before it is written.
     """
 
     name: str
@@ -322,6 +327,11 @@ class Connector:
     adapt: Callable[[dict[str, str]], "Connector"] | None = None
     parts: bool = False
     oauth: OAuth | None = None
+    outgoing: Callable[[Change], Change] | None = None
+
+    def told(self, change: Change) -> Change:
+        """Return a change as this system is told of it."""
+        return change if self.outgoing is None else self.outgoing(change)
 
     def consents(self, settings: Mapping[str, str]) -> bool:
         """Tell whether a connection with these settings is used by a person's consent, not by a token of its own."""

@@ -63,7 +63,7 @@ CONNECTOR = Connector(
     settings=(
         Setting(name="command", about="The tap, such as /opt/taps/bin/tap-jsonl.", local=True),
         Setting(name="config", about="What the tap takes as its config, in JSON.", secret=True, default="", local=True),
-        Setting(name="streams", about="Which stream becomes which record type, as TOML or JSON."),
+        Setting(name="streams", about="Which stream becomes which record type, as TOML or JSON.", long=True),
         Setting(name="page_rows", about="Rows stored at once.", default="1000"),
         Setting(name="quiet_s", about="Seconds that the tap may say nothing.", default="300"),
     ),
