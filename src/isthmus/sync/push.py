@@ -19,6 +19,7 @@ from isthmus.sync.ledger import Fingerprints, note
 from isthmus.sync.planning import Planned, Planner, writes
 from isthmus.sync.pull import Work, in_a_known_form, pull_feed, transacted
 from isthmus.sync.queue import (
+    PAGE_ROWS_MAX,
     Candidates,
     changed_page,
     deletions_waiting,
@@ -30,7 +31,6 @@ from isthmus.sync.queue import (
     pending_page,
 )
 
-WRITES_PER_CALL_MAX = 100
 MOVED_ROUNDS_MAX = 3
 WAITS = "A record it points to is not known there yet."
 CONFIRM = "The deletion waits for a person to confirm it."
@@ -61,8 +61,8 @@ class Pusher:
         for feed in self.work.feeds:
             for name in feed.writes:
                 records = candidates.get(name, [])
-                for start in range(0, len(records), WRITES_PER_CALL_MAX):
-                    left = await self._settle(feed, name, records[start : start + WRITES_PER_CALL_MAX])
+                for start in range(0, len(records), feed.write_rows_max):
+                    left = await self._settle(feed, name, records[start : start + feed.write_rows_max])
                     again |= {(name, record): reason for record, reason in left.items()}
         return again
 
@@ -176,7 +176,14 @@ async def _page(
     tx: Transaction, work: Work, types: Sequence[str], *, after: int, stamped: bool
 ) -> tuple[Candidates, int | None]:
     writable = work.connector.writable
-    return await changed_page(tx, work.connection, types, writable=writable, after=after, stamped=stamped)
+    return await changed_page(
+        tx, work.connection, types, writable=writable, after=after, stamped=stamped, limit=_looked_at_once(work)
+    )
+
+
+def _looked_at_once(work: Work) -> int:
+    """Return how many events or records are looked at together: as many as a feed takes changes at once."""
+    return max([PAGE_ROWS_MAX, *(feed.write_rows_max for feed in work.feeds)])
 
 
 async def _push_pending(work: Work, pusher: Pusher) -> None:
@@ -184,7 +191,7 @@ async def _push_pending(work: Work, pusher: Pusher) -> None:
     after = _ZERO
     while True:
         async with work.engine.store.database.transaction(work.scope()) as tx:
-            looked = await pending_page(tx, work.connection, after=after)
+            looked = await pending_page(tx, work.connection, after=after, limit=_looked_at_once(work))
         if not looked:
             return
         page: Candidates = {}
@@ -254,7 +261,7 @@ async def _looked_at(work: Work, types: Sequence[str]) -> AsyncGenerator[Candida
     after = _ZERO
     while True:
         async with database.transaction(work.scope()) as tx:
-            looked = await pending_page(tx, work.connection, after=after)
+            looked = await pending_page(tx, work.connection, after=after, limit=_looked_at_once(work))
         if not looked:
             return
         pending: Candidates = {}

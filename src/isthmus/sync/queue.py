@@ -108,14 +108,16 @@ async def changed_page(
     writable: Mapping[str, Sequence[str]],
     after: int,
     stamped: bool,
+    limit: int = PAGE_ROWS_MAX,
 ) -> tuple[Candidates, int | None]:
     """Return records with events after a place, and the last place that was looked at; None at the end.
 
     The place is the sequence number of stamped events, and the id of those that are not stamped yet. `writable` names
-    by type the fields that may be written there: a change of others is none for that system.
+    by type the fields that may be written there: a change of others is none for that system. `limit` is how many events
+    are looked at.
     """
     query = (_STAMPED if stamped else _UNSTAMPED) + _CONCERNED
-    given = {**meant(connection, types, writable), "after": after, "limit": PAGE_ROWS_MAX}
+    given = {**meant(connection, types, writable), "after": after, "limit": limit}
     found: Candidates = {}
     last: int | None = None
     for name, record, place in await (await tx.connection.execute(query, given)).fetchall():
@@ -164,9 +166,11 @@ async def mark_pushed(tx: Transaction, connection: Connection, *, seq: int) -> N
     )
 
 
-async def pending_page(tx: Transaction, connection: Connection, *, after: tuple[str, UUID]) -> list[Pending]:
-    """Return records to look at again, in the order of type and id, from after one."""
-    cursor = await tx.connection.execute(_PENDING, (connection.id, *after, PAGE_ROWS_MAX))
+async def pending_page(
+    tx: Transaction, connection: Connection, *, after: tuple[str, UUID], limit: int = PAGE_ROWS_MAX
+) -> list[Pending]:
+    """Return at most `limit` records to look at again, in the order of type and id, from after one."""
+    cursor = await tx.connection.execute(_PENDING, (connection.id, *after, limit))
     return [(name, record, at) for name, record, at in await cursor.fetchall()]
 
 

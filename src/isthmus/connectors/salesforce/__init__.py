@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from random import Random
 
 from isthmus.connectors.salesforce import expressing, mapping
+from isthmus.connectors.salesforce.bulk import ROWS_MAX
 from isthmus.connectors.salesforce.client import session, session_in_name
 from isthmus.connectors.salesforce.signing import IDENTITY, INSTANCE, TOKEN_PATH
 from isthmus.connectors.salesforce.tables import ALL, BY_FEED, PAGE_ROWS_MAX, TABLES, Table
@@ -37,6 +38,7 @@ def feed_of(table: Table) -> Feed:
         types=(table.type,),
         writes=(table.type,) if table.writes else (),
         page_rows_max=PAGE_ROWS_MAX,
+        write_rows_max=ROWS_MAX,
         expects=table.expects,
         scan_s=DAY_S,
     )
@@ -93,7 +95,9 @@ CONNECTOR = Connector(
         Setting(name="client_id", about="Consumer key of the connected app."),
         Setting(name="client_secret", about="Consumer secret of the connected app.", secret=True, default=""),
         Setting(name="refresh_token", about="Refresh token, to sign in as who gave it.", secret=True, default=""),
-        Setting(name="private_key", about="RSA key in PEM form, to sign in by JWT.", secret=True, default=""),
+        Setting(
+            name="private_key", about="RSA key in PEM form, to sign in by JWT.", secret=True, default="", long=True
+        ),
         Setting(name="user", about="Name of the user to sign in as, with `private_key`.", default=""),
         Setting(name="feeds", about="What to read, of what the user may read.", default=ALL),
         Setting(name="currency", about="Currency of an organisation with only one, such as EUR.", default=""),

@@ -25,8 +25,11 @@ ROWS_MAX = 10_000
 # What is wanted null is said so: an empty cell leaves the field as it is.
 NULL = "#N/A"
 _CSV = {"Content-Type": "text/csv; charset=UTF-8"}
+_FAILED, _UNPROCESSED = "failedResults", "unprocessedrecords"
+_RESULTS = ("successfulResults", _FAILED, _UNPROCESSED)
 _ENDED = ("JobComplete", "Failed", "Aborted")
 _NO_LOCATOR = ("", "null")
+_NOT_REACHED = "Salesforce did not come to it."
 
 
 class BulkUnavailable(Exception):
@@ -47,10 +50,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """How one record of a job that writes ended: its id, or Salesforce's `CODE:sentence:fields --`."""
+    """How one record of a job that writes ended: its id, or Salesforce's `CODE:sentence:fields --`.
+
+    `later` tells that the job did not come to it, so that it may go another time.
+    """
 
     id: str
-    error: str
+    error: str = ""
+    later: bool = False
 
 
 class BulkJobs:
@@ -63,7 +70,8 @@ class BulkJobs:
     async def query(self, soql: str) -> str:
         """Begin a job that queries, with deleted and archived rows; returns its id. Raises BulkUnavailable."""
         made = await self._begun(QUERY_JOBS, {"operation": "queryAll", "query": soql})
-        await self._ended(QUERY_JOBS, made)
+        if why := await self._ended(QUERY_JOBS, made):
+            raise FeedTrouble(f"A bulk job ended without a result: {why}", fix="Set `bulk_rows` to 0.")
         return made
 
     async def part(self, job: str, locator: str, *, rows_max: int) -> Part:
@@ -83,7 +91,9 @@ class BulkJobs:
     ) -> list[Ingested]:
         """Write records; returns how each ended, in their order. Raises BulkUnavailable before anything is written.
 
-        `operation` is insert, update, upsert or delete; records are told apart by their own number within the job.
+        `operation` is insert, update, upsert or delete. Results name no number: records are known again by their id or
+        their key, new ones without a key by all that was sent. A job that failed or was too slow has written some all
+        the same: what became of each is asked for however it ended.
         """
         names = list(dict.fromkeys(name for each in records for name in each))
         asked: Row = {"object": table, "operation": operation, "contentType": "CSV", "lineEnding": "LF"}
@@ -91,14 +101,15 @@ class BulkJobs:
         content = _file(names, records).encode()
         await self._transport.send("PUT", f"{INGEST_JOBS}/{job}/batches", body=content, headers=_CSV)
         await self._transport.send("PATCH", f"{INGEST_JOBS}/{job}", payload={"state": "UploadComplete"}, safe=True)
-        await self._ended(INGEST_JOBS, job)
+        why = await self._ended(INGEST_JOBS, job)
+        known_by = [key_field] if key_field else ["Id"] if "Id" in names else names
         told: dict[tuple[str, ...], list[Ingested]] = {}
-        for kind in ("successfulResults", "failedResults"):
+        for kind in _RESULTS:
             answer = await self._transport.send("GET", f"{INGEST_JOBS}/{job}/{kind}")
             for row in csv.DictReader(StringIO(answer.body.decode(), newline="")):
-                said = tuple(row.get(name) or "" for name in names)
-                told.setdefault(said, []).append(Ingested(row.get("sf__Id") or "", row.get("sf__Error") or ""))
-        return [_of(told, each, names) for each in records]
+                said = tuple(row.get(name) or "" for name in known_by)
+                told.setdefault(said, []).append(_ingested(kind, row, why))
+        return [_of(told, each, known_by) for each in records]
 
     async def _begun(self, kind: str, asked: Row) -> str:
         try:
@@ -110,22 +121,19 @@ class BulkJobs:
             raise NotAsDocumented("A bulk job has no id.", fix=REPORT)
         return job
 
-    async def _ended(self, kind: str, job: str) -> None:
-        """Wait until a job has ended; raises FeedTrouble where it failed or takes too long."""
+    async def _ended(self, kind: str, job: str) -> str:
+        """Wait until a job has ended; returns why it is not complete, if it is not. What takes too long is stopped."""
         wait = LOOK_S
         for _ in range(LOOKS_MAX):
             told = await self._transport.get(f"{kind}/{job}")
             state = text(told.get("state"))
             if state in _ENDED:
-                if state == "JobComplete":
-                    return
-                why = text(told.get("errorMessage")) or state
-                raise FeedTrouble(f"A bulk job ended without a result: {why}.", fix="Set `bulk` to no.")
+                return "" if state == "JobComplete" else text(told.get("errorMessage")) or f"it is {state}."
             await asyncio.sleep(wait)
             wait = min(wait * 1.5, LOOK_S_MAX)
         with suppress(SalesforceFault, ConnectorError):
             await self._transport.send("PATCH", f"{kind}/{job}", payload={"state": "Aborted"}, safe=True)
-        raise FeedTrouble("A bulk job did not end in time.", fix="Set `bulk` to no, or try again at night.")
+        return "it did not end in time."
 
 
 def _file(names: Sequence[str], records: Sequence[Row]) -> str:
@@ -142,8 +150,18 @@ def _cell(value: Json) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _of(told: dict[tuple[str, ...], list[Ingested]], record: Row, names: Sequence[str]) -> Ingested:
-    """Return how a record ended: results name no number, so that they are found by what was sent, once each."""
-    said = tuple(_cell(record[name]) if name in record else "" for name in names)
-    found = told.get(said)
-    return found.pop(0) if found else Ingested("", "NOT_PROCESSED:Salesforce did not come to it.:--")
+def _ingested(kind: str, row: dict[str, str], why: str) -> Ingested:
+    if kind == _UNPROCESSED:
+        return _passed_over(why)
+    error = (row.get("sf__Error") or "UNKNOWN_EXCEPTION:Salesforce does not say why.:--") if kind == _FAILED else ""
+    return Ingested(row.get("sf__Id") or "", error)
+
+
+def _passed_over(why: str) -> Ingested:
+    return Ingested("", f"NOT_PROCESSED:{f'A bulk job ended early: {why}' if why else _NOT_REACHED}:--", later=True)
+
+
+def _of(told: dict[tuple[str, ...], list[Ingested]], record: Row, known_by: Sequence[str]) -> Ingested:
+    """Return how a record ended; several of which the same was said take the answers one by one."""
+    found = told.get(tuple(_cell(record[name]) if name in record else "" for name in known_by))
+    return found.pop(0) if found else _passed_over("")

@@ -86,7 +86,7 @@ class Writer:
         try:
             shape = await self._shapes.of(table)
             await self._decide(shape, steps)
-            await self._delete([each for each in steps if each.answer is None and each.change.deleted])
+            await self._delete(shape, [each for each in steps if each.answer is None and each.change.deleted])
             await self._update(shape, [each for each in steps if each.answer is None and each.of])
             await self._make(shape, [each for each in steps if each.answer is None and not each.of])
             await self._read_back(shape, steps)
@@ -164,7 +164,9 @@ class Writer:
             found |= {str(row["Id"]): row for row in map(shape.row, await self._transport.all(soql))}
         return found
 
-    async def _delete(self, steps: Sequence[_Step]) -> None:
+    async def _delete(self, shape: Shape, steps: Sequence[_Step]) -> None:
+        if await self._in_bulk(shape, steps, "delete"):
+            return
         for at in range(0, len(steps), COLLECTION_MAX):
             some = steps[at : at + COLLECTION_MAX]
             query = [("ids", ",".join(each.of for each in some)), ("allOrNone", "false")]
@@ -253,7 +255,7 @@ class Writer:
             return False
         for at in range(0, len(steps), ROWS_MAX):
             some = steps[at : at + ROWS_MAX]
-            records = [({"Id": each.of} if operation == "update" else {}) | each.sent for each in some]
+            records = [({"Id": each.of} if each.of else {}) | each.sent for each in some]
             key = self._key_field if operation == "upsert" else ""
             try:
                 ended = await self._jobs.ingest(shape.table.name, operation, records, key_field=key)
@@ -264,7 +266,8 @@ class Writer:
             for step, each in zip(some, ended, strict=True):
                 if each.error:
                     code, _, rest = each.error.partition(":")
-                    step.answer = _refused(step, code, rest.rpartition(":")[0] or rest, later=code in LATER)
+                    sentence = rest.rpartition(":")[0] or rest
+                    step.answer = _refused(step, code, sentence, later=each.later or code in LATER)
                 else:
                     step.done(each.id)
         return True

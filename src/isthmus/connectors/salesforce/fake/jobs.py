@@ -33,6 +33,7 @@ class Job:
     looks: int = 0
     good: list[tuple[str, bool, dict[str, str]]] = field(default_factory=list[tuple[str, bool, dict[str, str]]])
     bad: list[tuple[str, str, dict[str, str]]] = field(default_factory=list[tuple[str, str, dict[str, str]]])
+    left: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
 
     @property
     def state(self) -> str:
@@ -41,12 +42,17 @@ class Job:
 
 
 class Jobs:
-    """All jobs; `left` is how many more may be made today."""
+    """All jobs; `left` is how many more may be made today, `fails_after` at which row those that write fail.
+
+    No order of results is promised: with `backwards` the newest record comes first.
+    """
 
     def __init__(self, records: Records) -> None:
         """Begin without jobs."""
         self._records = records
         self.left = 10_000
+        self.fails_after: int | None = None
+        self.backwards = False
         self._jobs: dict[str, Job] = {}
 
     def make(self, kind: str, given: Mapping[str, Json], *, by: str) -> Row:
@@ -85,6 +91,10 @@ class Jobs:
         self._jobs[number] = Job(told, kind, by, query)
         return told
 
+    def all(self, kind: str) -> list[Job]:
+        """Return the jobs of a kind that are still known, oldest first."""
+        return [each for each in self._jobs.values() if each.kind == kind]
+
     def job(self, kind: str, number: str) -> Job:
         """Return a job; raises Refused."""
         found = self._jobs.get(number)
@@ -101,6 +111,8 @@ class Jobs:
             job.told["state"] = "JobComplete" if done else "InProgress"
             if done:
                 self._work(job)
+                if job.left:
+                    job.told |= {"state": "Failed", "errorMessage": "InternalServerError : Unable to process the job"}
         counts: Row = {"numberRecordsProcessed": len(job.found) or len(job.good) + len(job.bad)}
         return job.told | counts | ({"numberRecordsFailed": len(job.bad)} if kind == WRITES else {})
 
@@ -147,19 +159,23 @@ class Jobs:
         if kind == "successfulResults":
             head = ["sf__Id", "sf__Created", *names]
             lines = [{"sf__Id": of, "sf__Created": str(made).lower(), **said} for of, made, said in job.good]
+            lines.sort(key=lambda line: line["sf__Id"], reverse=self.backwards)
         elif kind == "failedResults":
             head = ["sf__Id", "sf__Error", *names]
             lines = [{"sf__Id": of, "sf__Error": error, **said} for of, error, said in job.bad]
         else:
-            head, lines = names, []
+            head, lines = names, job.left
         return _file(head, lines)
 
     def _work(self, job: Job) -> None:
         if job.query is not None:
             job.found = answered(self._records, job.query, deleted=job.told["operation"] == "queryAll")
             return
-        for said in csv.DictReader(StringIO(job.content, newline="")):
+        for number, said in enumerate(csv.DictReader(StringIO(job.content, newline=""))):
             line = {str(name): value or "" for name, value in said.items()}
+            if self.fails_after is not None and number >= self.fails_after:
+                job.left.append(line)
+                continue
             try:
                 of, made = self._one(job, line)
                 job.good.append((of, made, line))
