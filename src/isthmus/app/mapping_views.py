@@ -11,8 +11,9 @@ from isthmus.kernel.marks import Json, RecordType
 from isthmus.store.database import Transaction
 from isthmus.store.schema import Schema
 from isthmus.sync.connections import all_settings, connection_of
+from isthmus.sync.flow_checks import checked
 from isthmus.sync.flow_versions import FLOW_PREFIX, FlowPlan, FlowVersion, Trial, in_force
-from isthmus.sync.flows import Flow, checked
+from isthmus.sync.flows import Flow
 from isthmus.sync.ingest import Store
 from isthmus.sync.running import UnknownConnector
 from isthmus.sync.runs import Engine

@@ -207,13 +207,17 @@ def _asks(declared: Field | None, rule: Rule, state: State, claim: Claim, name: 
 
 
 def between(declared: Field | None, *, held: Held, claim: Claim, name: str) -> Rule:
-    """Return the rule that decides between what is held and a claim: of those that claims name the strictest.
+    """Return the rule that decides between what is held and a claim: the one that claims name, or the declared one."""
+    return stricter(held.rule, claim.rule(name)) or (declared.rule if declared else LATEST)
+
+
+def stricter(ours: Rule | None, theirs: Rule | None) -> Rule | None:
+    """Return the stricter one of the rules of two sides, which name their systems.
 
     Two systems that both want to be preferred, or both to be passed over, leave it to a person.
     """
-    ours, theirs = held.rule, claim.rule(name)
     if ours is None or theirs is None:
-        return ours or theirs or (declared.rule if declared else LATEST)
+        return ours or theirs
     if ours.name == theirs.name and ours.system != theirs.system and ours.name in _PARTIAL:
         return _MANUAL
     return min(theirs, ours, key=lambda each: _STRICTEST.index(each.name))

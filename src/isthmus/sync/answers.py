@@ -58,9 +58,14 @@ def entry_of(planned: Planned, *, prints: Fingerprints, at: datetime) -> Entry:
         record_id=planned.change.record_id,
         key=planned.change.key,
         state="sent",
-        fields={name: (prints(planned.sent[name]), None) for name in planned.change.fields},
+        fields={name: _noted(planned.sent[name], told, prints) for name, told in planned.change.fields.items()},
         at=at,
     )
+
+
+def _noted(sent: Json, told: Json, prints: Fingerprints) -> tuple[str, str | None]:
+    """Return what is noted of a value before its answer: where a mapping tells it in another form, that as well."""
+    return prints(sent), None if told == sent else prints(told)
 
 
 async def take_in(work: Work, feed: Feed, name: str, answered: Sequence[Answered], *, since: datetime) -> None:

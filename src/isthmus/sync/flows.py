@@ -7,21 +7,20 @@ leaves out what does not flow, transforms what comes in, and takes further value
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from msgspec import Struct
 
-from isthmus.kernel.errors import Fault, Invalid
-from isthmus.kernel.marks import Field, Json, RecordType
+from isthmus.kernel.errors import Invalid
+from isthmus.kernel.marks import Json, Rule, RuleName
 from isthmus.kernel.words import at_path
 from isthmus.store.observation import Observation
-from isthmus.sync.connector import Change, Connector, Feed, Raw
+from isthmus.sync.connector import Change, Connector, Raw
 
 Direction = Literal["both", "in", "out", "never"]
-Winner = Literal["declared", "prefer_unless_blank", "source_of_record"]
+Winner = Literal["declared"] | RuleName
 CUSTOM = "custom"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _SPACES = re.compile(r"\s+")
 _NOT_DIGITS = re.compile(r"\D+")
 _TEXT, _NUMBERS = frozenset({"text"}), frozenset({"double precision", "numeric", "bigint"})
@@ -36,14 +35,26 @@ class FlowUnfit(Invalid):
 class FieldFlow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one field flows: `in` from the system only, `out` to it only.
 
-    `transforms` change what comes in, in order. `winner` decides between this system and others: as the record type
-    declares; `prefer_unless_blank` lets a blank here overwrite nothing; with `source_of_record` conflicts on the field
-    are decided for this system.
+    `path` takes its value from there in what the system sends, and not from where the connector does; nothing there
+    says nothing, and null that there is no value. `values` turns values of theirs into ours, and back. `transforms`
+    change what comes in, after that, and `out_transforms` what goes out, before it, each in order.
+
+    `winner` decides between this system and others, as `docs/how-to/map-fields.md` tells; `order` lists values from
+    the weakest to the strongest, for `most_restrictive` and `advance_only`.
     """
 
     direction: Direction = "both"
+    path: str = ""
+    values: dict[str, str] = {}
     transforms: tuple[str, ...] = ()
+    out_transforms: tuple[str, ...] = ()
     winner: Winner = "declared"
+    order: tuple[str, ...] = ()
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule by which the system meets others, where that is not as declared."""
+        return None if self.winner == "declared" else Rule(self.winner, order=self.order)
 
 
 class Flow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,66 +98,6 @@ TRANSFORMS: Mapping[str, tuple[frozenset[str], Callable[[Json], Json]]] = {
 """Transforms by name: the columns that they fit, and the function. A value of another kind is left as it is."""
 
 
-def checked(flow: Flow, record_type: RecordType, connector: Connector, feeds: Sequence[Feed]) -> Flow:
-    """Return a mapping that fits a record type and a connection; raises FlowUnfit with every fault."""
-    faults: list[Fault] = []
-    if not any(record_type.name in feed.types for feed in feeds):
-        there = ", ".join(sorted({name for feed in feeds for name in feed.types})) or "none"
-        detail = f"The connection brings no {record_type.name}; it brings {there}."
-        faults.append(Fault(pointer="/type", code="unknown-type", detail=detail))
-    for name, each in flow.fields.items():
-        declared = record_type.field(name)
-        if declared is None:
-            there = ", ".join(own.name for own in record_type.fields)
-            detail = f"{record_type.name} has no field {name!r}; it has {there}."
-            faults.append(Fault(pointer=f"/fields/{name}", code="unknown-field", detail=detail))
-        else:
-            faults += _faults(name, each, declared, record_type, connector)
-    faults += _custom_faults(flow, record_type)
-    if faults:
-        raise FlowUnfit(" ".join(each.detail for each in faults), fix="Mend what `errors` names.", faults=tuple(faults))
-    return flow
-
-
-def _faults(
-    name: str, each: FieldFlow, declared: Field, record_type: RecordType, connector: Connector
-) -> Iterable[Fault]:
-    at = f"/fields/{name}"
-    if declared.required and each.direction in {"out", "never"}:
-        detail = f"{name!r} is required: a record without it cannot be stored, so it has to come in."
-        yield Fault(pointer=f"{at}/direction", code="required", detail=detail)
-    writable = connector.writable.get(record_type.name)
-    if each.direction == "out" and writable is not None and name not in writable:
-        detail = f"{connector.title} cannot write {name!r}; it writes {', '.join(writable)}."
-        yield Fault(pointer=f"{at}/direction", code="not-writable", detail=detail)
-    for n, transform in enumerate(each.transforms):
-        known = TRANSFORMS.get(transform)
-        if known is None:
-            detail = f"There is no transform {transform!r}; there are {', '.join(TRANSFORMS)}."
-            yield Fault(pointer=f"{at}/transforms/{n}", code="unknown-transform", detail=detail)
-        elif declared.column not in known[0]:
-            detail = f"{transform!r} changes {' or '.join(sorted(known[0]))}, and {name!r} holds {declared.column}."
-            yield Fault(pointer=f"{at}/transforms/{n}", code="transform-unfit", detail=detail)
-    if each.winner == "source_of_record" and not declared.critical:
-        detail = f"{name!r} waits for nobody: it is decided by {declared.rule.name!r}, as its record type declares."
-        yield Fault(pointer=f"{at}/winner", code="not-critical", detail=detail)
-    if each.winner != "declared" and each.direction in {"out", "never"}:
-        detail = f"{name!r} does not come in, so it cannot win."
-        yield Fault(pointer=f"{at}/winner", code="does-not-come-in", detail=detail)
-
-
-def _custom_faults(flow: Flow, record_type: RecordType) -> Iterable[Fault]:
-    if flow.custom and record_type.field(CUSTOM) is None:
-        yield Fault(pointer="/custom", code="no-custom", detail=f"{record_type.name} has no custom fields.")
-    for name, path in flow.custom.items():
-        if _NAME.fullmatch(name) is None:
-            detail = f"{name!r} is no name: use small letters, digits and underscores, a letter first, at most 60."
-            yield Fault(pointer=f"/custom/{name}", code="invalid-name", detail=detail)
-        if not path or any(not part for part in path.split(".")):
-            detail = f"Say where {name!r} stands in what the system sends, such as `address.kind`."
-            yield Fault(pointer=f"/custom/{name}", code="no-path", detail=detail)
-
-
 def flowing(connector: Connector, flows: Mapping[str, Flow]) -> Connector:
     """Return the connector as mappings by record type make it; without any it is itself."""
     if not flows:
@@ -159,22 +110,34 @@ def flowing(connector: Connector, flows: Mapping[str, Flow]) -> Connector:
 
     def express(feed: str, change: Change) -> dict[str, Json]:
         flow = flows.get(change.type)
-        return connector.express(feed, change if flow is None else _told(change, flow))
+        return connector.express(feed, change if flow is None else _let_out(change, flow))
+
+    def outgoing(change: Change) -> Change:
+        flow = flows.get(change.type)
+        return change if flow is None else _told(_let_out(change, flow), flow)
 
     writable = {
         name: tuple(each for each in own if name not in flows or flows[name].goes_out(each))
         for name, own in connector.writable.items()
     }
-    return replace(connector, normalise=normalise, express=express, writable=writable)
+    return replace(connector, normalise=normalise, express=express, outgoing=outgoing, writable=writable)
+
+
+def withheld(flows: Mapping[str, Flow]) -> list[str]:
+    """Return the fields that mappings keep from a system, each as `<type>.<field>`."""
+    return [f"{flow.type}.{name}" for flow in flows.values() for name in flow.fields if not flow.goes_out(name)]
 
 
 def _heard(said: Observation, flow: Flow, raw: Raw) -> Observation:
-    fields: dict[str, Json] = {}
-    for name, value in said.fields.items():
-        own = flow.fields.get(name, _PLAIN)
-        if not flow.comes_in(name) or (own.winner == "prefer_unless_blank" and value in (None, "", [], {})):
-            continue
-        fields[name] = _transformed(value, own.transforms)
+    fields = {name: value for name, value in said.fields.items() if flow.comes_in(name)}
+    links = {name: link for name, link in said.links.items() if flow.comes_in(name)}
+    for name, own in flow.fields.items():
+        if own.path and not said.deleted and flow.comes_in(name):
+            found = _at(raw.body, own.path)
+            fields = {key: value for key, value in fields.items() if key != name}
+            fields |= {} if found is _ABSENT else {name: cast("Json", found)}
+        if name in fields:
+            fields[name] = _transformed(_valued(fields[name], own.values), own.transforms)
     if flow.custom and not said.deleted and flow.comes_in(CUSTOM):
         before = fields.get(CUSTOM)
         found = {
@@ -183,8 +146,23 @@ def _heard(said: Observation, flow: Flow, raw: Raw) -> Observation:
             if (value := at_path(raw.body, *path.split("."))) is not None
         }
         fields[CUSTOM] = {**(before if isinstance(before, dict) else {}), **found}
-    links = {name: link for name, link in said.links.items() if flow.comes_in(name)}
-    return msgspec.structs.replace(said, fields=fields, links=links)
+    named = {name: rule for name, own in flow.fields.items() if (rule := own.rule) is not None}
+    rules = {name: rule for name, rule in named.items() if name in fields or name in links}
+    return msgspec.structs.replace(said, fields=fields, links=links, rules=rules)
+
+
+def _at(body: Mapping[str, Json], path: str) -> object:
+    """Return what stands at a path with dots, null included, or `_ABSENT`."""
+    here: object = body
+    for part in path.split("."):
+        if not isinstance(here, Mapping) or part not in here:
+            return _ABSENT
+        here = cast("Mapping[str, object]", here)[part]
+    return here
+
+
+def _valued(value: Json, values: Mapping[str, str]) -> Json:
+    return values.get(value, value) if isinstance(value, str) else value
 
 
 def _transformed(value: Json, names: Sequence[str]) -> Json:
@@ -193,9 +171,27 @@ def _transformed(value: Json, names: Sequence[str]) -> Json:
     return value
 
 
-def _told(change: Change, flow: Flow) -> Change:
+def _let_out(change: Change, flow: Flow) -> Change:
+    """Leave out what does not go there."""
     return msgspec.structs.replace(
         change,
         fields={name: value for name, value in change.fields.items() if flow.goes_out(name)},
         links={name: value for name, value in change.links.items() if flow.goes_out(name)},
     )
+
+
+def _told(change: Change, flow: Flow) -> Change:
+    """Change what goes there into what the system is told."""
+    told = dict(change.fields)
+    for name, own in flow.fields.items():
+        if name in told:
+            theirs = {ours: word for word, ours in own.values.items()}
+            told[name] = _valued(_transformed(told[name], own.out_transforms), theirs)
+    return msgspec.structs.replace(change, fields=told)
+
+
+class _Absent:
+    """Marks that nothing stands at a path, which is neither null nor blank."""
+
+
+_ABSENT = _Absent()

@@ -140,7 +140,8 @@ async def unsend(
     noted = await entries_of(tx, connection_id=connection_id, type_name=type_name, records=[sent.record_id])
     before = noted.get((sent.record_id, sent.external_id))
     await forget(tx, sent, connection_id=connection_id, type_name=type_name)
-    pairs = dict(before.fields) if before else {}
+    unsent = sent.fields.items()
+    pairs = {name: pair for name, pair in before.fields.items() if (name, pair) not in unsent} if before else {}
     if refused is not None:
         pairs[REFUSED] = (refused, None)
     left = _left(sent, external_id=sent.external_id, pairs=pairs)
@@ -273,7 +274,7 @@ async def _adopt_made(
         for external_id, row in strangers.items():
             words = said(row)
             if entry.fields and all(
-                name in words and prints(words[name]) == sent for name, (sent, _) in entry.fields.items()
+                name in words and prints(words[name]) in pair for name, pair in entry.fields.items()
             ):
                 await adopt(
                     tx,

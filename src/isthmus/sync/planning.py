@@ -248,6 +248,7 @@ class Planner:
             version=ref.version if ref else None,
             key=self._key(record, ref, wanted, generation=page.dead[record]),
         )
+        change = self.connector.told(change)
         change = self._expressible(feed, change) if ref else change
         body = self.connector.express(feed.name, change) if change.fields or change.links else {}
         if not body and not waits:

@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from isthmus.kernel.marks import CRITICAL, Json, RecordType, Rule
+from isthmus.kernel.marks import CRITICAL, Json, RecordType, Rule, RuleName
 from isthmus.store.fold import GONE, HERE, Claim, State, fold, open_cases, step
 
 FIRST = Claim(1, "crm", "a", {"name": "Ada", "amount": 100, "stage": "new"})
@@ -196,6 +196,8 @@ VALUES: Mapping[str, st.SearchStrategy[Json]] = {
     "owner": st.sampled_from(["a", "b"]),
     "tags": st.sampled_from([[], ["p"], ["q"], ["p", "q"]]),
 }
+ORDER = ("new", "open", "won", "granted", "withdrawn")
+RULES = st.sampled_from([Rule(name, order=ORDER) for name in get_args(RuleName)])
 CLAIMS = st.builds(
     Claim,
     hlc=st.integers(1, 12),
@@ -206,6 +208,8 @@ CLAIMS = st.builds(
     settles=st.sampled_from([frozenset[str](), frozenset({"amount"}), frozenset({GONE})]),
     deleted=st.sampled_from([False, False, False, True]),
     reopens=st.sampled_from([None, None, {"amount": (1, "crm", "a")}, {GONE: (2, "erp", "b")}]),
+    rules=st.none() | st.dictionaries(st.sampled_from(sorted(VALUES)), RULES, max_size=3),
+    span=st.none() | st.tuples(st.integers(0, 3), st.integers(3, 9)),
 )
 
 

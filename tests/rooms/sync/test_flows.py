@@ -4,36 +4,19 @@ from collections.abc import Mapping
 
 import pytest
 
-from isthmus.kernel.errors import Fault
 from isthmus.sync.flow_versions import (
-    FlowVersion,
     NotInForce,
     Trial,
     activate_flow,
     flow_of,
     in_force,
     roll_back_flow,
-    save_flow,
 )
-from isthmus.sync.flows import FieldFlow, Flow, FlowUnfit, checked, flowing
+from isthmus.sync.flows import FieldFlow, Flow
 from isthmus.sync.running import map_again
 from tests.rooms.sync.conftest import Bench
-from tests.rooms.sync.vendor import FEEDS, Vendor
-
-ACCOUNT = "sales.account"
-
-
-async def saved(bench: Bench, flow: Flow, *, of: str = "crm") -> FlowVersion:
-    """Keep a version of a mapping of a connection."""
-    connection = await bench.connection(of)
-    bench.tick()
-    return await bench.read(lambda tx: save_flow(tx, connection_id=connection.id, flow=flow, reason="A test."))
-
-
-async def activated(bench: Bench, *, of: str = "crm", **fields: FieldFlow) -> FlowVersion:
-    """Put a new version in force."""
-    version = await saved(bench, Flow(type=ACCOUNT, fields=fields), of=of)
-    return await bench.read(lambda tx: activate_flow(tx, version))
+from tests.rooms.sync.mapped import ACCOUNT, activated, saved
+from tests.rooms.sync.vendor import Vendor
 
 
 @pytest.fixture
@@ -153,35 +136,3 @@ async def test_versions_are_numbered_and_what_was_in_force_before_comes_back(two
     assert await now() == {}
     log = await two.rows("select action from audit where resource = 'mapping' order by id")
     assert [action for (action,) in log] == ["save", "activate", "save", "activate", "roll-back", "roll-back"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "custom", "pointer", "code"),
-    [
-        ({"nothing": FieldFlow()}, {}, "/fields/nothing", "unknown-field"),
-        ({"name": FieldFlow(direction="never")}, {}, "/fields/name/direction", "required"),
-        ({"street": FieldFlow(direction="out")}, {}, "/fields/street/direction", "not-writable"),
-        ({"city": FieldFlow(transforms=("shout",))}, {}, "/fields/city/transforms/0", "unknown-transform"),
-        ({"employee_count": FieldFlow(transforms=("upper",))}, {}, "/fields/employee_count/transforms/0", None),
-        ({"city": FieldFlow(winner="source_of_record")}, {}, "/fields/city/winner", "not-critical"),
-        ({"city": FieldFlow(direction="out", winner="prefer_unless_blank")}, {}, "/fields/city/winner", None),
-        ({}, {"Tier": "tier"}, "/custom/Tier", "invalid-name"),
-        ({}, {"tier": "a..b"}, "/custom/tier", "no-path"),
-    ],
-)
-def test_what_does_not_fit_is_named(
-    crm: Vendor, bench: Bench, fields: dict[str, FieldFlow], custom: dict[str, str], pointer: str, code: str | None
-) -> None:
-    flow = Flow(type=ACCOUNT, fields=fields, custom=custom)
-    with pytest.raises(FlowUnfit) as caught:
-        checked(flow, bench.store.schema[ACCOUNT], crm.connector(), FEEDS)
-    found: tuple[Fault, ...] = caught.value.faults
-    assert [each.pointer for each in found] == [pointer]
-    assert code in (None, found[0].code)
-
-
-def test_a_connection_that_does_not_bring_the_type_and_one_without_mappings(crm: Vendor, bench: Bench) -> None:
-    with pytest.raises(FlowUnfit, match=r"brings no finance\.invoice"):
-        checked(Flow(type="finance.invoice"), bench.store.schema["finance.invoice"], crm.connector(), FEEDS)
-    connector = crm.connector()
-    assert flowing(connector, {}) is connector

@@ -113,8 +113,8 @@ def save(terminal: Terminal, connection: str, file: Path, reason: str) -> None:
 
     async def act(tx: Transaction, program: Program) -> MappingView:
         own = await connection_of(tx, connection)
-        await fitting(tx, program.store, sync_engine(program), own.name, flow, program.store.schema)
-        return mapping_view(await save_flow(tx, connection_id=own.id, flow=flow, reason=reason))
+        fit = await fitting(tx, program.store, sync_engine(program), own.name, flow, program.store.schema)
+        return mapping_view(await save_flow(tx, connection_id=own.id, flow=fit, reason=reason))
 
     saved = terminal.transact("mapping", act)
     terminal.answer(saved, lambda: click.echo(f"{saved.id}: version {saved.number}; try it: mapping plan {saved.id}"))

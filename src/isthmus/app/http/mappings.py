@@ -82,8 +82,8 @@ async def save_mapping(call: Call) -> Response:
     async with call.services.database.transaction(call.scope) as tx:
         own = await named_connection(call, tx, wanted.connection)
         schema = call.services.schema
-        await fitting(tx, call.services.of(Store), call.services.of(Engine), own.name, flow, schema)
-        saved = mapping_view(await save_flow(tx, connection_id=own.id, flow=flow, reason=wanted.reason))
+        fit = await fitting(tx, call.services.of(Store), call.services.of(Engine), own.name, flow, schema)
+        saved = mapping_view(await save_flow(tx, connection_id=own.id, flow=fit, reason=wanted.reason))
     return Response(value=saved, status=201, headers=(("location", f"/api/v1/mappings/{saved.id}"),))
 
 
