@@ -62,6 +62,8 @@ VENDORS = {
 META = {"facebook-business": "26.0.3"}  # Meta's own library
 S3 = {"boto3": "1.44.5", "moto[server]": "5.2.5"}  # a server of S3 that checks signatures, and Amazon's own client
 TAPS = {"tap-jsonl": "0.3.1"}  # a tap of Singer on the Meltano SDK, which needs no network
+DLT = {"dlt[sql_database]": "1.31.0"}  # dlt with its sources, which needs no network
+AIRBYTE = {"airbyte-cdk": "7.39.1"}  # what sources of Airbyte are made with, and one that reads a manifest
 GOOGLE_ADS = {"google-ads": "34.0.0"}  # Google's own library, whose messages say what an answer may hold
 XERO = {"localstack-xero": "0.1.2", "xero-python": "15.2.0"}  # a server of Xero's interface, and Xero's own library
 OLDER = {"wapiti3": ">=3.11,<3.13"}  # which Python packages need that do not run with the newest
@@ -234,7 +236,7 @@ if __name__ == "__main__":
     with ThreadPoolExecutor(AT_ONCE) as pool:
         started = [(" ".join(each), pool.submit(require_npm, each)) for each in NPM]
         started += [(name, pool.submit(require_python, name, version=pinned)) for name, pinned in PYTHON.items()]
-        together = (LIBRARIES, VENDORS, S3, XERO, GOOGLE_ADS, META, TAPS)
+        together = (LIBRARIES, VENDORS, S3, XERO, GOOGLE_ADS, META, TAPS, DLT, AIRBYTE)
         started += [(" ".join(each), pool.submit(require_libraries, each)) for each in together]
         for name, installed in started:
             print(f"{name}: {installed.result()}")  # noqa: T201 - a command talks to its person

@@ -33,13 +33,17 @@ from tests.conformance.bending import Bends, bent
 
 SYSTEM = "vendor"
 _SLOW = (
+    "airbyte",
     "bottlecrm",
+    "dlt-plain",
+    "dlt-real",
     "files-folder",
     "googleads",
     "hubspot",
     "mailchimp",
     "metaads",
     "pipedrive",
+    "posthog",
     "requesttracker",
     "salesforce",
     "singer",

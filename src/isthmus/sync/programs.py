@@ -10,9 +10,9 @@ import shlex
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -41,7 +41,7 @@ class ProgramFailed(FeedTrouble):
 class Program:
     """A program with its arguments; `home` is its folder and `secrets` are hidden in what is told of it.
 
-    `quiet_s` is how many seconds it may say nothing.
+    `quiet_s` is how many seconds it may say nothing, and `environment` what it gets besides the little that all get.
     """
 
     title: str
@@ -50,6 +50,7 @@ class Program:
     folder: Path | None = None
     secrets: tuple[str, ...] = ()
     quiet_s: float = 300.0
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def shown(self, text: str) -> str:
         """Return a text of the program, short and without secrets."""
@@ -74,6 +75,24 @@ def command_of(text: str, *, setting: str) -> tuple[str, ...]:
             f"There is no program {command[0]} that may be run.", fix=f"Install it, or correct `{setting}`."
         )
     return command
+
+
+def map_of(text: str, *, setting: str) -> dict[str, Json]:
+    """Return the map that a setting holds in JSON, empty when it holds nothing; raises ConnectorError."""
+    try:
+        return msgspec.json.decode(text.strip() or "{}", type=dict[str, Json])
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ConnectorError(
+            f"`{setting}` is no map in JSON.", fix=f'Give `{setting}` as {{"key": "…"}}, as the program takes it.'
+        ) from error
+
+
+def written(home: Path, name: str, value: Json) -> str:
+    """Write a value as JSON into a folder, for us alone, and return its path."""
+    path = home / f"{name}.json"
+    path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.encode(value))
+    return str(path)
 
 
 def secrets_in(value: Json) -> tuple[str, ...]:
@@ -114,7 +133,7 @@ class Running:
             stderr=PIPE,
             limit=LINE_BYTES_MAX,
             cwd=program.folder or program.home,
-            env=_environment(program.home),
+            env=_environment(program.home) | dict(program.environment),
             start_new_session=True,
         )
         self._listening = asyncio.create_task(_listen(self._process, self._said))

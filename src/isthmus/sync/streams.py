@@ -13,6 +13,8 @@ from isthmus.kernel.layouts import Layout, faults_of, twice
 
 DELETED = "_sdc_deleted_at"
 """The column in which taps by convention say when a row was deleted."""
+WITHIN = "__"
+"""What stands between the names of a map and of a part of it: `address__city` is the city of `address`."""
 _SCALAR, _ANY = "text number truth null absent", "text number truth list map null absent"
 _FIX = "Write it as the page of words shows: the streams, their type, key and fields, as TOML or JSON."
 _DIGEST_BYTES = 6
@@ -87,5 +89,7 @@ def expected(stream: Stream) -> Mapping[str, str]:
 
 
 def columns_lacking(stream: Stream, there: Sequence[str]) -> Iterator[str]:
-    """Yield the columns that are mapped and that a stream does not have."""
-    yield from (each for each in stream.columns if there and each not in there)
+    """Yield the columns that are mapped and that a stream does not have, nor as a part of one that is a map."""
+    for each in stream.columns:
+        if there and each not in there and not any(each.startswith(f"{whole}{WITHIN}") for whole in there):
+            yield each

@@ -1,12 +1,17 @@
-"""Rows that a program tells in Singer's messages, line by line, as pages with a cursor that is the program's own state.
+"""Rows that a program tells line by line, as pages with a cursor that is the program's own state.
 
-https://hub.meltano.com/singer/spec: SCHEMA comes before a stream's rows, RECORD is a row, STATE stands for all that was
-told before it, and ACTIVATE_VERSION says that rows of other versions are gone.
+What it tells is put into Singer's messages, https://hub.meltano.com/singer/spec: SCHEMA comes before a stream's rows,
+RECORD is a row, STATE stands for all that was told before it, and ACTIVATE_VERSION says that rows of other versions are
+gone.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from hashlib import blake2b
 from math import isfinite
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -15,9 +20,19 @@ from msgspec import Struct
 
 from isthmus.kernel.layouts import WHOLE_MAX, stamp_moment, truth
 from isthmus.kernel.marks import Json
-from isthmus.sync.connector import Change, ConnectorError, Leave, NotAsDocumented, Outcome, Page, Raw, Written
+from isthmus.sync.connector import (
+    Change,
+    ConnectorError,
+    FeedTrouble,
+    Leave,
+    NotAsDocumented,
+    Outcome,
+    Page,
+    Raw,
+    Written,
+)
 from isthmus.sync.programs import Program, Running
-from isthmus.sync.streams import DELETED, Stream
+from isthmus.sync.streams import DELETED, WITHIN, Stream
 
 IDS_PER_PAGE, PAGE_ROWS_MAX, QUIET_S_MAX = 5_000, 5_000, 86_400
 _PIPES = (
@@ -49,7 +64,10 @@ _VERSION_BYTES = 12
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A line of a program, as Singer's messages are; what else it holds is passed over."""
+    """A line of a program, as Singer's messages are; what else it holds is passed over.
+
+    One of ours, NOTE, has in `value` a sentence for the status of the connection.
+    """
 
     type: str
     stream: str = ""
@@ -97,6 +115,10 @@ class Telling(Protocol):
         """Return it, to be run for a stream from a state; raises ConnectorError."""
         ...
 
+    def heard(self, lines: AsyncIterable[bytes], name: str, stream: Stream) -> AsyncIterator[Message]:
+        """Yield the messages that its lines mean, when it is run for a stream; raises ConnectorError."""
+        ...
+
 
 def message_of(line: bytes, program: Program) -> Message:
     """Return the message of a line; raises NotAsDocumented."""
@@ -109,9 +131,19 @@ def message_of(line: bytes, program: Program) -> Message:
         ) from error
 
 
+async def messages(lines: AsyncIterable[bytes], program: Program) -> AsyncIterator[Message]:
+    """Yield the messages of a program that tells them as Singer's taps do; raises NotAsDocumented."""
+    async for line in lines:
+        if line.strip():
+            yield message_of(line, program)
+
+
 def raw_of(stream: Stream, record: Mapping[str, Json]) -> Raw:
     """Return a row as the engine takes it; one without a key has the digest of what it says as its id."""
     body = {name: _plain(value) for name, value in record.items() if stream.reads(name)}
+    for column in stream.columns:
+        if WITHIN in column and column not in record:
+            body.update((column, _plain(value)) for value in _parts(record, column))
     version = blake2b(msgspec.json.encode(body, order="sorted"), digest_size=_VERSION_BYTES).hexdigest()
     parts = [body.get(name) for name in stream.keys]
     if any(part in (None, "") or isinstance(part, dict | list | bool) for part in parts):
@@ -125,6 +157,21 @@ def raw_of(stream: Stream, record: Mapping[str, Json]) -> Raw:
         version=version,
         deleted=gone,
     )
+
+
+def _parts(record: Mapping[str, Json], column: str) -> list[Json]:
+    """Return the value of `address__city` in the map `address`; none when the row says nothing of it."""
+    if column in record:
+        return [record[column]]
+    cuts = [at for at in range(1, len(column) - 1) if column.startswith(WITHIN, at)]
+    for at in cuts:
+        whole, part = column[:at], column[at + len(WITHIN) :]
+        value = record.get(whole)
+        if isinstance(value, dict) and (found := _parts(value, part)):
+            return found
+        if whole in record and value is None:
+            return [None]
+    return []
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -149,7 +196,7 @@ async def paged(
     were told before a trouble come before the trouble.
     """
     waiting: list[Raw] = []
-    trouble, emptied = None, False
+    trouble, emptied, note = None, False, ""
     try:
         async for each in messages:
             if each.type == "STATE":
@@ -160,10 +207,10 @@ async def paged(
                     yield Page(rows=_last(waiting), cursor=place.text(), more=True)
                     waiting = []
                 waiting.append(raw_of(stream, each.record))
-            elif each.type == "ACTIVATE_VERSION" and each.stream in names:
-                emptied = stream.absent == "deleted"
-            elif each.type == "BATCH":
-                raise NotAsDocumented("The program tells of batches in files.", fix="Take `batch_config` away.")
+            elif each.type == "NOTE":
+                note = str(each.value)
+            else:
+                emptied = emptied or _empties(each, stream, names=names)
     except ConnectorError as error:
         trouble = error
     if waiting:
@@ -172,7 +219,14 @@ async def paged(
     if trouble is not None:
         raise trouble
     place = msgspec.structs.replace(place, taken=0)
-    yield Page(rows=(), cursor=place.text(), more=False, emptied=emptied)
+    yield Page(rows=(), cursor=place.text(), more=False, emptied=emptied, note=note)
+
+
+def _empties(message: Message, stream: Stream, *, names: frozenset[str]) -> bool:
+    """Tell whether a message says that what else was known of the stream may be gone; raises NotAsDocumented."""
+    if message.type == "BATCH":
+        raise NotAsDocumented("The program tells of batches in files.", fix="Take `batch_config` away.")
+    return message.type == "ACTIVATE_VERSION" and message.stream in names and stream.absent == "deleted"
 
 
 def _last(rows: Sequence[Raw]) -> tuple[Raw, ...]:
@@ -203,7 +257,8 @@ class TapSession:
         await self._leave()
         names = frozenset({feed, stream.stream or feed})
         async with await self._telling.told(feed, stream, state=place.state) as told:
-            async for page in paged(self._messages(told), stream, names=names, place=place, page_rows=self._page_rows):
+            heard = self._telling.heard(told, feed, stream)
+            async for page in paged(heard, stream, names=names, place=place, page_rows=self._page_rows):
                 await self._leave()
                 yield page
 
@@ -226,11 +281,6 @@ class TapSession:
         reason = "It is only read."
         return [Written(outcome=Outcome.REFUSED, external_id=each.external_id, reason=reason) for each in changes]
 
-    async def _messages(self, told: AsyncIterable[bytes]) -> AsyncIterator[Message]:
-        async for line in told:
-            if line.strip():
-                yield message_of(line, self._telling.quiet)
-
     def _known(self, feed: str) -> Stream:
         if feed not in self._streams:
             there = ", ".join(self._streams) or "none"
@@ -247,3 +297,25 @@ def bounds(settings: Mapping[str, str]) -> tuple[int, float]:
     if not 0 < page_rows <= PAGE_ROWS_MAX or not 0 < quiet_s <= QUIET_S_MAX:
         raise ConnectorError("`page_rows` or `quiet_s` is too small or too large.", fix="Give 1000 and 300.")
     return page_rows, quiet_s
+
+
+@asynccontextmanager
+async def tapping(
+    settings: Mapping[str, str],
+    streams: Mapping[str, Stream],
+    *,
+    starting: Callable[[Path, float], Telling],
+    leave: Leave,
+) -> AsyncGenerator[TapSession]:
+    """Open a session with a program that `starting` returns, for a folder of its own and the seconds it may be quiet.
+
+    Raises ConnectorError when the settings cannot be right.
+    """
+    page_rows, quiet_s = bounds(settings)
+    folder = await asyncio.to_thread(TemporaryDirectory[str], prefix="isthmus-tap-", ignore_cleanup_errors=True)
+    with folder as home:
+        try:
+            telling = starting(Path(home), quiet_s)
+        except FeedTrouble as error:
+            raise ConnectorError(error.detail, fix=error.fix) from error
+        yield TapSession(telling, streams, page_rows=page_rows, leave=leave)

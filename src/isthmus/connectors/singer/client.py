@@ -1,10 +1,9 @@
 """A tap as a program: discovered, and run for one stream at a time from its own state."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 
 import msgspec
@@ -12,10 +11,10 @@ import msgspec
 from isthmus.connectors.singer.catalog import entries, named, names_of, selected
 from isthmus.connectors.singer.layouts import TYPES, Tapped
 from isthmus.kernel.marks import Json
-from isthmus.sync.connector import ConnectorError, FeedTrouble, Leave, NotAsDocumented
-from isthmus.sync.programs import Program, Running, command_of, secrets_in
+from isthmus.sync.connector import Leave, NotAsDocumented
+from isthmus.sync.programs import Program, Running, command_of, map_of, secrets_in, written
 from isthmus.sync.streams import Stream, streams_of
-from isthmus.sync.taps import TapSession, bounds
+from isthmus.sync.taps import Message, TapSession, messages, tapping
 
 SETTING = "streams"
 
@@ -25,7 +24,7 @@ class Tap:
 
     def __init__(self, settings: Mapping[str, str], home: Path, *, quiet_s: float) -> None:
         """Run the tap of the settings, with its files in a folder of ours; raises ConnectorError."""
-        self._home, self._config = home, _config(settings.get("config", ""))
+        self._home, self._config = home, map_of(settings.get("config", ""), setting="config")
         command = command_of(settings.get("command", ""), setting="command")
         secrets = secrets_in(self._config)
         title = Path(command[0]).name
@@ -46,16 +45,21 @@ class Tap:
     async def told(self, name: str, stream: Stream, *, state: Json) -> Running:
         """Return the tap, to be run for a stream from a state; raises FeedTrouble."""
         catalog, _ = selected(await self._discovered(), name, cast("Tapped", stream))
-        given = await asyncio.to_thread(self._written, "catalog", catalog)
+        given = await asyncio.to_thread(written, self._home, "catalog", catalog)
         arguments = ["--config", self._path("config"), "--catalog", given]
         if state is not None:
-            arguments += ["--state", await asyncio.to_thread(self._written, "state", state)]
+            arguments += ["--state", await asyncio.to_thread(written, self._home, "state", state)]
         return Running(self._program(arguments))
+
+    def heard(self, lines: AsyncIterable[bytes], name: str, stream: Stream) -> AsyncIterator[Message]:
+        """Yield the messages of its lines; raises NotAsDocumented."""
+        del name, stream
+        return messages(lines, self.quiet)
 
     async def _discovered(self) -> Json:
         """Return the tap's catalog, asked for once."""
         if self._catalog is None:
-            await asyncio.to_thread(self._written, "config", self._config)
+            await asyncio.to_thread(written, self._home, "config", self._config)
             program = self._program(["--config", self._path("config"), "--discover"])
             async with Running(program) as found:
                 said = b"".join([line async for line in found])
@@ -81,29 +85,8 @@ class Tap:
     def _path(self, name: str) -> str:
         return str(self._home / f"{name}.json")
 
-    def _written(self, name: str, value: Json) -> str:
-        path = Path(self._path(name))
-        path.touch(mode=0o600)
-        path.write_bytes(msgspec.json.encode(value))
-        return str(path)
 
-
-def _config(text: str) -> dict[str, Json]:
-    try:
-        return msgspec.json.decode(text or "{}", type=dict[str, Json])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ConnectorError("`config` is no map in JSON.", fix='Give what the tap takes, as {"key": "…"}.') from error
-
-
-@asynccontextmanager
-async def session(settings: Mapping[str, str], *, leave: Leave) -> AsyncGenerator[TapSession]:
+def session(settings: Mapping[str, str], *, leave: Leave) -> AbstractAsyncContextManager[TapSession]:
     """Open a session; raises ConnectorError when the settings cannot be right."""
-    page_rows, quiet_s = bounds(settings)
     streams = streams_of(settings.get(SETTING, "{}"), Tapped, types=TYPES, setting=SETTING)
-    folder = await asyncio.to_thread(TemporaryDirectory[str], prefix="isthmus-tap-", ignore_cleanup_errors=True)
-    with folder as home:
-        try:
-            tap = Tap(settings, Path(home), quiet_s=quiet_s)
-        except FeedTrouble as error:
-            raise ConnectorError(error.detail, fix=error.fix) from error
-        yield TapSession(tap, streams, page_rows=page_rows, leave=leave)
+    return tapping(settings, streams, starting=lambda home, quiet_s: Tap(settings, home, quiet_s=quiet_s), leave=leave)
