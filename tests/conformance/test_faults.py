@@ -8,7 +8,7 @@ from aiohttp import web
 
 from isthmus.kernel.status import Status
 from tests.conformance.conftest import Bench
-from tests.faults.proxy import Fault, Front, Script, proxy
+from isthmus.app.bench.faults.proxy import Fault, Front, Script, proxy
 
 TIMES = 3
 STORM = (

@@ -1,7 +1,8 @@
 """Sweeping: records that a system no longer has are found by comparing all its ids with what is known here.
 
 Absence counts only when the whole list was read, and a fuse stands before it: a source that answers empty, partly or
-with other ids deletes nothing.
+with other ids deletes nothing. What little is missing is asked for once more before it counts: by its id where the
+system can be asked so, else by a second list. A list that lacked what is there is not believed at all.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,14 @@ from isthmus.kernel.clock import milliseconds
 from isthmus.kernel.hlc import COUNTER_MAX, stamp
 from isthmus.store.database import Transaction
 from isthmus.store.observation import Observation
-from isthmus.sync.connector import Feed
+from isthmus.sync.connector import ConnectorError, Feed, Fetching
 from isthmus.sync.feeds import feed_states, swept
 from isthmus.sync.fuse import FUSE, Fuse, FuseTripped
 from isthmus.sync.ingest import Interval
 from isthmus.sync.landing import land_observations
 from isthmus.sync.pull import Work, in_a_known_form, spoken, transacted
 
-BATCH_ROWS_MAX = 5_000
+BATCH_ROWS_MAX, ASKED_MAX = 5_000, 100
 _STAGE: LiteralString = """
 create temporary table if not exists id_there (type text, external_id text) on commit delete rows
 """
@@ -36,10 +37,16 @@ where workspace = current_workspace() and type = any(%s) and system = %s and not
 """
 
 
+class ListNotWhole(ConnectorError):
+    """The list of ids lacked a record that is there."""
+
+    status, code, title = 409, "list-not-whole", "The list of ids is not whole"
+
+
 async def sweep(work: Work, *, fuse: Fuse = FUSE, confirmed: bool = False) -> None:
     """Put tombstones for what a system no longer has; `confirmed` says that a person has seen how much that is.
 
-    Raises FuseTripped, and then nothing was deleted.
+    Raises FuseTripped and ListNotWhole, and then nothing was deleted.
     """
     feeds, types = _swept_whole(work.feeds)
     if not types:
@@ -65,6 +72,8 @@ async def sweep(work: Work, *, fuse: Fuse = FUSE, confirmed: bool = False) -> No
         return [(name, external_id) for name, external_id in found]
 
     gone = await transacted(work, vanished)
+    if not confirmed:
+        await _ask_again(work, feeds, gone)
     for start in range(0, len(gone), BATCH_ROWS_MAX):
         await _bury(work, gone[start : start + BATCH_ROWS_MAX], until=began)
     async with work.engine.store.database.transaction(work.scope()) as tx:
@@ -87,6 +96,33 @@ def _check(work: Work, fuse: Fuse, found: Sequence[tuple[str, str]], living: dic
                 " them. Nothing was deleted.",
                 fix=f"If that is right, confirm it: isthmus sync run {work.connection.name} --confirm-deletes",
             )
+
+
+async def _ask_again(work: Work, feeds: Sequence[Feed], gone: Sequence[tuple[str, str]]) -> None:
+    """Ask for what a list lacked, or for records spread over it when these are many; raises ListNotWhole."""
+    for feed in feeds:
+        missing = sorted({external_id for name, external_id in gone if name in feed.types})
+        if not missing:
+            continue
+        asked = missing[:: -(-len(missing) // ASKED_MAX)]
+        found = await work.retried(lambda feed=feed, asked=asked: _fetched(work, feed, asked), moved=lambda: None)
+        if found is None:
+            found = (await _ids(work, feed)).intersection(missing)
+        if found:
+            raise ListNotWhole(
+                f"{feed.name} lists {len(missing):,} records no more, and yet {min(found)} is there."
+                " Nothing was deleted.",
+                fix="It is tried again with the next run; if that stays so, the list of ids there is not whole.",
+            )
+
+
+async def _fetched(work: Work, feed: Feed, asked: Sequence[str]) -> set[str] | None:
+    """Return which of these are there; nothing when the session cannot be asked by id."""
+    async with work.session() as session:
+        if not isinstance(session, Fetching):
+            return None
+        with in_a_known_form(feed.name):
+            return {row.external_id for row in await session.fetch(feed.name, asked) if not row.deleted}
 
 
 async def _ids(work: Work, feed: Feed) -> set[str]:

@@ -20,6 +20,7 @@ BENCHES = {
     "events": "Events from commit to consumer, against a commit and an XADD by hand.",
     "realtime": "Leads from a POST to the live feed, a webhook and the CRM, 200 a second.",
     "chaos": "What becomes of acknowledged writes while every part of the program is killed.",
+    "faults": "A million rows pulled through a proxy with every fault, and a source that goes wrong.",
     "threats": "The gate's decision with every detector listening, against the same without.",
     "reconcile": "Two tables compared down to the fields that differ, against reladiff.",
     "sync": "Leads taken in and written out, against dlt, the Singer target and drt.",

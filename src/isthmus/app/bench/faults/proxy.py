@@ -1,4 +1,4 @@
-"""A proxy with bad days, seeded, to stand in front of any counterpart that speaks HTTP.
+"""A proxy with bad days, seeded, to stand in front of any server that speaks HTTP.
 
 async with proxy("http://127.0.0.1:8000", Script.of({Fault.RESET: 2})) as front:
     ...                               # speak with front.url; front.met counts what was met
@@ -14,17 +14,17 @@ from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from enum import StrEnum
 from random import Random
-from typing import cast
+from typing import TypeGuard, cast
 
 import aiohttp
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from isthmus.kernel.marks import Json
 
 SLOW_S = 0.3
 SKEW = timedelta(days=2)
-DOUBLED_MIN = 3
+ROWS_MIN = 3
+"""A list is bent when it has so many rows: a shorter one may be of something else."""
 _HOP = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding", "date"})
 
 
@@ -41,6 +41,13 @@ class Fault(StrEnum):
     SKEWED = "503 with a time to wait, by a clock two days off"
     GARBAGE = "a page for people"
     DOUBLED = "rows of a list twice"
+    REORDERED = "rows of a list in another order"
+    EMPTIED = "a list that says that there is nothing, and no more"
+    PARTIAL = "a list with rows left out in the middle"
+
+
+BENDING = frozenset({Fault.DOUBLED, Fault.REORDERED, Fault.EMPTIED, Fault.PARTIAL})
+"""These need a list: an answer that holds none passes as it is, and is not counted as met."""
 
 
 Due = Callable[[web.Request], Fault | None]
@@ -101,6 +108,8 @@ class _Proxy:
         if fault is None:
             self.front.passed += 1
             return await self._pass(request)
+        if fault in BENDING:
+            return self._bent(fault, await self._pass(request))
         self.front.met[fault] += 1
         if (refused := _refusal(fault, self.front.met[fault])) is not None:
             return refused
@@ -117,10 +126,16 @@ class _Proxy:
                 return _cut(request)
             case Fault.TRUNCATED:
                 return await _truncated(request, response)
-            case Fault.DOUBLED:
-                return _doubled(response)
             case _:
                 return response
+
+    def _bent(self, fault: Fault, whole: web.Response) -> web.Response:
+        bent = _bent(fault, cast("bytes", whole.body), number=self.front.met[fault])
+        if bent is None:
+            self.front.passed += 1
+            return whole
+        self.front.met[fault] += 1
+        return web.Response(body=bent, content_type="application/json")
 
     async def _pass(self, request: web.Request) -> web.Response:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in (*_HOP, "host")}
@@ -170,14 +185,39 @@ async def _truncated(request: web.Request, whole: web.Response) -> web.StreamRes
     return response
 
 
-def _doubled(whole: web.Response) -> web.Response:
+def _bent(fault: Fault, body: bytes, *, number: int) -> bytes | None:
+    """Return an answer with its list bent; nothing when it holds no list of rows."""
     try:
-        said = cast("Json", json.loads(cast("bytes", whole.body)))
+        said = cast("Json", json.loads(body))
     except ValueError:
-        return whole
-    if not isinstance(said, list) or len(said) < DOUBLED_MIN:
-        return whole
-    return web.json_response([*said[:2], *said], headers={})
+        return None
+    if _is_rows(said):
+        return json.dumps(_bend(fault, said, number=number)).encode()
+    if not isinstance(said, dict):
+        return None
+    name = next((name for name, value in said.items() if _is_rows(value)), None)
+    if name is None:
+        return None
+    bent = _bend(fault, cast("list[Json]", said[name]), number=number)
+    beside: dict[str, Json] = dict.fromkeys(said) if fault is Fault.EMPTIED else said
+    return json.dumps({**beside, name: bent}).encode()
+
+
+def _is_rows(value: Json) -> TypeGuard[list[Json]]:
+    return isinstance(value, list) and len(value) >= ROWS_MIN and all(isinstance(each, dict) for each in value)
+
+
+def _bend(fault: Fault, rows: list[Json], *, number: int) -> list[Json]:
+    match fault:
+        case Fault.DOUBLED:
+            return [*rows[:2], *rows]
+        case Fault.REORDERED:
+            half = 1 + number % (len(rows) - 1)
+            return [*rows[half:], *rows[:half]]
+        case Fault.PARTIAL:
+            return [rows[0], *rows[len(rows) // 2 :]]
+        case _:
+            return []
 
 
 @asynccontextmanager
@@ -187,6 +227,11 @@ async def proxy(target: str, script: Script | None = None) -> AsyncGenerator[Fro
         own = _Proxy(target.rstrip("/"), http)
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{path:.*}", own.answer)
-        async with TestServer(app) as server:
-            own.front = Front(str(server.make_url("/")).rstrip("/"), script)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        own.front = Front(f"http://127.0.0.1:{runner.addresses[0][1]}", script)
+        try:
             yield own.front
+        finally:
+            await runner.cleanup()
