@@ -35,8 +35,9 @@ MEANT: LiteralString = """
 record_type = any(%(types)s) and (right(type, 10) <> 'created.v1' or exists (
     select from claim c where c.workspace = current_workspace() and c.record_id = page.record_id
        and c.system <> %(system)s
-)) and (right(type, 10) <> 'changed.v1' or record_type <> all(%(declared)s) or changed = '{}' or exists (
+)) and (right(type, 10) <> 'changed.v1' or changed = '{}' or exists (
     select from unnest(changed) as moved(name) where record_type || '.' || name = any(%(writable)s)
+       or (record_type <> all(%(declared)s) and record_type || '.' || name <> all(%(withheld)s))
 ) or exists (
     select from claim c where c.workspace = current_workspace() and c.record_id = page.record_id and c.deleted
 ))
@@ -94,10 +95,16 @@ FORGOTTEN = "The log no longer holds every change since the last push."
 Pending = tuple[str, UUID, datetime]
 
 
-def meant(connection: Connection, types: Sequence[str], writable: Mapping[str, Sequence[str]]) -> dict[str, object]:
-    """Return what `MEANT` is asked with: the types that are written there, and their fields where those are named."""
+def meant(
+    connection: Connection, types: Sequence[str], writable: Mapping[str, Sequence[str]], *, withheld: Sequence[str] = ()
+) -> dict[str, object]:
+    """Return what `MEANT` is asked with: the types that are written there, and their fields where those are named.
+
+    `withheld` are fields, each as `<type>.<field>`, that are not written there although nobody says which ones are.
+    """
     fields = [f"{name}.{each}" for name, named in writable.items() for each in named]
-    return {"types": list(types), "system": connection.name, "declared": list(writable), "writable": fields}
+    given = {"types": list(types), "system": connection.name, "declared": list(writable), "writable": fields}
+    return {**given, "withheld": list(withheld)}
 
 
 async def changed_page(

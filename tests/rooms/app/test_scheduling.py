@@ -29,6 +29,8 @@ from isthmus.stream.relay import stamp
 from isthmus.sync.connections import connect, connection_of, pause
 from isthmus.sync.connector import ConnectorError, Throttled
 from isthmus.sync.edit import edit
+from isthmus.sync.flow_versions import activate_flow, roll_back_flow, save_flow
+from isthmus.sync.flows import FieldFlow, Flow
 from isthmus.sync.ingest import Store
 from isthmus.sync.runs import Engine
 from isthmus.vault import entropy
@@ -54,13 +56,13 @@ class Works:
         await tick(self.desk.store.database, now=self.desk.clock.now(), only=only)
         await self.worker().drain()
 
-    async def pass_changes(self) -> None:
+    async def pass_changes(self, changes: Changes | None = None) -> None:
         """Let the relay stamp what happened, then do what is due, changes among it, within a second."""
         self.desk.later(seconds=1)
         database, only = self.desk.store.database, frozenset({self.desk.scope.workspace})
         async with database.transaction(self.desk.now) as tx:
             await stamp(tx.connection)
-        changes = Changes({"crm": self.vendor.connector()})
+        changes = changes or Changes({"crm": self.vendor.connector()})
         await tick(database, now=self.desk.clock.now(), only=only, changes=changes)
         await self.worker().drain()
 
@@ -165,6 +167,52 @@ async def test_a_change_is_pushed_as_soon_as_it_is_stamped_and_only_once(works: 
     await works.desk.put(said("marketing.campaign", "c1", name="Spring"))
     await works.pass_changes()
     assert len(await works.jobs(CONNECTION)) == before
+
+
+async def test_a_change_of_what_a_mapping_keeps_back_wants_no_push_until_the_mapping_is_taken_back(
+    works: Works,
+) -> None:
+    await works.connect(every_s=3_600)
+    works.vendor.put("deals", "d1", name="Engine", stage="proposal")
+    await works.pass_time()
+    store = works.desk.store
+    async with store.database.transaction(works.desk.now) as tx:
+        own = await connection_of(tx, "crm")
+        flow = Flow(type="sales.deal", fields={"name": FieldFlow(direction="in")})
+        version = await activate_flow(tx, await save_flow(tx, connection_id=own.id, flow=flow, reason="Theirs."))
+    (deal,) = await all_ids(works, "sales.deal")
+    changes = Changes({"crm": works.vendor.connector()})
+    await works.pass_changes(changes)
+    before = len(await works.jobs(CONNECTION))
+    await edit(store, works.desk.now, "sales.deal", deal, {"name": "Loom"})
+    await works.pass_changes(changes)
+    assert len(await works.jobs(CONNECTION)) == before
+    async with store.database.transaction(works.desk.now) as tx:
+        await roll_back_flow(tx, version)
+    await works.pass_changes(changes)
+    assert works.vendor.rows["deals"]["d1"].body["name"] == "Loom"
+
+
+async def test_a_change_of_what_is_kept_back_wants_nothing_where_a_vendor_names_no_fields(works: Works) -> None:
+    works.vendor.writable = {}
+    await works.connect(every_s=3_600)
+    works.vendor.put("deals", "d1", name="Engine", stage="proposal")
+    await works.pass_time()
+    store = works.desk.store
+    async with store.database.transaction(works.desk.now) as tx:
+        own = await connection_of(tx, "crm")
+        flow = Flow(type="sales.deal", fields={"name": FieldFlow(direction="in")})
+        await activate_flow(tx, await save_flow(tx, connection_id=own.id, flow=flow, reason="Theirs."))
+    (deal,) = await all_ids(works, "sales.deal")
+    changes = Changes({"crm": works.vendor.connector()})
+    await works.pass_changes(changes)
+    before = len(await works.jobs(CONNECTION))
+    await edit(store, works.desk.now, "sales.deal", deal, {"name": "Loom"})
+    await works.pass_changes(changes)
+    assert len(await works.jobs(CONNECTION)) == before
+    await edit(store, works.desk.now, "sales.deal", deal, {"stage": "negotiation"})
+    await works.pass_changes(changes)
+    assert len(await works.jobs(CONNECTION)) == before + 1
 
 
 async def test_a_connection_without_a_schedule_is_not_pushed_to(works: Works) -> None:

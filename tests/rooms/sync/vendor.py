@@ -3,7 +3,7 @@
 It is the counterpart for orders of events that no real server can be brought to; the connectors' own tests use others.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -70,6 +70,7 @@ class Vendor:
     numbers: int = 0
     keys: dict[str, str] = field(default_factory=dict[str, str])
     merged: dict[str, str] = field(default_factory=dict[str, str])
+    writable: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: WRITABLE)
 
     def put(self, feed: str, external_id: str | None = None, **body: Json) -> str:
         """Create or change a record, as a person there does."""
@@ -106,7 +107,7 @@ class Vendor:
             normalise=normalise,
             express=express,
             fake=True,
-            writable=WRITABLE,
+            writable=self.writable,
         )
 
     @asynccontextmanager

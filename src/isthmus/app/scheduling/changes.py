@@ -17,6 +17,8 @@ from isthmus.stream.jobs.job import Wish
 from isthmus.stream.jobs.queue import enqueue
 from isthmus.sync.connections import Connection, connections
 from isthmus.sync.connector import Connector
+from isthmus.sync.flow_versions import in_force
+from isthmus.sync.flows import Flow, flowing, withheld
 from isthmus.sync.queue import MEANT, meant
 
 LOOKED_MAX = 5_000
@@ -31,10 +33,13 @@ select bool_or({MEANT}), max(seq) from (
 
 @dataclass
 class Changes:
-    """What has been looked at, by connection: the number of the last event that did not concern it."""
+    """What has been looked at, by connection: the last event that did not concern it, as its mappings were then.
+
+    What was passed over under other mappings is looked at again.
+    """
 
     connectors: Mapping[str, Connector]
-    _passed: dict[UUID, int] = field(default_factory=dict[UUID, int])
+    _passed: dict[UUID, tuple[int, dict[str, Flow]]] = field(default_factory=dict[UUID, tuple[int, dict[str, Flow]]])
 
     async def want(self, tx: Transaction) -> list[UUID]:
         """Want a push by every connection that an event since its last one concerns; returns the jobs that are new."""
@@ -45,14 +50,17 @@ class Changes:
         connector = self.connectors.get(each.connector)
         if connector is None or each.every_s is None or not each.options.push or each.status not in _WELL:
             return False
+        flows = await in_force(tx, each.id)
         types = [name for feed in connector.feeds_of(each.settings) for name in feed.writes]
-        writable = connector.adapted(each.settings).writable
-        after = max(each.pushed_seq, self._passed.get(each.id, 0))
-        given = {**meant(each, types, writable), "after": after, "limit": LOOKED_MAX}
+        writable = flowing(connector.adapted(each.settings), flows).writable
+        passed, under = self._passed.get(each.id, (0, flows))
+        after = max(each.pushed_seq, passed) if under == flows else each.pushed_seq
+        asked = meant(each, types, writable, withheld=withheld(flows))
+        given = {**asked, "after": after, "limit": LOOKED_MAX}
         row = await (await tx.connection.execute(_LATER, given, prepare=True)).fetchone()
         concerns, last = row or (None, None)
         if not concerns and last is not None:
-            self._passed[each.id] = int(last)
+            self._passed[each.id] = (int(last), flows)
         return bool(concerns)
 
 
