@@ -19,7 +19,16 @@ from yarl import URL
 
 from isthmus.kernel.marks import Json
 from isthmus.stream.outbound import AddressRefused, Outbound, OutboundRefused
-from isthmus.sync.connector import Authorise, ConnectorError, KeyRefused, Leave, NotAsDocumented, Throttled, freely
+from isthmus.sync.connector import (
+    Authorise,
+    ConnectorError,
+    Holding,
+    KeyRefused,
+    Leave,
+    NotAsDocumented,
+    Throttled,
+    freely,
+)
 
 HOUSE = Outbound(house=True)
 CONNECTIONS_MAX = 100
@@ -155,6 +164,7 @@ class Calls:
         """`base` is a permitted address; `title` is the vendor's name in sentences; `leave` is asked before each."""
         self.base, self.title, self.rules = base, title, rules
         self._http, self._dice, self._leave, self._authorise, self._watch = http, dice, leave, authorise, watch
+        self._hold = leave.hold if isinstance(leave, Holding) else None
 
     async def ask(
         self,
@@ -237,6 +247,7 @@ class Calls:
                     return answer
                 last = "its answers break off" if broken else f"it answered {answer.status}"
                 asked = answer.retry_after_s
+                await self._held_back(answer, attempt)
                 if attempt == rules.attempts or (asked or 0) > rules.retry_after_s_max:
                     self._give_up(answer)
             if attempt < rules.attempts:
@@ -278,6 +289,12 @@ class Calls:
                 f"{self.title} names an address on another host.", fix="Report it to the author of the connector."
             )
         return path
+
+    async def _held_back(self, answer: Answer, attempt: int) -> None:
+        """Have everybody wait who asks for leave on this connection, when the vendor asks to slow down."""
+        if answer.status == TOO_MANY and self._hold is not None:
+            own = min(self.rules.backoff_s * 2 ** (attempt - 1), self.rules.backoff_s_max)
+            await self._hold(own if answer.retry_after_s is None else answer.retry_after_s)
 
     def _give_up(self, answer: Answer) -> None:
         """Raise Throttled when the vendor asks to slow down."""

@@ -262,6 +262,15 @@ async def freely() -> None:
     """Give leave at once."""
 
 
+@runtime_checkable
+class Holding(Protocol):
+    """Leave that can be held back: whoever asks for it on the same connection, to read or to write, waits."""
+
+    async def hold(self, seconds: float) -> None:
+        """Give nobody leave for so many seconds, since the vendor asked to slow down."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class OAuth:
     """How a person lets a connection use a vendor's system in their name (RFC 6749, 7636; RFC 9700 on what to mind).

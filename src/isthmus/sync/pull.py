@@ -21,6 +21,7 @@ from isthmus.sync.connector import (
     ConnectorError,
     Feed,
     FeedTrouble,
+    Holding,
     Leave,
     NotAsDocumented,
     Page,
@@ -66,6 +67,21 @@ class TooLong(ConnectorError):
         self.retry_at = retry_at
 
 
+@dataclass(frozen=True)
+class Leaving:
+    """Leave within the allowances of a connection; implements `Holding`."""
+
+    limit: OutgoingLimit
+
+    async def __call__(self) -> float:
+        """Wait until a request may be made; returns for how many seconds. Raises VendorQuotaUsedUp."""
+        return await self.limit.enter()
+
+    async def hold(self, seconds: float) -> None:
+        """Have everybody wait who asks on this connection."""
+        await self.limit.hold(seconds)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """One run on one connection."""
@@ -95,11 +111,16 @@ class Work:
     async def session(self) -> AsyncGenerator[Session]:
         """Open a session; what the network or the system itself raises becomes a ConnectorError."""
         with_fix = f"Check the settings of {self.connection.name!r} and that the system answers."
+        leave = self._leave()
         try:
             access = self._access()
-            async with opened(self.connector, self.settings, access=access, leave=self._leave()) as session:
+            async with opened(self.connector, self.settings, access=access, leave=leave) as session:
                 self.progress.notes |= {access.note} if access.note else set()
                 yield session
+        except Throttled as error:
+            if isinstance(leave, Holding):
+                await leave.hold(error.retry_after_s)
+            raise
         except VendorQuotaUsedUp as error:
             raise Throttled(error.detail, retry_after_s=error.retry_after_s, fix=error.fix) from error
         except (OSError, TimeoutError) as error:
@@ -123,7 +144,7 @@ class Work:
         if self.engine.leases is None:
             return freely
         name = f"{self.workspace}:{self.connection.id}"
-        return OutgoingLimit(self.engine.leases, connection=name, rates=self.connector.allowances).enter
+        return Leaving(OutgoingLimit(self.engine.leases, connection=name, rates=self.connector.allowances))
 
     async def retried(self, once: Callable[[], Awaitable[T]], *, moved: Callable[[], object]) -> T:
         """Do something with the system, again after a pause when it fails; tries count anew when something moved."""

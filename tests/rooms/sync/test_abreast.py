@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from isthmus.sync.abreast import abreast
-from isthmus.sync.connector import Change, ConnectorError, KeyRefused, Outcome, Written
+from isthmus.sync.connector import Change, ConnectorError, KeyRefused, Outcome, Throttled, Written
 
 
 def _changes(count: int, *, ids: int | None = None) -> list[Change]:
@@ -68,3 +68,48 @@ async def test_a_refused_key_is_raised() -> None:
 
     with pytest.raises(KeyRefused):
         await abreast(_changes(3), write)
+
+
+async def test_records_that_point_to_one_and_those_in_turn_are_written_in_their_order() -> None:
+    order: list[str] = []
+
+    async def write(change: Change) -> Written:
+        name = str(change.fields["n"])
+        order.append(f"+{name}")
+        await asyncio.sleep(0)
+        order.append(f"-{name}")
+        return Written(outcome=Outcome.WRITTEN, external_id=name)
+
+    def pointing(n: str, *to: str, of: str | None = None) -> Change:
+        links = {f"link{at}": each for at, each in enumerate(to)}
+        return Change(record_id=UUID(int=1), type="sales.deal", fields={"n": n}, links=links, external_id=of)
+
+    changes = [pointing("a", "x"), pointing("b", "y"), pointing("c", "x", "y"), pointing("d", of="x"), pointing("e")]
+    await abreast(changes, write)
+    assert [each for each in order if each[1] != "e"] == ["+a", "-a", "+b", "-b", "+c", "-c", "+d", "-d"]
+    assert order.index("+e") == 1, "what has nothing in common with others waits for none"
+    order.clear()
+    await abreast([pointing("a"), pointing("b")], write, in_turn=lambda change: change.external_id is None)
+    assert order == ["+a", "-a", "+b", "-b"]
+
+
+@pytest.mark.parametrize("error", [Throttled("Slow down.", retry_after_s=9), LookupError("results")])
+async def test_what_went_wrong_before_anything_was_written_is_raised_as_it_is(error: Exception) -> None:
+    async def write(change: Change) -> Written:
+        if change.fields["n"] == 0:
+            raise error
+        return Written(outcome=Outcome.REFUSED)
+
+    with pytest.raises(type(error)) as raised:
+        await abreast(_changes(3), write, at_once=1)
+    assert raised.value is error
+
+
+async def test_what_was_written_is_told_although_the_vendor_asks_to_slow_down() -> None:
+    async def write(change: Change) -> Written:
+        if change.fields["n"] == 1:
+            raise Throttled("Slow down.", retry_after_s=9)
+        return Written(outcome=Outcome.WRITTEN)
+
+    outcomes = [each.outcome for each in await abreast(_changes(3), write, at_once=1)]
+    assert outcomes == [Outcome.WRITTEN, Outcome.FAILED, Outcome.FAILED]

@@ -11,6 +11,7 @@ from isthmus.connectors.bottlecrm.wire import ACCOUNTS, CASES, CONTACTS, DEALS, 
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
 from isthmus.stream.limits import Rate
+from isthmus.sync.abreast import SETTING
 from isthmus.sync.connector import Change, Connector, Feed, Leave, Raw, Session, Setting, observations
 
 __all__ = ["CONNECTOR"]
@@ -81,6 +82,7 @@ CONNECTOR = Connector(
         Setting(name="url", about="Address of the server's API, such as https://crm.example."),
         Setting(name="token", about="API token of an admin made for isthmus alone.", secret=True),
         Setting(name="page_rows", about="Records per request, at most 1,000.", default="500"),
+        SETTING,
     ),
     begin=begin,
     normalise=normalise,

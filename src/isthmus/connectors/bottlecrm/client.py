@@ -12,6 +12,7 @@ from isthmus.connectors.bottlecrm.cursor import Cursor, behind, identity, packed
 from isthmus.connectors.bottlecrm.wire import CASES, DUPLICATE, LEADS, Row
 from isthmus.connectors.bottlecrm.writing import Writer, raw, tombstone
 from isthmus.kernel.words import at_path, text
+from isthmus.sync.abreast import at_once_of
 from isthmus.sync.calls import calling
 from isthmus.sync.connector import Change, ConnectorError, Leave, Page, Raw, Written, freely
 
@@ -23,10 +24,10 @@ DAY = timedelta(days=1)
 class BottleCrmSession:
     """Implements `isthmus.sync.connector.Session`."""
 
-    def __init__(self, crm: Crm, *, page_rows: int) -> None:
-        """`page_rows` is how many records are asked for at once."""
+    def __init__(self, crm: Crm, *, page_rows: int, at_once: int) -> None:
+        """`page_rows` is how many records are asked for at once, `at_once` how many are written at the same time."""
         self._crm, self._page_rows = crm, page_rows
-        self._writer = Writer(crm)
+        self._writer = Writer(crm, at_once=at_once)
 
     async def check(self) -> str:
         """Return who we are, where; every feed can be read, or ConnectorError says why not."""
@@ -128,7 +129,7 @@ class BottleCrmSession:
                 yield new
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
-        """Write changes one after the other, each to a record that was just read; one answer for each."""
+        """Write changes, several at a time, each to a record that was just read; one answer for each."""
         return await self._writer.write(feed, changes)
 
 
@@ -159,8 +160,10 @@ async def session(
     except ValueError as error:
         raise ConnectorError("`page_rows` is a number.", fix="Give 500, or leave it out.") from error
 
+    at_once = at_once_of(settings)
+
     async def authorise(_: bool) -> dict[str, str]:  # noqa: FBT001 - as Calls asks it.
         return {"Authorization": f"Bearer {token}"}
 
     async with calling(settings["url"], title="BottleCRM", dice=dice, leave=leave, authorise=authorise) as calls:
-        yield BottleCrmSession(Crm(calls), page_rows=page_rows)
+        yield BottleCrmSession(Crm(calls), page_rows=page_rows, at_once=at_once)

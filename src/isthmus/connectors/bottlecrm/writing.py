@@ -44,6 +44,7 @@ from isthmus.connectors.bottlecrm.wire import (
 )
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import at_path, text
+from isthmus.sync.abreast import abreast
 from isthmus.sync.calls import Answer
 from isthmus.sync.connector import Change, ConnectorError, Outcome, Raw, Written
 
@@ -81,27 +82,30 @@ class _Refusal(Exception):
 
 
 class Writer:
-    """Writes changes one after the other."""
+    """Writes changes, several at a time."""
 
-    def __init__(self, crm: Crm) -> None:
-        """`crm` is who is written to."""
-        self._crm = crm
+    def __init__(self, crm: Crm, *, at_once: int) -> None:
+        """`crm` is who is written to, `at_once` how many records at the same time."""
+        self._crm, self._at_once = crm, at_once
         self._made: set[str] = set()
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
-        """Return one answer for each change."""
-        answers: list[Written] = []
-        lost = ""
-        for change in changes:
+        """Return one answer for each change, as `abreast` does.
+
+        New records come in turn, since each is looked for before it is made; and so do those with tags, of which a new
+        one is made on the way.
+        """
+
+        async def write(change: Change) -> Written:
             try:
-                answer = await self._one(feed, change) if not lost else _failed(change, lost)
+                return await self._one(feed, change)
             except _Refusal as refusal:
-                answer = Written(outcome=Outcome.REFUSED, external_id=change.external_id, reason=str(refusal))
-            except ConnectorError as error:
-                lost = str(error)
-                answer = _failed(change, lost)
-            answers.append(answer)
-        return answers
+                return Written(outcome=Outcome.REFUSED, external_id=change.external_id, reason=str(refusal))
+
+        def in_turn(change: Change) -> bool:
+            return change.external_id is None or "tags" in change.fields
+
+        return await abreast(changes, write, at_once=self._at_once, in_turn=in_turn)
 
     async def _one(self, feed: str, change: Change) -> Written:
         if FEED_OF.get(change.type) != feed:
@@ -285,7 +289,3 @@ def _sentence(answer: Answer) -> str:
         return "; ".join(told)[:500]
     kept = "BottleCRM does not let us." if answer.status == FORBIDDEN else f"BottleCRM answered {answer.status}."
     return (text(errors) or kept)[:500]
-
-
-def _failed(change: Change, reason: str) -> Written:
-    return Written(outcome=Outcome.FAILED, external_id=change.external_id, reason=reason)

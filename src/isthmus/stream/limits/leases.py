@@ -158,6 +158,7 @@ class Leases:
         self.nodes = 1
         self.draws = 0
         self.away_since: float | None = None
+        self._held: dict[str, float] = {}
 
     def lease(
         self, key: str, rate: Rate, *, name: str = "", away: Away = "fail_open_local", away_s: int = AWAY_S
@@ -172,6 +173,12 @@ class Leases:
 
     def _meet(self, lease: Lease) -> None:
         (self._long if lease.is_long else self._leases)[lease.key] = lease
+
+    def held_s(self, name: str, *, more_s: float = 0.0) -> float:
+        """Return for how many seconds nobody is to be let in under a name, which are at least `more_s`."""
+        now = self._ticks()
+        self._held[name] = until = max(self._held.get(name, now), now + more_s)
+        return until - now
 
     def take(self, leases: tuple[Lease, ...], *, cost: int) -> Taken:
         """Take `cost` permits of every lease, or of none. What is awaitable asks the authority first.

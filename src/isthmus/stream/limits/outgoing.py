@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 from isthmus.kernel.errors import Limited
 from isthmus.stream.limits.bucket import Rate
-from isthmus.stream.limits.leases import AWAY_S, Leases, Refusal
+from isthmus.stream.limits.leases import AWAY_S, Lease, Leases, Refusal
 
-WAIT_S_MAX = 300.0
+WAIT_S_MAX, HOLD_S_MAX = 300.0, 3600.0
+# Several requests that were under way are told the same: that counts once.
+TOLD_TWICE_S = 0.5
 
 
 class VendorQuotaUsedUp(Limited):
@@ -38,7 +40,7 @@ class OutgoingLimit:
             message = f"a share of {share} is none"
             raise ValueError(message)
         own = [_part(each, share) for each in rates]
-        self._leases = leases
+        self._leases, self._name = leases, f"out:{connection}"
         self._rates = [
             (f"out:{connection}:{each.count}/{each.seconds}", each, f"{connection} {each.count}/{each.seconds} s")
             for each in own
@@ -51,23 +53,45 @@ class OutgoingLimit:
         """
         waited = 0.0
         while True:
-            leases = tuple(
-                self._leases.lease(key, rate, name=name, away="fail_open_local", away_s=AWAY_S)
-                for key, rate, name in self._rates
-            )
-            taken = self._leases.take(leases, cost=cost)
-            refusal = taken if taken is None or isinstance(taken, Refusal) else await taken
-            if refusal is None:
+            held = self._leases.held_s(self._name)
+            refusal = None if held else await self._taken(self._own(), cost)
+            if refusal is None and not held:
                 return waited
-            pause = max(0.001, refusal.wait_s)
+            pause = max(0.001, held if refusal is None else refusal.wait_s)
             if waited + pause > wait_s_max:
+                what = "whole allowance" if refusal is None else f"allowance {refusal.lease.name}"
                 raise VendorQuotaUsedUp(
-                    f"The allowance {refusal.lease.name} is used up for {math.ceil(pause)} s.",
+                    f"The {what} is used up for {math.ceil(pause)} s.",
                     fix="Wait, or ask the vendor for more.",
                     retry_after_s=pause,
                 )
             await asyncio.sleep(pause)
             waited += pause
+
+    async def hold(self, seconds: float) -> None:
+        """Let nobody in for so many seconds, at most an hour: the vendor itself asked to slow down.
+
+        Who is at this node waits that long, for whatever they ask; other nodes find in the buckets what these hold
+        less what they gain in the time.
+        """
+        seconds = min(seconds, HOLD_S_MAX)
+        if self._leases.held_s(self._name) >= seconds - TOLD_TWICE_S:
+            return
+        self._leases.held_s(self._name, more_s=seconds)
+        for lease in self._own():
+            gained = min(lease.remaining, math.ceil(seconds * lease.rate.per_second))
+            if gained > 0:
+                await self._taken((lease,), gained)
+
+    def _own(self) -> tuple[Lease, ...]:
+        return tuple(
+            self._leases.lease(key, rate, name=name, away="fail_open_local", away_s=AWAY_S)
+            for key, rate, name in self._rates
+        )
+
+    async def _taken(self, leases: tuple[Lease, ...], cost: int) -> Refusal | None:
+        taken = self._leases.take(leases, cost=cost)
+        return taken if taken is None or isinstance(taken, Refusal) else await taken
 
 
 def _part(rate: Rate, share: float) -> Rate:

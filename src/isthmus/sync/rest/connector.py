@@ -8,6 +8,7 @@ from random import Random
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
 from isthmus.stream.limits import Rate
+from isthmus.sync.abreast import SETTING
 from isthmus.sync.calls import Rules, calling
 from isthmus.sync.connector import (
     Authorise,
@@ -78,6 +79,7 @@ def describe(
             *settings,
             Setting(name="page_rows", about=f"Rows per request, at most {rows}.", default=str(rows)),
             Setting(name="overlap_s", about="Seconds each run goes back, for what is told late.", default="60"),
+            *((SETTING,) if any(each.writes for each in vendor.feeds) else ()),
         ),
         begin=begin,
         normalise=normalise,

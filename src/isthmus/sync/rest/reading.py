@@ -7,6 +7,7 @@ import msgspec
 
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import text
+from isthmus.sync.abreast import at_once_of
 from isthmus.sync.calls import UNAUTHORISED, Answer, Calls
 from isthmus.sync.connector import Change, ConnectorError, FeedTrouble, KeyRefused, NotAsDocumented, Page, Raw, Written
 from isthmus.sync.rest.columns import at, digest
@@ -27,7 +28,8 @@ class RestSession:
     def __init__(
         self, calls: Calls, vendor: Vendor, settings: Mapping[str, str], *, page_rows: int, overlap: timedelta
     ) -> None:
-        """`overlap` is how far each run goes back, for what was told late."""
+        """`overlap` is how far each run goes back, for what was told late; raises ConnectorError."""
+        self._at_once = at_once_of(settings)
         self._calls, self._vendor, self._settings = calls, vendor, settings
         self._page_rows, self._overlap = page_rows, overlap
         self._feeds = {each.name: each for each in vendor.feeds}
@@ -96,11 +98,17 @@ class RestSession:
         return found
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
-        """Write changes one after the other, each after a look at how the record stands; one answer for each."""
-        of = self._known(feed)
-        return await Writer(self._calls, of, fill=self._filled, secret=self._secret(), raw=raw, made=self._made).write(
-            changes
+        """Write changes, several at a time, each after a look at how the record stands; one answer for each."""
+        writer = Writer(
+            self._calls,
+            self._known(feed),
+            fill=self._filled,
+            secret=self._secret(),
+            raw=raw,
+            made=self._made,
+            at_once=self._at_once,
         )
+        return await writer.write(changes)
 
     async def _listed(self, of: Collection, paging: Paging) -> AsyncIterator[Sequence[str]]:
         seen = set[str]()

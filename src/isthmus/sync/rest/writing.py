@@ -5,8 +5,9 @@ from typing import Literal
 
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import text
+from isthmus.sync.abreast import abreast
 from isthmus.sync.calls import UNAUTHORISED, Answer, Calls
-from isthmus.sync.connector import Change, ConnectorError, KeyRefused, NotAsDocumented, Outcome, Raw, Written
+from isthmus.sync.connector import Change, KeyRefused, NotAsDocumented, Outcome, Raw, Written
 from isthmus.sync.rest.columns import at, express, word
 from isthmus.sync.rest.described import GONES, Call, Collection, Writes
 from isthmus.sync.rest.paging import Query, rows_at
@@ -28,7 +29,7 @@ def body(of: Collection, change: Change, *, current: Row | None) -> Row:
 
 
 class Writer:
-    """Writes changes of one feed one after the other."""
+    """Writes changes of one feed, several at a time."""
 
     def __init__(
         self,
@@ -39,31 +40,33 @@ class Writer:
         secret: Query,
         raw: Callable[[Collection, Row], Raw],
         made: dict[str, str],
+        at_once: int = 1,
     ) -> None:
         """`fill` puts settings into paths, `raw` reads a row, `secret` goes along with every request.
 
         `made` are the keys of records that this session made, by their ids: none of them is found for another key.
+        `at_once` is how many records are written at the same time.
         """
         self._calls, self._of, self._fill, self._secret, self._raw = calls, of, fill, secret, raw
-        self._made = made
+        self._made, self._at_once = made, at_once
 
     async def write(self, changes: Sequence[Change]) -> list[Written]:
-        """Return one answer for each change; after the vendor could not be reached the rest has failed."""
-        answers: list[Written] = []
-        lost = ""
-        for change in changes:
-            writes = self._of.writes
+        """Return one answer for each change, as `abreast` does.
+
+        New records that are looked for before they are made come in turn: one that was just made would be found for
+        another that says the same.
+        """
+        writes = self._of.writes
+
+        async def write(change: Change) -> Written:
             if writes is None or change.type not in self._of.writes_types:
-                answers.append(_refused(change.external_id, f"{self._of.name} takes no {change.type}."))
-                continue
-            try:
-                answers.append(_failed(change, lost) if lost else await self._one(writes, change))
-            except KeyRefused:
-                raise
-            except ConnectorError as error:
-                lost = str(error)
-                answers.append(_failed(change, lost))
-        return answers
+                return _refused(change.external_id, f"{self._of.name} takes no {change.type}.")
+            return await self._one(writes, change)
+
+        def sought(change: Change) -> bool:
+            return change.external_id is None and writes is not None and writes.find is not None
+
+        return await abreast(changes, write, at_once=self._at_once, in_turn=sought)
 
     async def _one(self, writes: Writes, change: Change) -> Written:
         if change.external_id is None:
@@ -212,10 +215,6 @@ def _gone(change: Change, number: str) -> Written:
 
 def _refused(number: str | None, reason: str) -> Written:
     return Written(outcome=Outcome.REFUSED, external_id=number, reason=reason)
-
-
-def _failed(change: Change, reason: str) -> Written:
-    return Written(outcome=Outcome.FAILED, external_id=change.external_id, reason=reason)
 
 
 def _tombstone(number: str) -> Raw:
