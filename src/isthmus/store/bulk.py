@@ -4,14 +4,15 @@ Whatever turns out to be known, or to share a handle, leaves the block and goes 
 one temporary table, and one statement of plain inserts takes it to references, records, claims, events and audit rows.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import LiteralString, cast
+from typing import LiteralString, NamedTuple, cast
 from uuid import UUID
 
 from isthmus.kernel.marks import RecordType
-from isthmus.store.columns import Block
+from isthmus.store.columns import Block, Moved
 from isthmus.store.database import Transaction
 from isthmus.store.prepare import Prepared, Row
 from isthmus.store.schema import index_column
@@ -33,8 +34,8 @@ with wanted as (
 ), known as materialized (
     select n - 1 as n, r.*, wanted.hlc as spoken, r.digest = wanted.digest and wanted.hlc >= r.hlc as repeated
     from wanted cross join lateral (
-        select * from ref where workspace = (select current_workspace()) and type = %(type)s and system = %(system)s
-           and external_id = wanted.external_id
+        select *, ctid as place from ref where workspace = (select current_workspace()) and type = %(type)s
+           and system = %(system)s and external_id = wanted.external_id
         offset 0
     ) as r
 ), seen_later as (
@@ -43,9 +44,9 @@ with wanted as (
     from known where repeated and spoken > seen order by external_id
     on conflict (workspace, type, system, external_id) do update set seen = greatest(r.seen, excluded.seen)
 )
-select null, null, null, null, array_agg(n) from known where repeated
+select null, null, null, null, null, string_agg(n::text, ',') from known where repeated
 union all
-select n, record_id, hlc, seen, null from known where repeated is not true
+select n, uuid_send(record_id), hlc, seen, place, null from known where repeated is not true
 """
 # What is known between the least and the greatest of the ids, up to a limit: to read a stretch of an index is far
 # cheaper than to look up each id, and ids that come in order meet few others there.
@@ -67,8 +68,18 @@ _NULL = b"\xff\xff\xff\xff"
 _JSONB = b"\1"
 
 
+class _Known(NamedTuple):
+    """A row of a block whose external id is known: of which record, its last word, and the place of the reference."""
+
+    row: int
+    record: bytes
+    hlc: int
+    seen: int
+    place: bytes
+
+
 async def land_block(tx: Transaction, prepared: Prepared) -> None:
-    """Drop what repeats the system's last word; rows with known external ids leave the block."""
+    """Drop what repeats the system's last word; rows with known external ids leave the block, most of them together."""
     block = prepared.block
     if block is None or not len(block) or block.asked:
         return
@@ -84,15 +95,35 @@ async def land_block(tx: Transaction, prepared: Prepared) -> None:
         "hlcs": ",".join(str(block.hlcs[n]) for n in asked),
         "digests": b"".join(block.digests[n] for n in asked),
     }
-    cursor = await tx.connection.execute(_KNOWN, given, prepare=False)
-    (_, _, _, _, repeated), *others = await cursor.fetchall()
-    for place, record, hlc, seen, _ in others:
-        row = block_row(block, asked[int(place)])
-        row.record_id, row.known = record, True
-        row.echo = (hlc, seen) if hlc <= row.hlc < seen else None
+    cursor = await tx.connection.execute(_KNOWN, given, prepare=False, binary=True)
+    (*_, told), *others = await cursor.fetchall()
+    repeated = [asked[int(each)] for each in told.split(",")] if told else []
+    known = [_Known(asked[n], *rest) for n, *rest, _ in others]
+    prepared.unchanged += len(repeated)
+    _set_apart(prepared, block, known)
+    block.drop([*repeated, *(each.row for each in known)])
+
+
+def _set_apart(prepared: Prepared, block: Block, known: Sequence[_Known]) -> None:
+    """Let rows with known ids go on together; those that arrive late, or twice for one record, stand by themselves."""
+    times = Counter(each.record for each in known)
+    together: list[_Known] = []
+    for each in known:
+        hlc = block.hlcs[each.row]
+        if times[each.record] == 1 and hlc > max(each.hlc, each.seen) and block.source.payloads is None:
+            together.append(each)
+            continue
+        row = block_row(block, each.row)
+        row.record_id, row.known = UUID(bytes=each.record), True
+        row.echo = (each.hlc, each.seen) if each.hlc <= hlc < each.seen else None
         prepared.rows.append(row)
-    prepared.unchanged += len(repeated or ())
-    block.drop([asked[int(place)] for place in (*(repeated or ()), *(place for place, *_ in others))])
+    if together:
+        together.sort(key=lambda each: each.record)
+        prepared.moved = Moved(
+            block=block.taken([each.row for each in together]),
+            records=[each.record for each in together],
+            places=[each.place for each in together],
+        )
 
 
 async def perhaps_known(tx: Transaction, record_type: RecordType, *, system: str, ids: Sequence[str]) -> Sequence[int]:

@@ -129,6 +129,18 @@ class Block:
         given = self.source.external_ids
         return [given[position] for position in self.positions]
 
+    def taken(self, rows: Sequence[int]) -> "Block":
+        """Return a block of some rows, in the order given, as it was prepared."""
+        return Block(
+            source=self.source,
+            positions=[self.positions[n] for n in rows],
+            hlcs=[self.hlcs[n] for n in rows],
+            open_json=[self.open_json[n] for n in rows],
+            personal_json=[self.personal_json[n] for n in rows],
+            digests=[self.digests[n] for n in rows],
+            indexes=[[column[n] for n in rows] for column in self.indexes],
+        )
+
     def drop(self, rows: Iterable[int]) -> None:
         """Take rows out, by their numbers in this block; what was written ahead is void then."""
         wanted = bytearray(b"\1") * len(self)
@@ -147,6 +159,18 @@ class Block:
         self.sealed = list(compress(self.sealed, wanted))
         self.payloads = list(compress(self.payloads, wanted))
         self.copied = list(compress(self.copied, wanted))
+
+
+@dataclass(slots=True)
+class Moved:
+    """Rows of a block that speak of known records: the 16 bytes of each record, and the place of its reference.
+
+    A place is a `tid` in its binary form, and good as long as nobody else writes there.
+    """
+
+    block: Block
+    records: list[bytes]
+    places: list[bytes]
 
 
 class ColumnReader:

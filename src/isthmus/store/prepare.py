@@ -21,7 +21,7 @@ from isthmus.kernel.faults import find_faults
 from isthmus.kernel.hlc import evidence
 from isthmus.kernel.marks import Json, RecordType
 from isthmus.kernel.money import InvalidMoney
-from isthmus.store.columns import Block, ColumnReader, Columns, joined
+from isthmus.store.columns import Block, ColumnReader, Columns, Moved, joined
 from isthmus.store.normal import ValueFault, canonical_amount, normaliser
 from isthmus.store.observation import Observation
 from isthmus.vault import WorkspaceKeys, blind_index, blind_indexes, keyed_digests, normal_form
@@ -92,7 +92,8 @@ class Reject:
 class Prepared:
     """One batch of one record type; `block` holds the rows that came as columns and need nothing special.
 
-    `met` tells that rows of the block turned out to mean records that were there.
+    `met` tells that rows of the block turned out to mean records that were there, `moved` holds those whose external
+    ids are known.
     """
 
     type: RecordType
@@ -102,6 +103,7 @@ class Prepared:
     merged: list[Row] = field(default_factory=list[Row])
     block: Block | None = None
     met: bool = False
+    moved: Moved | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Preparer:
     """Prepares observations of one record type in one workspace."""
 
     def __init__(self, record_type: RecordType, keys: WorkspaceKeys) -> None:
-        """Derive the keys and the normalisers once; `personal` holds the names of the sealed fields."""
+        """Derive the keys and the normalisers once; `personal` names the sealed fields, `advance_only` more."""
         self.type = record_type
         self._digest_key = keys.derived("digest")
         self._handles = [
@@ -129,7 +131,7 @@ class Preparer:
         self._normalisers = {each.name: normaliser(each) for each in record_type.fields}
         self._readers = {each.name: ColumnReader(each) for each in record_type.fields}
         self.personal = frozenset(each.name for each in record_type.personal_fields)
-        self._advancing = frozenset(each.name for each in record_type.fields if each.rule.name == "advance_only")
+        self.advance_only = frozenset(each.name for each in record_type.fields if each.rule.name == "advance_only")
         self._open_part, self._personal_part = record_type.open_part, record_type.personal_part
 
     def prepare(self, observations: Iterable[Observation], *, since: datetime | None, until: datetime) -> Prepared:
@@ -187,7 +189,7 @@ class Preparer:
 
     def advancing(self, name: str) -> bool:
         """Tell whether a field may only advance."""
-        return name in self._advancing
+        return name in self.advance_only
 
     def index(self, name: str, value: str) -> bytes | None:
         """Return the blind index of a handle, to look a record up by it."""

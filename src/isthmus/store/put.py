@@ -23,6 +23,7 @@ from isthmus.store.cases import CaseChange, write_cases
 from isthmus.store.columns import Block
 from isthmus.store.database import Transaction
 from isthmus.store.folding import Folded, Move, fold_groups
+from isthmus.store.moving import Missed, write_moved
 from isthmus.store.prepare import Prepared, Preparer, Reject, Row
 from isthmus.store.staging import COPY, STAGE, Staged, binary, merge_statement
 from isthmus.store.trail import claims_of
@@ -172,9 +173,14 @@ def _links(prepared: Prepared) -> Iterator[tuple[Row, str, str, str, str]]:
 async def write(tx: Transaction, vault: Vault, prepared: Prepared, preparer: Preparer) -> PutResult:
     """Store rows whose records are known; raises Raced when the transaction has to be tried again.
 
-    Of a block the created records are counted and not listed.
+    Of a block the created and changed records are counted and not listed.
     """
     result = PutResult(unchanged=prepared.unchanged, rejects=prepared.rejects)
+    try:
+        moved = await write_moved(tx, vault, prepared, preparer)
+    except Missed as error:
+        raise Raced("A record was changed at this moment.", fix="Try again.") from error
+    result.changed, result.claimed = moved.changed, moved.claimed
     groups: dict[UUID, list[Row]] = defaultdict(list)
     for row in prepared.rows:
         if row.record_id is None:

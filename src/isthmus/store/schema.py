@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from isthmus.kernel.errors import IsthmusError
 from isthmus.kernel.marks import Field, RecordType
 
+FILLFACTOR = 85
 META_COLUMNS = (
     "workspace integer not null",
     "id uuid not null",
@@ -84,7 +85,8 @@ def create_table(record_type: RecordType) -> str:
     table = record_type.table
     own = [f"{name} {kind}" for name, kind in table_columns(record_type)]
     lines = ",\n    ".join([*META_COLUMNS, *own, "primary key (workspace, id)"])
-    statements = [f"create table {table} (\n    {lines}\n);"]
+    # Room for new versions of rows on their own page, so that a change leaves the indexes alone.
+    statements = [f"create table {table} (\n    {lines}\n) with (fillfactor = {FILLFACTOR});"]
     statements += index_statements(record_type, (name for name, _ in table_columns(record_type)))
     statements += [
         f"alter table {table} enable row level security;",

@@ -21,11 +21,24 @@ from isthmus.vault.generation import Generation
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 _BUSY_S = 30.0
-_LOOKUP_ROWS_MAX = 500
+_SUBJECT_BYTES, _WRAPPED_BYTES = 16, _NONCE_BYTES + KEY_BYTES + 16
+_STATEMENT_ROWS_MAX = 10_000
 _TABLE = """
 create table if not exists data_key (
     workspace integer not null, subject blob not null, wrapped blob not null, primary key (workspace, subject)
 ) without rowid
+"""
+# One step for all rows: SQLite gives the interpreter away at each step, and it is not had back at once while other
+# threads work. The rows come cut together, of one length each.
+_ADD = """
+with recursive given(n) as (select 0 union all select n + 1 from given where n + 1 < ?4)
+insert or ignore into data_key
+select ?1, substr(?2, ?5 * n + 1, ?5), substr(?3, ?6 * n + 1, ?6) from given
+"""
+_FIND = """
+with recursive given(n) as (select 0 union all select n + 1 from given where n + 1 < ?3)
+select group_concat(hex(k.subject) || hex(k.wrapped), '') from given cross join data_key k
+where k.workspace = ?1 and k.subject = substr(?2, ?4 * n + 1, ?4)
 """
 
 
@@ -96,9 +109,8 @@ class KeyStore:
         Subjects are the 16 bytes of their ids. One that has a key keeps it. Raises KeysAway.
         """
         wrap = self._kek.encrypt
-        rows = [
-            (workspace, subject, nonce + wrap(nonce, key, subject))
-            for subject, key, nonce in zip(subjects, keys, nonces, strict=True)
+        wrapped = [
+            nonce + wrap(nonce, key, subject) for subject, key, nonce in zip(subjects, keys, nonces, strict=True)
         ]
         with self._lock, _told():
             if self._file.in_transaction:
@@ -106,7 +118,11 @@ class KeyStore:
                 self._file.execute("rollback")
             self._file.execute("begin immediate")
             try:
-                self._file.executemany("insert or ignore into data_key values (?, ?, ?)", rows)
+                for start in range(0, len(wrapped), _STATEMENT_ROWS_MAX):
+                    part = slice(start, start + _STATEMENT_ROWS_MAX)
+                    ids, rows = b"".join(subjects[part]), b"".join(wrapped[part])
+                    count = len(wrapped[part])
+                    self._file.execute(_ADD, (workspace, ids, rows, count, _SUBJECT_BYTES, _WRAPPED_BYTES))
                 self._file.execute("commit")
             finally:
                 with suppress(sqlite3.OperationalError):
@@ -115,15 +131,18 @@ class KeyStore:
 
     def find(self, *, workspace: int, subjects: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the keys there are; an erased subject is absent. Raises WrongKey and KeysAway."""
-        wanted = list(set(subjects))
+        wanted = sorted(set(subjects))
         found: dict[bytes, bytes] = {}
-        for start in range(0, len(wanted), _LOOKUP_ROWS_MAX):
-            part = wanted[start : start + _LOOKUP_ROWS_MAX]
-            marks = ",".join("?" * len(part))
-            query = f"select subject, wrapped from data_key where workspace = ? and subject in ({marks})"  # noqa: S608 - only placeholders are joined.
+        width = _SUBJECT_BYTES + _WRAPPED_BYTES
+        for start in range(0, len(wanted), _STATEMENT_ROWS_MAX):
+            part = wanted[start : start + _STATEMENT_ROWS_MAX]
             with self._lock, _told():
-                rows: list[tuple[bytes, bytes]] = self._file.execute(query, (workspace, *part)).fetchall()
-            found.update((subject, self._unwrap(subject, wrapped)) for subject, wrapped in rows)
+                given = (workspace, b"".join(part), len(part), _SUBJECT_BYTES)
+                (told,) = self._file.execute(_FIND, given).fetchone()
+            rows = bytes.fromhex(told or "")
+            for at in range(0, len(rows), width):
+                subject = rows[at : at + _SUBJECT_BYTES]
+                found[subject] = self._unwrap(subject, rows[at + _SUBJECT_BYTES : at + width])
         return found
 
     def erase(self, *, workspace: int, subject: UUID) -> bool:

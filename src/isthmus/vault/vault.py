@@ -94,9 +94,16 @@ class Vault:
 
     def seal_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes]:
         """Seal each value under its subject's key; raises KeyErased."""
-        raw = [subject.bytes for subject, _ in values]
-        keys = self._keys(workspace, raw)
-        for subject in raw:
+        return self.seal_columns(
+            workspace=workspace,
+            subjects=[subject.bytes for subject, _ in values],
+            values=[value for _, value in values],
+        )
+
+    def seal_columns(self, *, workspace: int, subjects: Sequence[bytes], values: Sequence[bytes]) -> list[bytes]:
+        """Seal each value under the key of its subject, given as the 16 bytes of its id; raises KeyErased."""
+        keys = self._keys(workspace, subjects)
+        for subject in subjects:
             if subject not in keys:
                 raise KeyErased(
                     f"The key of subject {UUID(bytes=subject)} was erased.",
@@ -104,16 +111,28 @@ class Vault:
                 )
         return [
             seal(plain, key=keys[subject], nonce=nonce, bound=associated(workspace=workspace, subject=subject))
-            for subject, nonce, (_, plain) in zip(raw, _nonces(len(raw)), values, strict=True)
+            for subject, nonce, plain in zip(subjects, _nonces(len(subjects)), values, strict=True)
         ]
 
     def open_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes | None]:
         """Open each envelope; None where the subject was erased. Raises SealBroken."""
-        raw = [subject.bytes for subject, _ in values]
-        keys = self._keys(workspace, raw)
+        return self.open_columns(
+            workspace=workspace,
+            subjects=[subject.bytes for subject, _ in values],
+            envelopes=[envelope for _, envelope in values],
+        )
+
+    def open_columns(
+        self, *, workspace: int, subjects: Sequence[bytes], envelopes: Sequence[bytes]
+    ) -> list[bytes | None]:
+        """Open each envelope of a subject, given as the 16 bytes of its id; None where it was erased.
+
+        Raises SealBroken.
+        """
+        keys = self._keys(workspace, subjects)
         return [
             open_sealed(envelope, key=key, bound=associated(workspace=workspace, subject=subject)) if key else None
-            for subject, (_, envelope) in zip(raw, values, strict=True)
+            for subject, envelope in zip(subjects, envelopes, strict=True)
             for key in (keys.get(subject),)
         ]
 

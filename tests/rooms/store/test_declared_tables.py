@@ -31,6 +31,9 @@ GRANTS = """
 select table_name, grantee, privilege_type from information_schema.role_table_grants
 where table_schema = %s and table_name = any(%s) order by 1, 2, 3
 """
+ROOM = """
+select relname, reloptions from pg_class where relnamespace = %s::regnamespace and relname = any(%s) order by 1
+"""
 
 
 def _tables() -> list[str]:
@@ -50,7 +53,7 @@ def both(engines: Engines) -> psycopg.Connection:
     return connection
 
 
-@pytest.mark.parametrize("question", [COLUMNS, KEYS, WALLS, GRANTS])
+@pytest.mark.parametrize("question", [COLUMNS, KEYS, WALLS, GRANTS, ROOM])
 def test_declared_and_migrated_tables_are_the_same(both: psycopg.Connection, question: str) -> None:
     with both as connection:
         migrated = connection.execute(question.encode(), ("public", _tables())).fetchall()

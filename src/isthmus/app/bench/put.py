@@ -88,15 +88,17 @@ class _Unsealed(Vault):
         del workspace, subjects
         return [list(values) for values in columns]
 
-    def seal_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes]:
+    def seal_columns(self, *, workspace: int, subjects: Sequence[bytes], values: Sequence[bytes]) -> list[bytes]:
         """Return the values as they are."""
-        del workspace
-        return [value for _, value in values]
+        del workspace, subjects
+        return list(values)
 
-    def open_many(self, *, workspace: int, values: Sequence[tuple[UUID, bytes]]) -> list[bytes | None]:
+    def open_columns(
+        self, *, workspace: int, subjects: Sequence[bytes], envelopes: Sequence[bytes]
+    ) -> list[bytes | None]:
         """Return the values as they are."""
-        del workspace
-        return [value for _, value in values]
+        del workspace, subjects
+        return list(envelopes)
 
 
 class MakingFailed(IsthmusError):
