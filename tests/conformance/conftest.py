@@ -167,6 +167,7 @@ class Bench:
     pauses: list[float] = field(default_factory=list[float])
     feed: Feed | None = None
     settings: dict[str, str] = field(default_factory=dict[str, str])
+    retry: Retry = field(default_factory=lambda: Retry(tries_max=3))
 
     @property
     def engine(self) -> Engine:
@@ -182,7 +183,7 @@ class Bench:
             chance=Random(7),
             connectors={connector.name: connector},
             pause=pause,
-            retry=Retry(tries_max=3),
+            retry=self.retry,
         )
 
     def scope(self) -> Scope:

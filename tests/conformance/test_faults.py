@@ -6,9 +6,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 from aiohttp import web
 
+from isthmus.app.bench.faults.proxy import Fault, Front, Script, proxy
 from isthmus.kernel.status import Status
 from tests.conformance.conftest import Bench
-from isthmus.app.bench.faults.proxy import Fault, Front, Script, proxy
 
 TIMES = 3
 STORM = (

@@ -36,6 +36,7 @@ class Fault(StrEnum):
     RESET = "connection cut before it was done"
     LOST = "connection cut after it was done"
     TRUNCATED = "answer cut short"
+    CLIPPED = "whole answer whose JSON breaks off"
     SLOW = "slow"
     EXPIRED = "401 for a session that was good"
     SKEWED = "503 with a time to wait, by a clock two days off"
@@ -126,6 +127,8 @@ class _Proxy:
                 return _cut(request)
             case Fault.TRUNCATED:
                 return await _truncated(request, response)
+            case Fault.CLIPPED:
+                return _clipped(response)
             case _:
                 return response
 
@@ -183,6 +186,11 @@ async def _truncated(request: web.Request, whole: web.Response) -> web.StreamRes
     if request.transport is not None:
         request.transport.close()
     return response
+
+
+def _clipped(whole: web.Response) -> web.Response:
+    body = cast("bytes", whole.body)
+    return web.Response(status=whole.status, body=body[: len(body) // 2], content_type="application/json")
 
 
 def _bent(fault: Fault, body: bytes, *, number: int) -> bytes | None:
