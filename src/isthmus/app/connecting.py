@@ -2,13 +2,13 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from isthmus.app.program import Program
 from isthmus.kernel.errors import Fault, Invalid, NotFound
 from isthmus.store.database import Scope
 from isthmus.sync.connections import Connection, SettingsRefused, checked_settings
-from isthmus.sync.connector import Connector, ConnectorError, Parting
+from isthmus.sync.connector import Connector, ConnectorError, Described, Describing, Parting
 from isthmus.sync.grants import Access, opened
 from isthmus.sync.pull import in_a_known_form
 from isthmus.sync.runs import Engine
@@ -64,6 +64,24 @@ async def answer_of(connector: Connector, settings: dict[str, str], *, name: str
         async with asyncio.timeout(ANSWER_S_MAX), opened(connector, settings, access=access) as session:
             with in_a_known_form(name):
                 return await session.check()
+    except (OSError, TimeoutError) as error:
+        fix = f"Check the settings of {name!r} and that the system answers."
+        raise ConnectorError(f"{connector.title} does not answer ({type(error).__name__}).", fix=fix) from error
+
+
+async def described_by(
+    connector: Connector, settings: dict[str, str], feeds: Sequence[str], *, name: str, access: Access | None = None
+) -> dict[str, list[Described]]:
+    """Open a session and return the fields of feeds as the system describes them; none where it does not.
+
+    Raises ConnectorError, after half a minute at the latest.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX), opened(connector, settings, access=access) as session:
+            if not isinstance(session, Describing):
+                return {}
+            with in_a_known_form(name):
+                return {feed: list(await session.fields(feed)) for feed in feeds}
     except (OSError, TimeoutError) as error:
         fix = f"Check the settings of {name!r} and that the system answers."
         raise ConnectorError(f"{connector.title} does not answer ({type(error).__name__}).", fix=fix) from error

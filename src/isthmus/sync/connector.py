@@ -138,6 +138,27 @@ class Fetching(Protocol):
         ...
 
 
+class Described(Struct, frozen=True, kw_only=True):
+    """A field as its system describes it: where it stands in a row that is sent, by dots, and what people call it.
+
+    `kind` is the system's word for what it holds; `own` tells that it was made there and is not one that all have.
+    """
+
+    path: str
+    label: str = ""
+    kind: str = ""
+    own: bool = False
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A session whose system tells which fields its records have, those made there among them."""
+
+    async def fields(self, feed: str) -> Sequence[Described]:
+        """Return the fields of a feed's rows; raises ConnectorError."""
+        ...
+
+
 @runtime_checkable
 class Parting(Protocol):
     """A session whose system keeps something for the connection, which goes with it, such as a place in a log."""
@@ -240,7 +261,10 @@ class Inbound:
     """How a vendor calls us: who proves that it did, with the secrets of which setting, and what its calls hold.
 
     The setting may hold several secrets, one a line, while they are replaced. `read` is pure: it yields the feed and
-    the record for each that a body tells of, and raises what it likes for a body that it does not understand.
+    the record for each that a body tells of, and raises what it likes for a body that it does not understand. Where a
+    body only tells that a record changed, or is not believed, it yields the id: the record is then asked for, by
+    sessions that are `Fetching`. With `greets` the vendor looks by GET, or with an empty body, whether somebody is
+    there. With `silent` it wants 200 or 401, and no body in either.
 
     With `doors` a vendor's programs call at these, and show a key; `read` is given what was sent there as
     `isthmus.sync.doors.kept` writes it.
@@ -248,8 +272,10 @@ class Inbound:
 
     verifier: Verifier | AddressVerifier
     secret: str
-    read: Callable[[bytes], Iterable[tuple[str, Raw]]]
+    read: Callable[[bytes], Iterable[tuple[str, Raw | str]]]
     doors: tuple[Door, ...] = ()
+    greets: bool = False
+    silent: bool = False
 
 
 Authorise: TypeAlias = Callable[[bool], Awaitable[Mapping[str, str]]]

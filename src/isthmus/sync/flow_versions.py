@@ -224,7 +224,7 @@ class Trial:
         """Tell what would change on the payloads that are kept; nothing is written."""
         looked = changed = rejected = 0
         reason, fields, moved = "", Counter[str](), list[Moved]()
-        async for some in _payloads(tx, self.store, self.feeds, system=self.system, type_name=self.type):
+        async for some in received(tx, self.store, self.feeds, system=self.system, type_name=self.type):
             for feed, raws in some:
                 looked += len(raws)
                 was, now = (self._said(own, feed, raws) for own in (self.before, self.after))
@@ -287,9 +287,10 @@ async def _again(work: Work, feed: Feed, raws: Sequence[Raw], type_name: str, tx
     work.progress.add(landed.result)
 
 
-async def _payloads(
+async def received(
     tx: Transaction, store: Store, feeds: Sequence[Feed], *, system: str, type_name: str
 ) -> AsyncIterator[list[tuple[Feed, list[Raw]]]]:
+    """Yield what was received last of each record of a type, by page and feed, but for what an erased key sealed."""
     after: str | None = ""
     while after is not None:
         after, some = await _page(tx, store, feeds, system=system, type_name=type_name, after=after)

@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from isthmus.kernel.errors import Invalid
 from isthmus.kernel.marks import Json, Rule, RuleName
-from isthmus.kernel.words import at_path
 from isthmus.store.observation import Observation
 from isthmus.sync.connector import Change, Connector, Raw
 
@@ -140,11 +139,8 @@ def _heard(said: Observation, flow: Flow, raw: Raw) -> Observation:
             fields[name] = _transformed(_valued(fields[name], own.values), own.transforms)
     if flow.custom and not said.deleted and flow.comes_in(CUSTOM):
         before = fields.get(CUSTOM)
-        found = {
-            name: value
-            for name, path in flow.custom.items()
-            if (value := at_path(raw.body, *path.split("."))) is not None
-        }
+        there = {name: _at(raw.body, path) for name, path in flow.custom.items()}
+        found = {name: cast("Json", value) for name, value in there.items() if value not in (None, _ABSENT)}
         fields[CUSTOM] = {**(before if isinstance(before, dict) else {}), **found}
     named = {name: rule for name, own in flow.fields.items() if (rule := own.rule) is not None}
     rules = {name: rule for name, rule in named.items() if name in fields or name in links}
@@ -155,10 +151,16 @@ def _at(body: Mapping[str, Json], path: str) -> object:
     """Return what stands at a path with dots, null included, or `_ABSENT`."""
     here: object = body
     for part in path.split("."):
-        if not isinstance(here, Mapping) or part not in here:
-            return _ABSENT
-        here = cast("Mapping[str, object]", here)[part]
+        here = _step(here, part)
     return here
+
+
+def _step(here: object, part: str) -> object:
+    """Return what a map holds under a name, or a list of maps as the one with that `id`."""
+    if isinstance(here, list):
+        listed = cast("list[object]", here)
+        return next((each for each in listed if str(_step(each, "id")) == part), _ABSENT)
+    return cast("Mapping[str, object]", here).get(part, _ABSENT) if isinstance(here, Mapping) else _ABSENT
 
 
 def _valued(value: Json, values: Mapping[str, str]) -> Json:

@@ -152,7 +152,8 @@ class Planner:
         known = dict(await cursor.fetchall())
         return {str(record): known[winner] for record, winner in ids.items() if winner in known}
 
-    def _writable(self, type_name: str, spoken: Mapping[str, Json]) -> set[str]:
+    def writable(self, type_name: str, spoken: Mapping[str, Json]) -> set[str]:
+        """Return the fields that may be written there, of a record of which the system has `spoken` so far."""
         declared = self.connector.writable.get(type_name)
         return set(spoken) if declared is None else set(declared)
 
@@ -167,7 +168,7 @@ class Planner:
             wanted = {
                 name: held.value
                 for name, held in state.fields.items()
-                if name in self._writable(record_type.name, there)
+                if name in self.writable(record_type.name, there)
                 and name not in page.frozen[record]
                 and not _same(there, name, held.value)
                 and not _equivalent(entry, name, sent=held.value, returned=there.get(name), prints=prints)
@@ -192,7 +193,7 @@ class Planner:
         wanted = {
             name: held.value
             for name, held in state.fields.items()
-            if name in self._writable(record_type.name, {})
+            if name in self.writable(record_type.name, {})
             and name not in page.frozen[record]
             and not _blank(held.value)
         }

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from isthmus.app.cli.common import operator
 from isthmus.app.cli.groups import Group
 from isthmus.app.cli.output import say, table
 from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import counted, id_of, value_text
 from isthmus.app.mapping_views import (
+    MappingFields,
     MappingPlan,
     MappingView,
+    fields_to_map,
     fitting,
     mapping_view,
     plan_view,
@@ -120,13 +123,41 @@ def save(terminal: Terminal, connection: str, file: Path, reason: str) -> None:
     terminal.answer(saved, lambda: click.echo(f"{saved.id}: version {saved.number}; try it: mapping plan {saved.id}"))
 
 
+@command.command("fields")
+@click.argument("connection")
+@click.argument("type_name", metavar="TYPE")
+@click.option("--ask", is_flag=True, help="Have the system describe its fields as well.")
+@click.option("--unread", is_flag=True, help="Only fields that hold something and that nothing reads yet.")
+@at_terminal
+def fields(terminal: Terminal, connection: str, type_name: str, *, ask: bool, unread: bool) -> None:
+    """List the fields of what a system sends, custom ones among them, and what becomes of each; no value is told.
+
+    Example: isthmus mapping fields crm sales.account --ask
+    """
+
+    async def work(program: Program) -> MappingFields:
+        scope = operator(program, "mapping")
+        name = program.store.schema[type_name].name
+        async with program.store.database.transaction(scope) as tx:
+            own = await connection_of(tx, connection)
+        async with opened_engine(program) as engine:
+            return await fields_to_map(program.store, engine, scope, own, name, ask=ask)
+
+    found = terminal.run(work)
+    shown = [each for each in found.fields if not unread or (each.filled and not each.becomes)]
+    answer = msgspec.structs.replace(found, fields=shown)
+    terminal.answer(answer, lambda: _show_fields(answer))
+
+
 @command.command("plan")
 @click.argument("mapping")
 @click.option("--limit", type=click.IntRange(0, 200), default=20, show_default=True, help="Changes shown at most.")
 @click.option("--show-personal", is_flag=True, help="Show personal values, which are masked otherwise.")
 @at_terminal
 def plan(terminal: Terminal, mapping: str, limit: int, *, show_personal: bool) -> None:
-    """Tell what a version would change on the records as they were received, and change nothing.
+    """Tell what a version would change on the records as they were received, and on what is told of them.
+
+    Nothing is changed.
 
     Example: isthmus mapping plan map_01KAX3V9Q2M4T8Z5N7P6R1S0WD
     """
@@ -208,6 +239,23 @@ def _show(found: MappingView) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(found.mapping)).decode())
 
 
+def _show_fields(found: MappingFields) -> None:
+    rows: list[dict[str, object]] = [
+        {
+            "path": each.path,
+            "label": each.label,
+            "kind": each.kind or ", ".join(each.kinds),
+            "own": "own" if each.own else "",
+            "filled": each.filled,
+            "becomes": ", ".join(each.becomes),
+        }
+        for each in found.fields
+    ]
+    columns = ("path", "label", "kind", "own", "filled", "becomes")
+    table(rows, columns=columns, empty="nothing was received yet; run it first: isthmus sync run")
+    say(f"{counted(found.looked, 'row')} looked at. {found.note}".rstrip())
+
+
 def _show_plan(found: MappingPlan) -> None:
     rows: list[dict[str, object]] = [
         {
@@ -218,7 +266,25 @@ def _show_plan(found: MappingPlan) -> None:
         }
         for each in found.moved
     ]
-    table(rows, columns=("external_id", "field", "before", "after"), empty="nothing would change")
+    table(rows, columns=("external_id", "field", "before", "after"), empty="nothing that comes in would change")
     say(f"{found.changed:,} of {counted(found.looked, 'record')} would say something else")
     if found.rejected:
         say(f"{found.rejected:,} could not be stored any more. {found.reason}")
+    out = found.out
+    told: list[dict[str, object]] = [
+        {
+            "external_id": each.external_id,
+            "field": each.field,
+            "there": value_text(each.there),
+            "told before": value_text(each.before),
+            "told after": value_text(each.after),
+            "next push": "writes it" if each.writes else "",
+        }
+        for each in out.told
+    ]
+    columns = ("external_id", "field", "there", "told before", "told after", "next push")
+    table(told, columns=columns, empty="nothing that goes out would change")
+    looked = counted(out.looked, "record")
+    say(f"It would be told something else of {out.changed:,} of {looked}, {out.writes:,} of them at once")
+    if out.unfit:
+        say(f"{out.unfit:,} could not be told. {out.reason}")

@@ -5,7 +5,16 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from isthmus.app.http.readable import is_readable, named_connection, readable_type, readable_types
-from isthmus.app.mapping_views import MappingPlan, MappingView, fitting, mapping_view, plan_view, planned_mapping
+from isthmus.app.mapping_views import (
+    MappingFields,
+    MappingPlan,
+    MappingView,
+    fields_to_map,
+    fitting,
+    mapping_view,
+    plan_view,
+    planned_mapping,
+)
 from isthmus.app.scheduling.connections import wish_for
 from isthmus.app.scheduling.rereading import REMAP
 from isthmus.app.scheduling.views import JobView, job_view
@@ -61,6 +70,24 @@ class PlanningMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """How many changes are shown at most."""
 
     limit: Annotated[int, Meta(ge=0, le=200)] = 20
+
+
+class FieldsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of which connection (id or name), and records of which type; with `ask` the system is asked what it knows."""
+
+    connection: _Name
+    type: _Name
+    ask: bool = False
+
+
+async def list_fields(call: Call) -> MappingFields:
+    """List the fields that can be mapped."""
+    wanted = call.query(FieldsQuery)
+    record_type = readable_type(call, wanted.type)
+    async with call.services.database.transaction(call.scope) as tx:
+        own = await named_connection(call, tx, wanted.connection)
+    engine, store = call.services.of(Engine), call.services.of(Store)
+    return await fields_to_map(store, engine, call.scope, own, record_type.name, ask=wanted.ask)
 
 
 async def list_mappings(call: Call) -> Page[MappingView]:
@@ -177,6 +204,19 @@ ROUTES = (
     ),
     Route(
         method="GET",
+        path="/api/v1/mapping-fields",
+        permission="sync:read",
+        handler=list_fields,
+        summary="List the fields of what a system sends, custom ones among them, and what becomes of each",
+        description="Up to 1,000 rows are looked at, as they were received; no value is told. `ask` has the system "
+        "describe its fields as well, for which it is called.",
+        tags=_TAGS,
+        query=FieldsQuery,
+        response=MappingFields,
+        errors=(ConnectionMissing, UnknownConnector),
+    ),
+    Route(
+        method="GET",
         path=_ONE,
         permission="sync:read",
         handler=show_mapping,
@@ -190,8 +230,9 @@ ROUTES = (
         path=f"{_ONE}:plan",
         permission="sync:read",
         handler=plan_mapping,
-        summary="Tell what a version would change on the records as they were received, and change nothing",
-        description="Up to 10,000 records are looked at. Personal values are masked without the permission to read.",
+        summary="Tell what a version would change on the records as they were received, and on what is told of them",
+        description="Nothing is changed. Up to 10,000 records are looked at as they came, and 2,000 as they would be "
+        "told. Personal values are masked without the permission to read.",
         tags=_TAGS,
         body=PlanningMapping,
         response=MappingPlan,

@@ -33,6 +33,7 @@ async def test_a_version_is_saved_planned_activated_replayed_and_rolled_back(sit
     assert (plan.at("looked"), plan.at("changed"), plan.at("fields")) == (2, 1, {"last_name": 1})
     moved = {"external_id": "P1", "field": "last_name", "before": "Lee", "after": "LEE"}
     assert plan.rows("moved") == [moved]
+    assert (plan.at("out.looked"), plan.at("out.changed")) == (2, 0)
     masked = await desk.post(f"{own}:plan", {}, roles=("sales.viewer", "finance.admin"))
     assert masked.rows("moved") == [{**moved, "before": "•••", "after": "•••"}]
     assert (await desk.post(f"{own}:replay")).at("code") == "mapping-not-in-force"
@@ -52,6 +53,17 @@ async def test_a_version_is_saved_planned_activated_replayed_and_rolled_back(sit
     assert (await desk.post(f"{own}:rollback")).at("code") == "mapping-not-in-force"
     assert (await desk.post(f"{ALL}/{second.at('id')}:rollback")).at("in_force") is False
     assert (await desk.get(own)).at("in_force") is True
+
+
+async def test_a_plan_tells_what_the_system_would_be_told_masked_where_it_is_personal(site: Site) -> None:
+    desk, quiet = site.desk, {"last_name": {"out_transforms": ["upper"], "values": {}}}
+    made = await desk.post(ALL, {**NEW, "fields": quiet})
+    own = f"{ALL}/{made.at('id')}:plan"
+    plan = await desk.post(own, {})
+    told = {"external_id": "P1", "field": "last_name", "there": "Lee", "before": "Lee", "after": "LEE", "writes": False}
+    assert (plan.at("out.looked"), plan.at("out.changed"), plan.at("out.told")) == (2, 1, [told])
+    masked = await desk.post(own, {}, roles=("sales.viewer", "finance.admin"))
+    assert masked.at("out.told") == [told | dict.fromkeys(("there", "before", "after"), "•••")]
 
 
 async def test_what_does_not_fit_is_refused_with_every_fault_and_whose_type_one_may_not_read_is_not_there(
@@ -75,3 +87,16 @@ async def test_what_does_not_fit_is_refused_with_every_fault_and_whose_type_one_
     assert (await desk.get(ALL, roles=SEES)).rows("data") == []
     assert (await desk.get(f"{ALL}/{made.at('id')}", roles=SEES)).at("code") == "mapping-missing"
     assert (await desk.post(f"{ALL}/{made.at('id')}:activate", roles=SEES)).status == 403
+
+
+async def test_the_fields_of_a_system_are_listed_for_who_may_read_their_type(site: Site) -> None:
+    desk, asked = site.desk, "/api/v1/mapping-fields?connection=crm&type=sales.person"
+    found = await desk.get(asked)
+    assert (found.status, found.at("looked"), found.at("note")) == (200, 2, "The system was not asked.")
+    by_path = {str(row["path"]): row for row in found.rows("fields")}
+    assert (by_path["email"]["becomes"], by_path["email"]["filled"]) == (["email"], 2)
+    assert "ann@example.com" not in str(found.body), "no value is told"
+    assert (await desk.get(f"{asked}&ask=true")).at("note") == (
+        "Crm describes no fields; these are of what was received."
+    )
+    assert (await desk.get(asked, roles=SEES)).status == 404
