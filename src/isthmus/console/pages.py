@@ -72,6 +72,7 @@ def page(call: Call, template: str, values: Mapping[str, object], *, status: int
         "signed_in": caller.name if caller is not None and caller.kind == "session" else "",
         "has_account": caller is not None and caller.user is not None,
         "may_watch": caller is not None and caller.may("gateway:read"),
+        "may_see_systems": caller is not None and caller.may("sync:read"),
         "may_see_work": caller is not None and caller.may("stream:read"),
         "may_invite": caller is not None and caller.may("gateway:write"),
     }

@@ -12,6 +12,7 @@ from isthmus.app.program import migrate_as_owner
 from tests.counterparts import require_debian
 from tests.rooms.app.engines import stage
 from tests.rooms.console.stage import Site, Who
+from tests.rooms.sync.consent_room import books
 
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -30,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         port = int(found.getsockname()[1])
     with stage.directory() as data_dir, stage.start(data_dir) as engines:
         migrate_as_owner(engines.postgres)
-        site = Site(engines, tmp_path_factory.mktemp("site"), port)
+        site = Site(engines, tmp_path_factory.mktemp("site"), port, more={"books": books()})
         site.start()
         yield site
         site.stop()

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from isthmus.gateway.policy.gate import PolicyGate
 from isthmus.store.database import Database, Scope
 from isthmus.stream.relay import Relay
 from isthmus.sync.connections import connect
+from isthmus.sync.connector import Connector
 from isthmus.sync.ingest import Store
 from isthmus.sync.running import synchronise
 from isthmus.sync.runs import Engine
@@ -53,12 +54,16 @@ class Who(Struct, frozen=True):
 
 @dataclass
 class Site:
-    """A served program. Its own thread runs it; `do` has something done there and waits for the outcome."""
+    """A served program. Its own thread runs it; `do` has something done there and waits for the outcome.
+
+    `more` are connectors besides those that come with it.
+    """
 
     engines: Engines
     directory: Path
     port: int
     clock: RealClock = field(default_factory=RealClock)
+    more: Mapping[str, Connector] = field(default_factory=dict[str, Connector])
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
     @property
@@ -93,7 +98,8 @@ class Site:
         await self.database.open()
         self.keys = KeyStore(self.directory / "keys.sqlite", kek=secrets.token_bytes(32))
         self.store = Store(discovery.schema(), self.database, Vault(self.keys))
-        self.engine = Engine(store=self.store, clock=self.clock, chance=Random(1), connectors=discovery.connectors())
+        known = {**discovery.connectors(), **self.more}
+        self.engine = Engine(store=self.store, clock=self.clock, chance=Random(1), connectors=known)
         services = Services(
             schema=self.store.schema,
             database=self.database,

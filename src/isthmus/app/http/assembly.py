@@ -30,6 +30,7 @@ from isthmus.app.http import (
     oauth,
     people,
     policies,
+    probes,
     reconciliations,
     roles,
     saml,
@@ -43,6 +44,7 @@ from isthmus.app.http import upstreams as upstream_routes
 from isthmus.app.http import webhooks as webhook_routes
 from isthmus.app.http import workflows as workflow_routes
 from isthmus.app.http.authz import OtherDoors
+from isthmus.app.http.connection_pages import connecting_of
 from isthmus.app.http.records import record_routes
 from isthmus.app.http.system import System
 from isthmus.app.http.threats import ROUTES as THREATS
@@ -58,6 +60,7 @@ from isthmus.auth.credentials import Credentials
 from isthmus.auth.oauth.provider import Provider
 from isthmus.auth.people.sign_in import People
 from isthmus.auth.tokens import Tokens
+from isthmus.console.connections.port import Connecting
 from isthmus.console.monitoring.routes import Rules
 from isthmus.console.work.workings import Workings
 from isthmus.gateway import Route, Services
@@ -105,7 +108,7 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES)
     own = (*own, *inbound.ROUTES, *dead_letters.ROUTES)
     own = (*own, *authorizing.ROUTES, *connections.ROUTES, *syncs.ROUTES, *conflicts.ROUTES, *discrepancies.ROUTES)
-    own = (*own, *matches.ROUTES, *reconciliations.ROUTES, *money.ROUTES, *mappings.ROUTES)
+    own = (*own, *matches.ROUTES, *reconciliations.ROUTES, *probes.ROUTES, *money.ROUTES, *mappings.ROUTES)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 
@@ -156,6 +159,7 @@ def build(services: Services, routes: Sequence[Route] | None = None, *, block: B
         Outbound: outbound,
         Rules: Rules(RULES),
         Workings: workings_of(services),
+        Connecting: connecting_of(services),
         Gathering: Gathering(),
     }
     added |= {Provider: provider, Epoch: epoch, PolicyGate: gate}

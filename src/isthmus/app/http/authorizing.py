@@ -14,10 +14,13 @@ from msgspec import Meta, Struct
 from isthmus.app.connecting import NoConnector, connector_named
 from isthmus.app.connection_views import ConnectionView, connection_view
 from isthmus.app.http.readable import named_connection
+from isthmus.app.inbound_views import CONNECTION_PREFIX
+from isthmus.console.connections.telling import HERE, address
 from isthmus.console.pages import page
 from isthmus.console.visiting import place_of
-from isthmus.gateway import HTML, Call, Response, Route
+from isthmus.gateway import HTML, Call, Response, Route, redirect
 from isthmus.gateway.routes import FRESH_S
+from isthmus.kernel.ids import text_of
 from isthmus.kernel.marks import Json
 from isthmus.sync import consenting
 from isthmus.sync.connections import ConnectionMissing
@@ -80,12 +83,18 @@ async def back(call: Call) -> Response:
 
 
 async def finish(call: Call) -> Response:
-    """Take what came back; a person's browser goes on to the overview."""
+    """Take what came back; a person's browser goes on to the page of the connection, or to why it was refused."""
     returned = Returned(**msgspec.structs.asdict(call.query(Back)))
-    engine = call.services.of(Engine)
-    connection = await consenting.complete(engine, call.scope, returned)
-    if call.principal.kind == "session":
-        return Response(body=b"", status=303, headers=(("location", "/"),))
+    engine, person = call.services.of(Engine), call.principal.kind == "session"
+    try:
+        connection = await consenting.complete(engine, call.scope, returned)
+    except (ConsentOver, ConnectorError) as refused:
+        if not person:
+            raise
+        told = {"refusal": f"{refused.detail} {refused.fix}".strip()}
+        return page(call, "connections/not_consented.html", told, status=refused.status)
+    if person:
+        return redirect(address(f"{HERE}/{text_of(CONNECTION_PREFIX, connection.id)}", "consented"))
     async with call.services.database.transaction(call.scope) as tx:
         return Response(value=await connection_view(tx, connection, connectors=engine.connectors))
 

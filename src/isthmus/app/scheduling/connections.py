@@ -92,11 +92,11 @@ async def run_streams(work: Work, context: JobContext) -> Json:
 def wish_for(connection: Connection, kind: str = CONNECTION, /, **more: Json) -> Wish:
     """Return the wish for a run of a connection, or for another job on it; two on one connection never overlap.
 
-    While one of a kind, and of one feed and span, waits or runs, no other is made.
+    While one of a kind, and of one feed and span or one reason code, waits or runs, no other is made.
     """
     own = f"connection:{connection.id}"
     told: dict[str, Json] = {"connection": str(connection.id), **more}
-    parted = [str(more[name])[:SAME_CHARACTERS_MAX] for name in ("feed", "since", "until") if name in more]
+    parted = [str(more[name])[:SAME_CHARACTERS_MAX] for name in ("feed", "since", "until", "code") if name in more]
     return Wish(kind=kind, arguments=told, dedupe=" ".join([own, *parted]), key=own)
 
 
