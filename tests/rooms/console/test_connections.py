@@ -68,21 +68,6 @@ def test_the_pages_shut_nobody_out_and_fit(
     # What the pages are made of is alike in both schemes, so each page is looked at in one of them.
     for path in dark if scheme == "dark" else light:
         page.goto(path if path.startswith("http") else f"{site.url}{path}")
-        return page
-
-    return go
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_pages_shut_nobody_out_and_fit(
-    site: Site, visit: Callable[..., Page], owner: Who, newcomer: Who, full: int, scheme: Scheme
-) -> None:
-    page = visit(owner, "/connections", scheme=scheme)
-    at = place(site, full, "crm")
-    paths = ("/connections", "/connections/add", "/connections/add/hubspot", at, f"{at}/plan", f"{at}/mapping")
-    # What is alike in both schemes is looked at in one of them.
-    for path in paths if scheme == "dark" else (at, f"{at}/settings", f"{at}/records"):
-        page.goto(path if path.startswith("http") else f"{site.url}{path}")
         page.evaluate("() => document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert (path, shut_out(page)) == (path, [])
         for width in (380, 900):
