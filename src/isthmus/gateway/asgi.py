@@ -316,6 +316,7 @@ class Gateway:
             caller=principal,
             headers=request.headers,
             raw=raw,
+            raw_query=request.query,
             read_query=query,
             read_body=await read_declared(route, raw, caller=principal, csrf=csrf),
             version=version,

@@ -104,7 +104,7 @@ class Call:
     it makes that exactly once, even when the first attempt was killed before it could answer. `opened` gathers the
     permissions by which personal fields were shown. `client` is the address that the call came from.
 
-    On a route with a `sender`, `raw` and `raw_query` are what was sent, as it came.
+    `raw` and `raw_query` are what was sent, as it came; `raw` only on routes that change something or have a `sender`.
 
     On a route that accepts a `stream`, `passing` is the request as it came with its body (`gateway.upstreams.inflow`).
     """

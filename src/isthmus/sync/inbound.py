@@ -19,6 +19,7 @@ from isthmus.kernel.ids import ENTROPY_BYTES, mint
 from isthmus.store.database import Scope, Transaction
 from isthmus.stream.parked import reason_of
 from isthmus.stream.webhooks.verifying import AddressVerifier, SignatureRefused, message_id
+from isthmus.sync.asking import Asking
 from isthmus.sync.connections import Connection, ConnectionMissing, Status, all_settings, connection_of
 from isthmus.sync.connector import Connector, Feed, Inbound, Raw
 from isthmus.sync.flow_versions import in_force
@@ -109,6 +110,10 @@ class MessageMissing(NotFound):
     code, title = "message-missing", "There is no such message"
 
 
+class SilentRefusal(SignatureRefused):
+    """What `SignatureRefused` says, for a vendor that wants no words."""
+
+
 class NotUnderstood(IsthmusError):
     """The message names a feed that the connection does not have."""
 
@@ -154,23 +159,51 @@ class Message:
         return verifier.verify(self.body, self.headers, secrets=secrets, now=now)
 
 
-async def receive(engine: Engine, connection_id: UUID, message: Message, *, cause: str) -> bool:
-    """Prove and keep a message; tells whether it is new. Raises SignatureRefused, also where there is no connection.
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What became of a proven message: whether it is new, and whether the vendor wants no words."""
+
+    new: bool
+    silent: bool = False
+
+
+async def greeted(engine: Engine, connection_id: UUID, message: Message, *, cause: str) -> None:
+    """Answer a vendor that only looks whether somebody is there; raises SignatureRefused, as `receive` does."""
+    scope = await _scope(engine, connection_id, cause=cause)
+    async with engine.store.database.transaction(scope) as tx:
+        connection, inbound = await inbound_of(tx, engine, connection_id)
+        if not inbound.greets:
+            raise _unproven()
+        settings = await all_settings(tx, engine.store.vault, connection)
+        message.proven(inbound, secrets=settings.get(inbound.secret, "").split(), now=scope.now)
+
+
+async def receive(engine: Engine, connection_id: UUID, message: Message, *, cause: str) -> Receipt:
+    """Prove and keep a message. Raises SignatureRefused, also where there is no connection.
 
     Nothing is kept of what is not proven, and who sends it does not learn which connections there are.
     """
-    workspace = await workspace_of(engine, connection_id)
-    scope = engine.scope(workspace=workspace, actor=f"connection:{connection_id}", cause=cause)
+    scope = await _scope(engine, connection_id, cause=cause)
     store, vault = engine.store, engine.store.vault
     async with store.database.transaction(scope) as tx:
         connection, inbound = await inbound_of(tx, engine, connection_id)
         settings = await all_settings(tx, vault, connection)
         secrets = settings.get(inbound.secret, "").split()
-        told = message.proven(inbound, secrets=secrets, now=scope.now)
+        try:
+            told = message.proven(inbound, secrets=secrets, now=scope.now)
+        except SignatureRefused as error:
+            if inbound.silent:
+                raise SilentRefusal(error.detail, fix=error.fix) from error
+            raise
         external_id = message_id(told, message.body)
-        if await is_known(tx, connection_id, external_id):
-            return False
-    return await keep(engine, scope, connection_id, external_id, message.body)
+        if (inbound.greets and not message.body) or await is_known(tx, connection_id, external_id):
+            return Receipt(new=False, silent=inbound.silent)
+    new = await keep(engine, scope, connection_id, external_id, message.body)
+    return Receipt(new=new, silent=inbound.silent)
+
+
+async def _scope(engine: Engine, connection_id: UUID, *, cause: str) -> Scope:
+    workspace = await workspace_of(engine, connection_id)
+    return engine.scope(workspace=workspace, actor=f"connection:{connection_id}", cause=cause)
 
 
 async def keep(engine: Engine, scope: Scope, connection_id: UUID, external_id: str, body: bytes) -> bool:
@@ -201,8 +234,10 @@ async def work_on(engine: Engine, workspace: int, connection_id: UUID) -> int:
         flows = await in_force(tx, connection_id)
         rows = await (await tx.connection.execute(_DUE, (connection_id, scope.now, BATCH))).fetchall()
     connector = flowing(engine.connectors[connection.connector], flows)
-    landing = _Landing(engine, connection, connector, inbound, connector.feeds_of(settings))
-    return sum([await landing.land(scope, own) for (own,) in rows])
+    asking = Asking(engine, workspace, connection, connector, settings)
+    landing = _Landing(engine, connection, connector, inbound, connector.feeds_of(settings), asking)
+    async with asking:
+        return sum([await landing.land(scope, own) for (own,) in rows])
 
 
 async def try_again(tx: Transaction, own: UUID) -> None:
@@ -264,11 +299,18 @@ class _Landing:
     connector: Connector
     inbound: Inbound
     feeds: Iterable[Feed]
+    asking: Asking
 
     async def land(self, scope: Scope, own: UUID) -> bool:
-        """Land one message in one transaction with its being done; a failure is written down, and tried again later."""
+        """Land one message in one transaction with its being done; a failure is written down, and tried again later.
+
+        What the message only names is asked for before.
+        """
         try:
-            return await committed(self.engine.store, scope, lambda tx: self._land(tx, own))
+            async with self.engine.store.database.transaction(scope) as tx:
+                told = await self._told(tx, own)
+            rows = await self.asking.answered(told)
+            return await committed(self.engine.store, scope, lambda tx: self._land(tx, own, rows))
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - the reason is kept beside the message, which is tried again.
@@ -277,15 +319,20 @@ class _Landing:
             await self._failed(tx, own, reason)
         return False
 
-    async def _land(self, tx: Transaction, own: UUID) -> bool:
+    async def _told(self, tx: Transaction, own: UUID) -> list[tuple[str, Raw | str]]:
         row = await (await tx.connection.execute(_TAKE, (own,))).fetchone()
-        if row is None:
-            return False
-        sealed = bytes(row[0])
+        sealed = bytes(row[0]) if row is not None else b""
+        if not sealed:
+            return []
         body = self.engine.store.vault.open_many(workspace=tx.scope.workspace, values=[(own, sealed)])[0]
-        if body is not None:
-            for feed, rows in self._by_feed(self.inbound.read(body)):
-                await self._put(tx, feed, rows)
+        return [] if body is None else list(self.inbound.read(body))
+
+    async def _land(self, tx: Transaction, own: UUID, told: Iterable[tuple[str, Raw]]) -> bool:
+        if await (await tx.connection.execute(_TAKE, (own,))).fetchone() is None:
+            return False
+        for feed, rows in self._by_feed(told):
+            for some in once_each(rows):
+                await self._put(tx, feed, some)
         await tx.connection.execute(_DONE, (tx.scope.now, own))
         return True
 
@@ -327,6 +374,17 @@ class _Landing:
         status = "needs attention" if over else "retrying"
         due = now if over else now + timedelta(seconds=DELAYS_S[tried])
         await tx.connection.execute(_FAILED, (status, due, now if over else None, reason, own))
+
+
+def once_each(rows: Iterable[Raw]) -> list[list[Raw]]:
+    """Return rows in their order, in lists of which each speaks of a record once: a put takes one word of each."""
+    found: list[list[Raw]] = []
+    times: dict[str, int] = {}
+    for row in rows:
+        at = times[row.external_id] = times.get(row.external_id, -1) + 1
+        found += [[]] if at == len(found) else []
+        found[at].append(row)
+    return found
 
 
 async def is_known(tx: Transaction, connection_id: UUID, external_id: str) -> bool:

@@ -19,12 +19,18 @@ from isthmus.kernel.ids import InvalidId, uuid_of
 from isthmus.stream.webhooks.verifying import SignatureRefused
 from isthmus.sync.connector import Door, Opened, Sent
 from isthmus.sync.doors import KeyUnknown, prove, take_in
-from isthmus.sync.inbound import Message, receive
+from isthmus.sync.inbound import Message, SilentRefusal, greeted, receive
 from isthmus.sync.runs import Engine
 
 BODY_BYTES_MAX = 1 << 20
 _THREAD_BYTES_MIN = 64 << 10
 _READ = ("content-type", "content-encoding", "authorization")
+
+
+class Addressed(Struct, frozen=True, kw_only=True):
+    """What an address may hold: the secret of vendors that prove themselves by nothing else."""
+
+    secret: str = ""
 
 
 class InboundViews(Struct, frozen=True, kw_only=True):
@@ -43,15 +49,29 @@ async def list_inbound(call: Call) -> InboundViews:
 
 async def take(call: Call) -> Response:
     """Keep what a vendor sent, and acknowledge it at once; what comes again is acknowledged too."""
+    connection, message = _message(call)
+    try:
+        receipt = await receive(call.services.of(Engine), connection, message, cause=call.request_id)
+    except SilentRefusal:
+        return Response(body=b"", status=401)
+    return Response(body=b"", status=200 if receipt.silent else 202)
+
+
+async def greet(call: Call) -> Response:
+    """Tell a vendor that looks whether somebody is there that somebody is; nothing is kept."""
+    connection, message = _message(call)
+    await greeted(call.services.of(Engine), connection, message, cause=call.request_id)
+    return Response(body=b"")
+
+
+def _message(call: Call) -> tuple[UUID, Message]:
     try:
         connection = uuid_of(CONNECTION_PREFIX, call.path["connection_id"])
     except InvalidId as error:
         raise SignatureRefused("There is nobody at this address.", fix="Copy the address again.") from error
     query = f"?{call.raw_query.decode('latin-1')}" if call.raw_query else ""
     url = f"{call.services.of(Provider).issuer}/in/{call.path['connection_id']}{query}"
-    message = Message(body=call.raw, headers=call.headers, url=url)
-    await receive(call.services.of(Engine), connection, message, cause=call.request_id)
-    return Response(body=b"", status=202)
+    return connection, Message(body=call.raw, headers=call.headers, url=url)
 
 
 def door_routes(doors: Iterable[Door]) -> Iterator[Route]:
@@ -149,11 +169,22 @@ ROUTES = (
         path="/in/{connection_id}",
         permission=None,
         handler=take,
+        query=Addressed,
         summary="Take what a connected system sends, signed as it does",
         tags=("webhooks",),
         accepts="raw",
         body_bytes_max=BODY_BYTES_MAX,
         status=202,
+        errors=(SignatureRefused,),
+    ),
+    Route(
+        method="GET",
+        path="/in/{connection_id}",
+        permission=None,
+        handler=greet,
+        query=Addressed,
+        summary="Answer a connected system that looks whether its address is taken",
+        tags=("webhooks",),
         errors=(SignatureRefused,),
     ),
     *door_routes(_doors()),

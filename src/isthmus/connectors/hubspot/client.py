@@ -70,6 +70,11 @@ class HubSpotSession:
             if after is None:
                 return
 
+    async def fetch(self, feed: str, external_ids: Sequence[str]) -> Sequence[Raw]:
+        """Return the records under these ids; what is not there is left out."""
+        told = await self._portal.told(feed, await self._portal.read(feed, external_ids))
+        return [Raw(external_id=number(row), body=row, at=self._at(feed, row), version=version(row)) for row in told]
+
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write changes, a hundred at once, after a look at how the records stand; one answer for each."""
         return await self._writer.write(feed, changes)

@@ -1,7 +1,7 @@
 """What HubSpot's calls tell: properties that changed, records that were deleted, and records that became one.
 
 A call holds up to a hundred events, in any order, some of them twice. An event tells one property and not the record:
-what needs more, such as the pipeline that a stage is of, is left to the next run.
+where more is needed, such as the pipeline that a stage is of or what a new record holds, the record is asked for.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,13 +39,16 @@ _BY_NUMBER = {
 }
 # A record that is not known yet cannot begin without these.
 _NEEDED = {COMPANIES: "name", DEALS: "dealname"}
+_STAGES = ("dealstage", "pipeline", "hs_pipeline_stage", "hs_pipeline")
+_ASKED = ("creation", "restore", "associationChange")
 _CHANGED, _DELETED, _MERGED = ("propertyChange",), ("deletion", "privacyDeletion"), ("merge",)
 
 
-def read(body: bytes) -> Iterable[tuple[str, Raw]]:
+def read(body: bytes) -> Iterable[tuple[str, Raw | str]]:
     """Return what a call tells, oldest first; nothing for events of what is not read. Raises for what is no call."""
     told = msgspec.json.decode(body, type=list[dict[str, Json]])
-    found: list[tuple[str, Raw]] = []
+    found: list[tuple[str, Raw | str]] = []
+    asked: dict[tuple[str, str], None] = {}
     changed: dict[tuple[str, str, str], Row] = {}
     for event in sorted(told, key=lambda each: int(str(each.get("occurredAt") or 0))):
         word, _, what = str(event["subscriptionType"]).partition(".")
@@ -56,18 +59,29 @@ def read(body: bytes) -> Iterable[tuple[str, Raw]]:
             found.append((feed, _gone(event, str(event["objectId"]))))
         elif what in _MERGED:
             found += [(feed, each) for each in _merged(event)]
+        elif what in _ASKED or (what in _CHANGED and event.get("propertyName") in _STAGES):
+            # Of an association the event names the end that it is from.
+            asked[feed, str(event.get("objectId") or event["fromObjectId"])] = None
         elif what in _CHANGED and event.get("propertyName") in ALONE.get(feed, {}).values():
             at = str(event["occurredAt"])
             said = changed.setdefault((feed, str(event["objectId"]), at), {})
             said[str(event["propertyName"])] = text(event.get("propertyValue"))
-    return [*_changes(changed), *found]
+    gone = {(feed, each.external_id) for feed, each in found if isinstance(each, Raw)}
+    asked |= {(feed, of): None for (feed, of, _), said in changed.items() if not _begins(feed, said)}
+    # What is asked for is told whole, so that single properties of it say no more.
+    single = {key: said for key, said in changed.items() if key[:2] not in asked}
+    return [*_changes(single), *(each for each in asked if each not in gone), *found]
 
 
-def _changes(changed: dict[tuple[str, str, str], Row]) -> Iterator[tuple[str, Raw]]:
+def _begins(feed: str, said: Row) -> bool:
+    """Tell whether a record could begin with what is said; one that is not known yet may be behind any event."""
+    return feed not in _NEEDED or bool(said.get(_NEEDED[feed]))
+
+
+def _changes(changed: dict[tuple[str, str, str], Row]) -> Iterator[tuple[str, Raw | str]]:
     for (feed, of, at), said in changed.items():
-        if feed not in _NEEDED or said.get(_NEEDED[feed]):
-            body: Row = {"id": of, "properties": said, PARTIAL: True}
-            yield feed, Raw(external_id=of, body=body, at=moment(at))
+        body: Row = {"id": of, "properties": said, PARTIAL: True}
+        yield feed, Raw(external_id=of, body=body, at=moment(at))
 
 
 def _gone(event: Row, of: str, *, into: str | None = None) -> Raw:

@@ -308,9 +308,14 @@ def test_a_row_that_tells_single_properties_says_only_what_they_say() -> None:
     assert said(DEALS, other) == {}, "a stage means nothing without its pipeline"
 
 
-def told(*events: Row) -> list[tuple[str, Raw]]:
-    """Return what a call with these events tells."""
+def heard(*events: Row) -> list[tuple[str, Raw | str]]:
+    """Return what a call with these events tells, ids that are asked for among it."""
     return list(read(json.dumps(list[Json](events)).encode()))
+
+
+def told(*events: Row) -> list[tuple[str, Raw]]:
+    """Return the rows that a call with these events tells."""
+    return [(feed, each) for feed, each in heard(*events) if isinstance(each, Raw)]
 
 
 def event(word: str, at: int, **more: Json) -> Row:
@@ -324,8 +329,6 @@ def test_changes_of_one_moment_are_one_row_and_those_of_what_is_not_read_are_non
         event("object.propertyChange", 1000, objectTypeId="0-1", propertyName="city", propertyValue="Lund"),
         event("contact.propertyChange", 2000, propertyName="zip", propertyValue=""),
         event("contact.propertyChange", 2000, propertyName="num_notes", propertyValue="3"),
-        event("contact.creation", 900),
-        event("contact.associationChange", 900),
         event("line_item.deletion", 900),
     )
     assert [(feed, each.external_id, each.at, properties(each.body)) for feed, each in found] == [
@@ -338,7 +341,7 @@ def test_changes_of_one_moment_are_one_row_and_those_of_what_is_not_read_are_non
 
 def test_a_company_that_may_be_unknown_is_only_told_with_its_name() -> None:
     city = event("company.propertyChange", 1000, propertyName="city", propertyValue="Kiel")
-    assert told(city) == []
+    assert heard(city) == [(COMPANIES, "7")], "without its name it is asked for"
     [(_, row)] = told(city, event("company.propertyChange", 1000, propertyName="name", propertyValue="Works"))
     assert properties(row.body) == {"city": "Kiel", "name": "Works"}
 
@@ -355,6 +358,22 @@ def test_deletions_and_merges_are_told_in_the_order_in_which_they_happened() -> 
         (DEALS, "2", True, "3"),
         (DEALS, "1", True, "3"),
     ]
+
+
+def test_a_record_is_asked_for_once_where_an_event_does_not_say_what_it_holds() -> None:
+    found = heard(
+        event("contact.creation", 1000),
+        event("contact.propertyChange", 1001, propertyName="city", propertyValue="Kiel"),
+        event("deal.propertyChange", 1002, propertyName="dealstage", propertyValue="closedwon"),
+        event("deal.propertyChange", 1002, propertyName="amount", propertyValue="7"),
+        {**event("contact.associationChange", 1003), "fromObjectId": 7, "toObjectId": 8},
+        event("company.restore", 1004),
+        event("ticket.creation", 1005),
+        event("ticket.deletion", 1006),
+    )
+    asked = [(feed, each) for feed, each in found if isinstance(each, str)]
+    assert asked == [(CONTACTS, "7"), (DEALS, "7"), (COMPANIES, "7")]
+    assert [feed for feed, each in found if isinstance(each, Raw)] == [TICKETS], "it says all that single events say"
 
 
 def test_a_call_that_is_none_is_refused() -> None:

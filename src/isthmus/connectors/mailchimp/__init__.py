@@ -1,7 +1,6 @@
 """Mailchimp: the contacts of an audience with their consent, read and written, and campaigns, as they are described."""
 
-from hashlib import md5
-
+from isthmus.connectors.mailchimp.events import INBOUND, place
 from isthmus.stream.limits import Rate
 from isthmus.sync.connector import Setting
 from isthmus.sync.rest.columns import NEW, col, first_of, link, says, seen
@@ -33,7 +32,7 @@ OF_CAMPAIGNS = (
 def number(said: Row) -> str | None:
     """Return where a new contact is put: at the MD5 of its address in small letters."""
     address = LOWER.read(said.get("email_address"))
-    return md5(str(address).encode(), usedforsecurity=False).hexdigest() if address else None
+    return place(str(address)) if address else None
 
 
 def new(_: str, body: Row, current: Row | None) -> Row:
@@ -109,6 +108,7 @@ CONNECTOR = describe(
     ),
     about="Contacts of a Mailchimp audience with their consent, both ways, and its campaigns.",
     proven="Our own fake of the documented Marketing API 3.0, driven by Mailchimp's own client; never Mailchimp.",
+    inbound=INBOUND,
     allowances=(Rate(count=10, seconds=1),),
     cannot={
         **dict.fromkeys(

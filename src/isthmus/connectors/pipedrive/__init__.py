@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
+from isthmus.connectors.pipedrive.events import INBOUND
 from isthmus.stream.limits import Rate
 from isthmus.sync.connector import Connector, OAuth, Setting
 from isthmus.sync.rest.columns import NEVER, Column, col, either, link, money, names, seen, when
@@ -22,9 +23,7 @@ TOKEN = Setting(name="token", about="API token of a user, from Personal preferen
 SIGN, DOMAIN = "https://oauth.pipedrive.com/oauth", "api_domain"
 # What stands in rows and becomes nothing here.
 BESIDE = "add_time is_deleted visible_to label_ids custom_fields"
-OF_DEALS = (
-    "is_archived archive_time stage_change_time won_time lost_time origin origin_id channel channel_id arr mrr acv"
-)
+OF_DEALS = "is_archived archive_time stage_change_time won_time lost_time origin origin_id channel channel_id arr mrr"
 OF_ACTIVITIES = (
     "creator_user_id lead_id project_id busy marked_as_done_time location participants attendees"
     " conference_meeting_client conference_meeting_url conference_meeting_id public_description priority outcome"
@@ -90,7 +89,7 @@ def vendor(settings: dict[str, str]) -> Vendor:
         feeds=(
             feed("organizations", ACCOUNT, company, beside="linkedin industry annual_revenue"),
             feed("persons", PERSON, person, beside="picture_id im birthday"),
-            feed("deals", DEAL, deal, beside=f"{OF_DEALS} source_lead_id", archived=True),
+            feed("deals", DEAL, deal, beside=f"{OF_DEALS} acv source_lead_id", archived=True),
             feed("activities", ACTIVITY, activity, beside=OF_ACTIVITIES),
         ),
         url="https://api.pipedrive.com",
@@ -107,6 +106,7 @@ def described(settings: dict[str, str]) -> Connector:
         about="Organizations, persons, deals and activities of a Pipedrive company, both ways.",
         proven="Our own fake of the documented interface v2, itself driven by Pipedrive's own client; never Pipedrive.",
         settings=(Setting(name="stages", about="Open stages, such as 1=qualification,2=proposal.", default=""),),
+        inbound=INBOUND,
         allowances=(Rate(count=10, seconds=2),),
         together={PERSON: (("first_name", "last_name"),)},
         cannot={

@@ -6,15 +6,30 @@ from random import Random
 
 from isthmus.connectors.xero import mapping
 from isthmus.connectors.xero.client import API, IDENTITY, SCOPES, session
+from isthmus.connectors.xero.events import read
 from isthmus.connectors.xero.wire import CONTACTS, CREDIT_NOTES, EXPECTED, INVOICES, PAYMENTS
 from isthmus.kernel.marks import Json
 from isthmus.store.observation import Observation
 from isthmus.stream.limits import Rate
-from isthmus.sync.connector import Authorise, Change, Connector, Feed, Leave, OAuth, Raw, Session, Setting, observations
+from isthmus.stream.webhooks.verifying import HmacHeader
+from isthmus.sync.connector import (
+    Authorise,
+    Change,
+    Connector,
+    Feed,
+    Inbound,
+    Leave,
+    OAuth,
+    Raw,
+    Session,
+    Setting,
+    observations,
+)
 
 __all__ = ["CONNECTOR"]
 
 LOGIN = "https://login.xero.com"
+SIGNING = "webhook_secret"
 DAY_S = 86_400
 # A refresh token dies when it was not used for 60 days, and is used once.
 REFRESH_S = 60 * DAY_S
@@ -71,11 +86,15 @@ CONNECTOR = Connector(
         Setting(name="custom_id", about="Client id of a custom connection, which needs no consent.", default=""),
         Setting(name="custom_secret", about="Its secret.", secret=True, default=""),
         Setting(name="tenant_id", about="Id of the organisation, where the consent is for several.", default=""),
+        Setting(name=SIGNING, about="Key of the app's webhooks.", secret=True, default=""),
         Setting(name="page_rows", about="Records per request, at most 1000.", default="100"),
         Setting(name="overlap_s", about="Seconds each run goes back.", default="60"),
         Setting(name="url", about="Another address than Xero's, for tests.", default=API),
         Setting(name="identity_url", about="Another address for tokens, for tests.", default=IDENTITY),
         Setting(name="login_url", about="Another address for consent, for tests.", default=LOGIN),
+    ),
+    inbound=Inbound(
+        verifier=HmacHeader(header="x-xero-signature", encoding="base64"), secret=SIGNING, read=read, silent=True
     ),
     begin=begin,
     normalise=normalise,

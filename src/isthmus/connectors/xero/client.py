@@ -48,7 +48,7 @@ PAGE_ROWS_MAX, DAY_S = 1_000, 86_400
 WALKS_MAX = 5
 # What apps made since March 2026 may ask for; invoices are bills and credit notes as well.
 SCOPES = ("accounting.contacts", "accounting.invoices.read", "accounting.payments.read", "accounting.settings.read")
-_FORBIDDEN = 403
+_FORBIDDEN, _NOT_FOUND = 403, 404
 _LIVING = "DRAFT,SUBMITTED,AUTHORISED,PAID,VOIDED"
 # What keeps lists from leaving out what has ended, and from telling it where only what is there is asked for.
 _ALL: Mapping[str, tuple[tuple[str, str], ...]] = {CONTACTS: (("includeArchived", "true"),)}
@@ -122,6 +122,20 @@ class XeroSession:
                 yield known
                 return
         raise FeedTrouble(f"{feed} go while they are counted.", fix="It is tried again with the next run.")
+
+    async def fetch(self, feed: str, external_ids: Sequence[str]) -> Sequence[Raw]:
+        """Return the records under these ids; what is not there is left out."""
+        _known(feed)
+        if feed == PAYMENTS and self._currency is None:
+            self._currency = at_path(await self._organisation(), "BaseCurrency")
+        found: list[Raw] = []
+        for own in external_ids:
+            path = f"/api.xro/2.0/{RESOURCES[feed][0]}/{quote(own, safe='')}"
+            answer = await self._calls.send("GET", path, headers=await self._headers())
+            if answer.status != _NOT_FOUND:
+                told = rows(_object(answer, what=feed).get(RESOURCES[feed][0]))
+                found += [self._raw(feed, row) for row in told]
+        return found
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write changes, each after a look at how the contact stands; one answer for each."""

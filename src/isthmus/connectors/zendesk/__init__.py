@@ -1,5 +1,6 @@
 """Zendesk: organizations, end users and tickets, read and written, as its interface v2 is described."""
 
+from isthmus.connectors.zendesk.events import INBOUND
 from isthmus.kernel.marks import Json
 from isthmus.stream.limits import Rate
 from isthmus.sync.connector import Setting
@@ -100,6 +101,7 @@ CONNECTOR = describe(
     ),
     about="Organizations, end users and tickets of a Zendesk account, both ways.",
     proven="Our own fake of the documented interface v2, itself driven by zenpy; never Zendesk.",
+    inbound=INBOUND,
     allowances=(Rate(count=200, seconds=60),),
     together={PERSON: (("first_name", "last_name"),)},
     cannot={

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Literal, Protocol, runtime_checkable
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -112,8 +113,9 @@ class HubSpot:
 class HmacHeader:
     """A header that holds the HMAC of the body, as many vendors send it, such as `X-Hub-Signature-256: sha256=…`.
 
-    With `stamp_header` the time is signed, as `<stamp><separator><body>` after `before`; without it only the vendor's
-    id in `id_header`, or else the digest of the body, tells a repetition.
+    With `stamp_header` the time is signed, as `<stamp><separator><body>` after `before`: seconds since 1970, or with
+    `stamp_iso` such as `2026-11-02T09:00:00Z`. Without it only the vendor's id in `id_header`, or else the digest of
+    the body, tells a repetition.
     """
 
     header: str
@@ -122,6 +124,7 @@ class HmacHeader:
     prefix: str = ""
     id_header: str = ""
     stamp_header: str = ""
+    stamp_iso: bool = False
     before: str = ""
     separator: str = "."
 
@@ -132,8 +135,9 @@ class HmacHeader:
             raise _wrong()
         signed = body
         if self.stamp_header:
-            at = _stamp(_header(headers, self.stamp_header), now=now)
-            signed = f"{self.before}{at}{self.separator}".encode() + body
+            told = _header(headers, self.stamp_header)
+            _stamp(_seconds(told) if self.stamp_iso else told, now=now)
+            signed = f"{self.before}{told}{self.separator}".encode() + body
         if not any(_same(given.removeprefix(self.prefix), self._text(each, signed)) for each in secrets):
             raise _wrong()
         return headers.get(self.id_header, "") if self.id_header else ""
@@ -141,6 +145,40 @@ class HmacHeader:
     def _text(self, secret: str, signed: bytes) -> str:
         digest = hmac.digest(secret.encode(), signed, self.algorithm)
         return digest.hex() if self.encoding == "hex" else base64.b64encode(digest).decode()
+
+
+@dataclass(frozen=True)
+class BasicAuth:
+    """A name and a password (RFC 7617), for vendors that sign nothing; a secret is `name:password`.
+
+    `id_at` is where the body, which is JSON, holds the vendor's id of the message, if it does.
+    """
+
+    id_at: tuple[str, ...] = ()
+
+    def verify(self, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return the vendor's id of the message where the body tells it; raises SignatureRefused."""
+        del now
+        kind, _, given = _header(headers, "authorization").partition(" ")
+        wanted = [base64.b64encode(each.encode()).decode() for each in secrets if ":" in each]
+        if kind.lower() != "basic" or not any(_same(given.strip(), each) for each in wanted):
+            raise _wrong()
+        return _text_at(body, self.id_at) if self.id_at else ""
+
+
+@dataclass(frozen=True)
+class SecretInAddress:
+    """A parameter of the address that only the vendor was told, for vendors that prove nothing else."""
+
+    parameter: str = "secret"
+
+    def verify_at(self, url: str, body: bytes, headers: _Headers, *, secrets: Sequence[str], now: datetime) -> str:
+        """Return nothing, since such vendors tell no id; raises SignatureRefused."""
+        del body, headers, now
+        given = parse_qs(urlsplit(url).query).get(self.parameter, [])
+        if len(given) != 1 or not any(_same(given[0], each) for each in secrets):
+            raise _wrong()
+        return ""
 
 
 def message_id(told: str, body: bytes) -> str:
@@ -157,6 +195,23 @@ def _id_in(body: bytes) -> str:
         return msgspec.json.decode(body, type=_Identified).id
     except msgspec.MsgspecError:
         return ""
+
+
+def _text_at(body: bytes, path: Sequence[str]) -> str:
+    try:
+        found: object = msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return ""
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON is not known before it is looked at.
+    return found if isinstance(found, str) else ""
+
+
+def _seconds(text: str) -> str:
+    try:
+        return str(int(datetime.fromisoformat(text).timestamp()))
+    except ValueError as error:
+        raise _wrong() from error
 
 
 def _proves(version: str, signature: str, signed: bytes, secret: str) -> bool:

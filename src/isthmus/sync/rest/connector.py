@@ -31,6 +31,7 @@ from isthmus.sync.rest.writing import body
 
 _ANY = "absent number text truth list map null"
 _DAY_S = 86_400
+_PROVES = "What proves the calls of the webhook: see the connector's page."
 _CONSENT = (
     Setting(name="client_id", about="Id of your app there, to connect by consent.", default=""),
     Setting(name="client_secret", about="Secret of that app.", secret=True, default=""),
@@ -80,6 +81,7 @@ def describe(
             Setting(name="page_rows", about=f"Rows per request, at most {rows}.", default=str(rows)),
             Setting(name="overlap_s", about="Seconds each run goes back, for what is told late.", default="60"),
             *((SETTING,) if any(each.writes for each in vendor.feeds) else ()),
+            *((Setting(name=inbound.secret, about=_PROVES, secret=True, default=""),) if inbound else ()),
         ),
         begin=begin,
         normalise=normalise,

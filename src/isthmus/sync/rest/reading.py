@@ -94,7 +94,8 @@ class RestSession:
         found: list[Raw] = []
         for number in external_ids:
             row = await one(self._calls, of, number, fill=self._filled, secret=self._secret())
-            found += [] if row is None or _deleted(of, row) else [raw(of, row)]
+            there = [] if row is None or _deleted(of, row) else self._shown(of, [row])
+            found += [raw(of, each) for each in there]
         return found
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
