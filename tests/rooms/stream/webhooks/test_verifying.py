@@ -12,8 +12,10 @@ from standardwebhooks.webhooks import Webhook
 
 from isthmus.stream.webhooks.signing import headers_of, new_secret, secret_text
 from isthmus.stream.webhooks.verifying import (
+    BasicAuth,
     HmacHeader,
     HubSpot,
+    SecretInAddress,
     SignatureRefused,
     StandardWebhooks,
     Stripe,
@@ -175,3 +177,39 @@ def test_hubspot_signs_the_address_and_the_millisecond_too() -> None:
 def test_without_an_id_of_the_vendor_the_digest_of_the_body_tells_a_repetition() -> None:
     assert message_id("d-1", BODY) == "d-1"
     assert message_id("", BODY) == message_id("", BODY) != message_id("", BODY + b" ")
+
+
+def test_a_name_and_a_password_or_a_secret_in_the_address_prove_vendors_that_sign_nothing() -> None:
+    pair = base64.b64encode(b"hook:s3:cret").decode()
+    known, body = BasicAuth(id_at=("meta", "id")), b'{"meta": {"id": "m-1"}}'
+    for kind in ("Basic", "basic"):
+        assert (
+            known.verify(body, {"authorization": f"{kind} {pair}"}, secrets=["a:b", "hook:s3:cret"], now=NOW) == "m-1"
+        )
+    for strange in (b"[]", b'{"meta": {"id": 7}}', b"no json"):
+        assert known.verify(strange, {"authorization": f"Basic {pair}"}, secrets=["hook:s3:cret"], now=NOW) == ""
+    nameless = base64.b64encode(b"s3cret").decode()
+    for wrong, secrets in (({}, ["hook:s3:cret"]), ({"authorization": pair}, ["hook:s3:cret"])):
+        with pytest.raises(SignatureRefused):
+            known.verify(body, wrong, secrets=secrets, now=NOW)
+    with pytest.raises(SignatureRefused):
+        known.verify(body, {"authorization": f"Basic {nameless}"}, secrets=["s3cret"], now=NOW)
+    told = SecretInAddress()
+    assert told.verify_at("https://us.example/in/conn_1?secret=a%26b", BODY, {}, secrets=["old", "a&b"], now=NOW) == ""
+    for query in ("", "?secret=", "?secret=a", "?secret=a%26b&secret=a%26b", "?other=a%26b"):
+        with pytest.raises(SignatureRefused):
+            told.verify_at(f"https://us.example/in/conn_1{query}", BODY, {}, secrets=["a&b"], now=NOW)
+    with pytest.raises(SignatureRefused):
+        told.verify_at("https://us.example/in/conn_1?secret=", BODY, {}, secrets=[], now=NOW)
+
+
+@pytest.mark.parametrize("late_s", [0, 299, 301])
+def test_a_time_in_words_is_signed_as_it_stands(late_s: int) -> None:
+    at = (NOW - timedelta(seconds=late_s)).isoformat().replace("+00:00", "Z")
+    signed = base64.b64encode(hmac.digest(b"s3cret", at.encode() + BODY, "sha256")).decode()
+    desk = HmacHeader(header="x-sig", encoding="base64", stamp_header="x-at", stamp_iso=True, separator="")
+    if late_s <= 300:
+        assert desk.verify(BODY, {"x-sig": signed, "x-at": at}, secrets=["s3cret"], now=NOW) == ""
+        return
+    with pytest.raises(SignatureRefused):
+        desk.verify(BODY, {"x-sig": signed, "x-at": at}, secrets=["s3cret"], now=NOW)
