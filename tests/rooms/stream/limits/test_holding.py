@@ -16,9 +16,7 @@ async def waits(limit: OutgoingLimit) -> float:
         return refused.retry_after_s
 
 
-async def test_whoever_asks_on_the_connection_waits_as_long_as_the_vendor_said_and_no_other_connection_does() -> (
-    None
-):
+async def test_whoever_asks_on_the_connection_waits_as_long_as_the_vendor_said_and_no_other_connection_does() -> None:
     world = World()
     node = world.node("one")
     writing, reading, other = (OutgoingLimit(node, connection=name, rates=RATES) for name in ("crm", "crm", "erp"))
