@@ -14,7 +14,7 @@ from isthmus.connectors.hubspot.transport import RULES, URL, Access, Transport
 from isthmus.connectors.hubspot.wire import Row, milliseconds, moment, version
 from isthmus.connectors.hubspot.writing import Writer
 from isthmus.sync.calls import Exchange, calling
-from isthmus.sync.connector import Authorise, Change, ConnectorError, Leave, Page, Raw, Written, freely
+from isthmus.sync.connector import Authorise, Change, ConnectorError, Described, Leave, Page, Raw, Written, freely
 
 OVERLAP_S_MAX = 86_400
 _ID, _SINCE, _BEFORE, _AFTER = "hs_object_id", "GTE", "LT", "GT"
@@ -74,6 +74,10 @@ class HubSpotSession:
         """Return the records under these ids; what is not there is left out."""
         told = await self._portal.told(feed, await self._portal.read(feed, external_ids))
         return [Raw(external_id=number(row), body=row, at=self._at(feed, row), version=version(row)) for row in told]
+
+    async def fields(self, feed: str) -> Sequence[Described]:
+        """Return the properties that are read, with the account's own."""
+        return await self._portal.described(feed)
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write changes, a hundred at once, after a look at how the records stand; one answer for each."""

@@ -28,7 +28,7 @@ from isthmus.connectors.hubspot.wire import (
 )
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import at_path, text
-from isthmus.sync.connector import NotAsDocumented
+from isthmus.sync.connector import Described, NotAsDocumented
 
 LIST_ROWS_MAX, SEARCH_ROWS_MAX, BATCH_MAX, TIES_MAX = 100, 200, 100, 1_000
 CUSTOM_MAX = 200
@@ -51,6 +51,7 @@ class Own:
     readable: tuple[str, ...]
     writable: frozenset[str]
     unique: frozenset[str]
+    told: tuple[Described, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,14 @@ class Portal:
                 readable=tuple(str(each["name"]) for each in free)[:CUSTOM_MAX],
                 writable=frozenset(str(each["name"]) for each in free[:CUSTOM_MAX] if _writable(each)),
                 unique=frozenset(str(each["name"]) for each in named if each.get("hasUniqueValue") is True),
+                told=tuple(_described(each) for each in rows(said, "results")),
             )
         return self._own[feed]
+
+    async def described(self, feed: str) -> list[Described]:
+        """Return the properties of an object that are read, as the account describes them."""
+        own, asked = await self.own(feed), {f"properties.{name}" for name in await self._asked(feed)}
+        return [each for each in own.told if each.path in asked]
 
     async def owners(self) -> Mapping[str, str]:
         """Return the e-mail addresses of the owners by their numbers; none where the key may not know them."""
@@ -278,6 +285,12 @@ def _results(said: Row) -> list[Row]:
 
 def _after(said: Row) -> str | None:
     return text(at_path(said, "paging", "next", "after"))
+
+
+def _described(definition: Row) -> Described:
+    label, kind = (text(definition.get(name)) or "" for name in ("label", "type"))
+    own = definition.get("hubspotDefined") is not True
+    return Described(path=f"properties.{definition.get('name')}", label=label, kind=kind, own=own)
 
 
 def _writable(definition: Row) -> bool:

@@ -17,7 +17,17 @@ from isthmus.connectors.salesforce.wire import STAMP, Row, among, in_parts, quot
 from isthmus.connectors.salesforce.writing import Writer
 from isthmus.kernel.words import text
 from isthmus.sync.calls import Authorise, calling
-from isthmus.sync.connector import Change, ConnectorError, FeedTrouble, Leave, NotAsDocumented, Page, Written, freely
+from isthmus.sync.connector import (
+    Change,
+    ConnectorError,
+    Described,
+    FeedTrouble,
+    Leave,
+    NotAsDocumented,
+    Page,
+    Written,
+    freely,
+)
 
 TITLE = "Salesforce"
 # A query that takes too long is asked again for half as many rows, down to so many.
@@ -40,7 +50,7 @@ class Choice:
 
 
 class SalesforceSession:
-    """Implements `isthmus.sync.connector.Session` and `Scanning`."""
+    """Implements `Session`, `Scanning` and `Describing` of `isthmus.sync.connector`."""
 
     def __init__(self, transport: Transport, choice: Choice, *, user_id: str) -> None:
         """`user_id` is who we are there."""
@@ -97,6 +107,10 @@ class SalesforceSession:
             more = len(found) >= PAGE_ROWS_MAX
             last = found[-1] if found else last
             yield found
+
+    async def fields(self, feed: str) -> Sequence[Described]:
+        """Return the fields that are read, with the organisation's own."""
+        return (await self._shape(_table(feed))).described
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write changes under the condition that records have not moved; one answer for each."""

@@ -13,7 +13,7 @@ from isthmus.connectors.salesforce.transport import NOT_FOUND, SalesforceFault, 
 from isthmus.connectors.salesforce.wire import CUSTOM, OWNER, STAMP, Row, digest, moment, rows, select
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import text
-from isthmus.sync.connector import FeedTrouble, NotAsDocumented, Raw
+from isthmus.sync.connector import Described, FeedTrouble, NotAsDocumented, Raw
 
 # A query stands in the address of a request, which has at most 16,384 characters.
 CUSTOM_FIELDS_MAX = 150
@@ -33,6 +33,7 @@ class Column:
     changeable: bool
     filterable: bool
     words: tuple[str, ...]
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,18 @@ class Shape:
             if column in self.columns and relation in self.table.expects:
                 found += [f"{relation}.{each}" for each in _WATCHED]
         return (*found, *self.own)
+
+    @property
+    def described(self) -> list[Described]:
+        """What is read, as the organisation describes it."""
+        own, selected = set(self.own), set(self.selected)
+        return [
+            Described(
+                path=f"{CUSTOM}.{name}" if name in own else name, label=each.label, kind=each.kind, own=name in own
+            )
+            for name, each in self.columns.items()
+            if name in selected
+        ]
 
     def row(self, told: Row) -> Row:
         """Return a row as the engine keeps it: without addresses, with the organisation's own fields by themselves."""
@@ -186,4 +199,5 @@ def _column(told: Row) -> Column:
         able["updateable"],
         able["filterable"],
         tuple(words),
+        text(told.get("label")) or "",
     )

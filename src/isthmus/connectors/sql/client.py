@@ -15,7 +15,7 @@ from isthmus.connectors.sql.places import Where, where
 from isthmus.connectors.sql.sheet import Sheet
 from isthmus.connectors.sql.tables import Table, tables_of
 from isthmus.connectors.sql.writing import Writer
-from isthmus.sync.connector import Change, ConnectorError, Leave, Page, Written
+from isthmus.sync.connector import Change, ConnectorError, Described, Leave, Page, Written
 
 IDS_PER_PAGE = 5_000
 PAGE_ROWS_MAX = 10_000
@@ -62,7 +62,7 @@ class Wish:
 
 
 class SqlSession:
-    """Implements `Session`, `Scanning` and `Parting` of `isthmus.sync.connector`; connects when it is first needed."""
+    """Implements `Session`, `Scanning`, `Describing` and `Parting`; connects when it is first needed."""
 
     def __init__(self, wish: Wish, leave: Leave) -> None:
         """Speak with the database of the settings."""
@@ -117,6 +117,16 @@ class SqlSession:
             if len(found) < IDS_PER_PAGE:
                 return
             after = found[-1][0]
+
+    async def fields(self, feed: str) -> Sequence[Described]:
+        """Return the columns that may be read; those that `tables` does not name are the database's own."""
+        sheet = await self._sheet(feed)
+        named = sheet.table.columns
+        return [
+            Described(path=each.name, label=each.name, kind=each.type, own=each.name not in named)
+            for each in sheet.columns.values()
+            if each.readable
+        ]
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write changes one after the other, each in a transaction of its own; one answer for each."""

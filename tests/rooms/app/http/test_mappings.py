@@ -56,7 +56,8 @@ async def test_a_version_is_saved_planned_activated_replayed_and_rolled_back(sit
 
 
 async def test_a_plan_tells_what_the_system_would_be_told_masked_where_it_is_personal(site: Site) -> None:
-    desk, quiet = site.desk, {"last_name": {"out_transforms": ["upper"], "values": {}}}
+    desk = site.desk
+    quiet: Json = {"last_name": {"out_transforms": ["upper"]}}
     made = await desk.post(ALL, {**NEW, "fields": quiet})
     own = f"{ALL}/{made.at('id')}:plan"
     plan = await desk.post(own, {})
