@@ -20,6 +20,7 @@ class ReconciliationView(Struct, frozen=True, kw_only=True):
 
     `there` and `here` count records, `compared` and `differing` fields; `accuracy` is the share of fields that agreed.
     `unvisited` counts groups of records that differ and were not looked into; `open` are the differences open now.
+    `probed` counts the records that were drawn by lot, and is null where all were read.
     """
 
     id: str
@@ -32,6 +33,7 @@ class ReconciliationView(Struct, frozen=True, kw_only=True):
     differing: int
     accuracy: float | None
     unvisited: int
+    probed: int | None
     open: int
 
 
@@ -148,7 +150,8 @@ def money_view(found: Paired, schema: Schema) -> MoneyView:
 
 def result_view(found: Result) -> ReconciliationView:
     """Return a comparison as it is shown."""
-    names = ("connection", "type", "at", "there", "here", "compared", "differing", "accuracy", "unvisited", "open")
+    names = ("connection", "type", "at", "there", "here", "compared", "differing", "accuracy", "unvisited")
+    names += ("probed", "open")
     told = {name: getattr(found, name) for name in names}
     return ReconciliationView(id=text_of(RESULT_PREFIX, found.id), **told)
 

@@ -108,10 +108,17 @@ class NotNegative:
     """The amount or number is zero or more."""
 
 
+@dataclass(frozen=True)
+class Void:
+    """With one of these values the record's money does not count: nothing is owed, or nothing came in."""
+
+    values: tuple[str, ...]
+
+
 CRITICAL = Critical()
 UNPUBLISHED = Unpublished()
 NOT_NEGATIVE = NotNegative()
-Mark: TypeAlias = Handle | Personal | Critical | Rule | To | Unpublished | NotNegative
+Mark: TypeAlias = Handle | Personal | Critical | Rule | To | Unpublished | NotNegative | Void
 LATEST = Rule("latest")
 
 _COLUMNS: dict[object, str] = {
@@ -163,6 +170,11 @@ class Field:
     def rule(self) -> Rule:
         """The rule that decides its conflicts."""
         return next((mark for mark in self.marks if isinstance(mark, Rule)), LATEST)
+
+    @cached_property
+    def void(self) -> tuple[str, ...]:
+        """The values with which the record's money does not count."""
+        return next((mark.values for mark in self.marks if isinstance(mark, Void)), ())
 
     @cached_property
     def published(self) -> bool:

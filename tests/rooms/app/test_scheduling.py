@@ -118,6 +118,7 @@ async def test_the_standard_schedule_is_installed_and_runs_at_its_hours(works: W
     assert seen["analytics.full"] == ["11-08 03:00"]
     assert seen["analytics.attribution"] == ["11-04 04:00"]
     assert seen["sync.reconcile"] == ["11-07 01:00"]
+    assert seen["sync.probe"] == [f"11-{day:02} 04:30" for day in range(3, 10)]
     assert seen["report.executive"] == []
     assert {each.status for name in kinds() for each in await works.jobs(name)} == {Status.HEALTHY}
 

@@ -12,7 +12,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -105,8 +105,11 @@ class StripeServer:
 
 
 @contextmanager
-def localstripe(home: Path) -> Generator[StripeServer]:
-    """Run a server without anything in it while the block runs; it ends with us, however we end."""
+def localstripe(home: Path, *, environment: Mapping[str, str] | None = None) -> Generator[StripeServer]:
+    """Run a server without anything in it while the block runs; it ends with us, however we end.
+
+    `environment` is what it is given besides ours.
+    """
     programs = require_python("localstripe", version=PYTHON["localstripe"])
     port = _free_port()
     command = [str(programs / "python"), str(LEASH), str(programs / "localstripe"), "--from-scratch", "--port"]
@@ -114,7 +117,8 @@ def localstripe(home: Path) -> Generator[StripeServer]:
         server = subprocess.Popen(
             [*command, str(port)],
             cwd=home,
-            env={name: value for name, value in os.environ.items() if not ENVIRONMENT.match(name)},
+            env={name: value for name, value in os.environ.items() if not ENVIRONMENT.match(name)}
+            | dict(environment or {}),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 import click
 from msgspec import to_builtins
@@ -14,31 +14,50 @@ from isthmus.app.cli.terminal import Terminal, at_terminal
 from isthmus.app.cli.wording import counted, id_of, id_text, value_text
 from isthmus.app.reconciliation_views import DifferenceView, MoneyView, difference_view, money_view
 from isthmus.app.syncing import opened_engine
+from isthmus.sync.connections import connection_of
+from isthmus.sync.reconciling.comparing import DifferenceKind
 from isthmus.sync.reconciling.found import (
     AGREEING_PROMISED,
     DIFFERENCE_PREFIX,
+    PAGE_ROWS_MAX,
     Decision,
     DifferenceStatus,
+    Exactness,
     Which,
-    accuracy,
     decide,
     difference_of,
     differences,
+    exactness,
     reopen,
 )
 from isthmus.sync.reconciling.pairs import paired
-from isthmus.sync.reconciling.running import reconcile, repair
+from isthmus.sync.reconciling.probing import PROBED_MAX
+from isthmus.sync.reconciling.running import probe, reconcile, repair
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from isthmus.app.program import Program
     from isthmus.store.database import Transaction
     from isthmus.sync.reconciling.systems import Reconciled
 
+P = ParamSpec("P")
 _LIST = "List them: isthmus reconcile ls"
 _COLUMNS = ("id", "connection", "kind", "type", "external_id", "field", "there", "here", "stake", "status")
 _reason_option = click.option("--reason", required=True, help="Why the difference may stay, in a sentence.")
+
+
+def _choosing(function: Callable[P, None]) -> Callable[P, None]:
+    """Add the options that say which differences are meant."""
+    kinds = click.Choice([each.value for each in DifferenceKind])
+    for option in (
+        click.option("--field", help="Only of this field."),
+        click.option("--kind", type=kinds, help="Only of this kind."),
+        click.option("--type", "type_name", metavar="TYPE", help="Only of this record type."),
+        click.option("--connection", help="Only of this connection, by name."),
+    ):
+        function = option(function)
+    return function
 
 
 class _Reconcile(Group):
@@ -65,20 +84,41 @@ def run(terminal: Terminal, name: str) -> None:
     Example: isthmus reconcile run crm
     """
 
-    async def work(program: Program) -> tuple[list[Reconciled], float | None]:
+    async def work(program: Program) -> tuple[list[Reconciled], Exactness]:
         async with opened_engine(program) as engine:
             results = await reconcile(engine, workspace=program.workspace, connection=name)
-        return results, await _accuracy(program)
+        return results, await _exactness(program)
 
     _answer(terminal, *terminal.run(work))
+
+
+@command.command("probe")
+@click.argument("name")
+@click.option("--records", type=click.IntRange(1, 10_000), default=PROBED_MAX, show_default=True, help="Of each feed.")
+@at_terminal
+def lot(terminal: Terminal, name: str, records: int) -> None:
+    """Ask a system for some records drawn by lot and compare these alone; nothing is changed on either side.
+
+    It is cheap, and finds what was lost between two readings. A system that cannot be asked by id is not probed.
+
+    Example: isthmus reconcile probe crm
+    """
+
+    async def work(program: Program) -> tuple[list[Reconciled], Exactness]:
+        async with opened_engine(program) as engine:
+            results = await probe(engine, workspace=program.workspace, connection=name, probed_max=records)
+        return results, await _exactness(program)
+
+    _answer(terminal, *terminal.run(work), empty="nothing was drawn: the system cannot be asked by id, or is empty")
 
 
 @command.command("repair")
 @click.argument("name")
 @click.option("--difference", "named", multiple=True, metavar="ID", help="Only this one; may be given several times.")
 @click.option("--confirmed", is_flag=True, help="A person has agreed to many changes at once.")
+@click.option("--reason", default="", help="Why, in a sentence, for those who read the history.")
 @at_terminal
-def mend(terminal: Terminal, name: str, named: tuple[str, ...], *, confirmed: bool) -> None:
+def mend(terminal: Terminal, name: str, named: tuple[str, ...], reason: str, *, confirmed: bool) -> None:
     """Read a connection again and compare its ids, so that what is held here becomes what the system says.
 
     Nothing is written there. Whether it helped is seen by reconciling once more, which is done at the end.
@@ -87,7 +127,7 @@ def mend(terminal: Terminal, name: str, named: tuple[str, ...], *, confirmed: bo
     """
     chosen = [id_of(DIFFERENCE_PREFIX, each, fix=_LIST) for each in named]
 
-    async def work(program: Program) -> tuple[list[Reconciled], float | None]:
+    async def work(program: Program) -> tuple[list[Reconciled], Exactness]:
         scope = operator(program, "reconcile")
         wanted: dict[str, frozenset[str]] | None = None
         if chosen:
@@ -103,9 +143,10 @@ def mend(terminal: Terminal, name: str, named: tuple[str, ...], *, confirmed: bo
                 actor=scope.actor,
                 wanted=wanted,
                 confirmed=confirmed,
+                reason=reason,
             )
         say(f"{name}: {ended.status}{f', {ended.error}' if ended.error else ''}")
-        return results, await _accuracy(program)
+        return results, await _exactness(program)
 
     _answer(terminal, *terminal.run(work))
 
@@ -118,25 +159,67 @@ def mend(terminal: Terminal, name: str, named: tuple[str, ...], *, confirmed: bo
     show_default=True,
     help="Only those in this state.",
 )
+@_choosing
 @click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="Differences at most.")
 @click.option("--show-personal", is_flag=True, help="Show personal values, which are masked otherwise.")
 @at_terminal
-def ls(terminal: Terminal, status: DifferenceStatus, limit: int, *, show_personal: bool) -> None:
+def ls(terminal: Terminal, status: DifferenceStatus, limit: int, *, show_personal: bool, **chosen: str | None) -> None:
     """List differences, the oldest first, with both values and what would mend them.
 
-    Example: isthmus reconcile ls --status ignored
+    Example: isthmus reconcile ls --connection crm --field city --status ignored
     """
 
-    async def ask(tx: Transaction, program: Program) -> tuple[list[DifferenceView], bool]:
-        found = await differences(tx, program.store, which=Which(status=status), limit=limit)
+    async def ask(tx: Transaction, program: Program) -> tuple[list[DifferenceView], Exactness]:
+        found = await differences(tx, program.store, which=await _which(tx, program, chosen, status), limit=limit)
         rows = [difference_view(each, program.store.schema, may=lambda _: show_personal) for each in found]
-        return rows, await accuracy(tx) is not None
+        return rows, await exactness(tx)
 
-    rows, is_compared = terminal.transact("reconcile", ask)
+    rows, exact = terminal.transact("reconcile", ask)
     empty = "nothing differs" if status == "open" else f"none is {status}"
-    if not is_compared:
+    if exact.share is None:
         empty = "nothing was compared yet; compare a connection: isthmus reconcile run NAME"
-    terminal.answer(rows, lambda: table([_cells(row) for row in rows], columns=_COLUMNS, empty=empty))
+
+    def show() -> None:
+        table([_cells(row) for row in rows], columns=_COLUMNS, empty=empty)
+        _say_exact(exact)
+
+    terminal.answer(rows, show)
+
+
+@command.command("decide")
+@click.argument("decision", type=click.Choice(["accept", "ignore", "reopen"]))
+@_choosing
+@click.option("--status", type=click.Choice(["open", "accepted", "ignored"]), default="open", help="What is reopened.")
+@click.option("--reason", default="", help="Why they may stay, in a sentence; `reopen` needs none.")
+@click.option("--dry-run", is_flag=True, help="Only list which they are.")
+@at_terminal
+def settle(
+    terminal: Terminal, decision: str, status: DifferenceStatus, reason: str, *, dry_run: bool, **chosen: str | None
+) -> None:
+    """Accept, ignore or reopen all differences that fit, 500 at once; see first with --dry-run which these are.
+
+    Example: isthmus reconcile decide ignore --field city --reason "The branch list follows in May." --dry-run
+    """
+
+    async def act(tx: Transaction, program: Program) -> list[DifferenceView]:
+        which = await _which(tx, program, chosen, status)
+        found = await differences(tx, program.store, which=which, limit=PAGE_ROWS_MAX)
+        ids = [each.id for each in found]
+        if not dry_run and decision == "reopen":
+            await reopen(tx, ids)
+        elif not dry_run:
+            await decide(tx, ids, "accepted" if decision == "accept" else "ignored", reason=reason)
+        if not dry_run:
+            found = await differences(tx, program.store, which=Which(status=None, ids=ids), limit=PAGE_ROWS_MAX)
+        return [difference_view(each, program.store.schema, may=lambda _: False) for each in found]
+
+    rows = terminal.transact("reconcile", act)
+
+    def show() -> None:
+        table([_cells(row) for row in rows], columns=_COLUMNS, empty="no difference fits")
+        say(f"{counted(len(rows), 'difference')}{' would be decided' if dry_run else ' decided'}")
+
+    terminal.answer(rows, show)
 
 
 @command.command("accept")
@@ -222,12 +305,38 @@ def _decide(terminal: Terminal, difference: str, decision: Decision, reason: str
     terminal.answer({"id": id_text(DIFFERENCE_PREFIX, own), "status": decision}, lambda: say(f"{decision}"))
 
 
-async def _accuracy(program: Program) -> float | None:
+async def _which(
+    tx: Transaction, program: Program, chosen: Mapping[str, str | None], status: DifferenceStatus
+) -> Which:
+    """Return which differences the options of `_choosing` mean; raises ConnectionMissing and UnknownType."""
+    connection, kind, type_name = (chosen.get(each) for each in ("connection", "kind", "type_name"))
+    return Which(
+        connection_id=None if connection is None else (await connection_of(tx, connection)).id,
+        types=None if type_name is None else (program.store.schema[type_name].name,),
+        kind=None if kind is None else DifferenceKind(kind),
+        field=chosen.get("field"),
+        status=status,
+    )
+
+
+async def _exactness(program: Program) -> Exactness:
     async with program.database.transaction(operator(program, "reconcile")) as tx:
-        return await accuracy(tx)
+        return await exactness(tx)
 
 
-def _answer(terminal: Terminal, results: Sequence[Reconciled], exact: float | None) -> None:
+def _say_exact(exact: Exactness) -> None:
+    if exact.share is not None:
+        below = "" if exact.share >= AGREEING_PROMISED else f", below the {AGREEING_PROMISED:.2%} that are promised"
+        say(f"{exact.share:.4%} of {counted(exact.compared, 'compared field')} agree, all connections counted{below}")
+
+
+def _answer(
+    terminal: Terminal,
+    results: Sequence[Reconciled],
+    exact: Exactness,
+    *,
+    empty: str = "no feed of this connection can tell all its records",
+) -> None:
     rows: list[dict[str, object]] = [
         {
             "type": each.type,
@@ -237,20 +346,20 @@ def _answer(terminal: Terminal, results: Sequence[Reconciled], exact: float | No
             "differing": each.differing,
             "found": len(each.findings),
             "unvisited": each.unvisited,
+            "probed": None if each.probed is None else len(each.probed),
         }
         for each in results
     ]
     columns = ("type", "there", "here", "compared", "differing", "found")
 
     def show() -> None:
-        table(rows, columns=columns, empty="no feed of this connection can tell all its records")
-        if exact is not None:
-            below = "" if exact >= AGREEING_PROMISED else f", below the {AGREEING_PROMISED:.2%} that are promised"
-            say(f"{exact:.4%} of all fields agree, all connections counted{below}")
+        table(rows, columns=columns, empty=empty)
+        _say_exact(exact)
         if found := sum(len(each.findings) for each in results):
             say(f"{counted(found, 'difference')}; {_LIST[0].lower()}{_LIST[1:]}")
 
-    terminal.answer({"types": rows, "accuracy": exact}, show)
+    told = {"accuracy": exact.share, "compared": exact.compared, "differing": exact.differing}
+    terminal.answer({"types": rows, **told}, show)
 
 
 def _cells(row: DifferenceView) -> dict[str, object]:

@@ -30,6 +30,7 @@ from isthmus.app.http import (
     oauth,
     people,
     policies,
+    probes,
     reconciliations,
     roles,
     saml,
@@ -107,7 +108,7 @@ def all_routes(schema: Schema) -> tuple[Route, ...]:
     own = (*own, *events.ROUTES, *topic_routes.ROUTES, *webhook_routes.ROUTES)
     own = (*own, *inbound.ROUTES, *dead_letters.ROUTES)
     own = (*own, *authorizing.ROUTES, *connections.ROUTES, *syncs.ROUTES, *conflicts.ROUTES, *discrepancies.ROUTES)
-    own = (*own, *matches.ROUTES, *reconciliations.ROUTES, *money.ROUTES, *mappings.ROUTES)
+    own = (*own, *matches.ROUTES, *reconciliations.ROUTES, *probes.ROUTES, *money.ROUTES, *mappings.ROUTES)
     routes = tuple(_first_of_each((*discovery.routes(), *own, *record_routes(schema))))
     return routes
 

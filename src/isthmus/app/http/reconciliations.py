@@ -28,10 +28,10 @@ from isthmus.sync.reconciling.found import (
     ReasonMissing,
     Result,
     Which,
-    accuracy,
     decide,
     difference_of,
     differences,
+    exactness,
     reopen,
     results,
 )
@@ -59,13 +59,15 @@ class ReconciliationQuery(Paging, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Reconciliations(Struct, frozen=True, kw_only=True):
-    """Comparisons, newest first. `accuracy` is the share of fields that agreed when each was compared last.
+    """Comparisons, newest first. `accuracy` is the share of `compared` fields that agreed when each was compared last.
 
     It is null before anything was compared; `promised` is what it should not fall below.
     """
 
     data: list[ReconciliationView]
     accuracy: float | None
+    compared: int
+    differing: int
     promised: float
     next_cursor: str | None
     has_more: bool
@@ -141,11 +143,13 @@ async def list_reconciliations(call: Call) -> Reconciliations:
         own = None if wanted.connection is None else (await named_connection(call, tx, wanted.connection)).id
         before = None if after is None else uuid_of(RESULT_PREFIX, after)
         found = await results(tx, connection_id=own, types=types, before=before, limit=wanted.limit + 1)
-        exact = await accuracy(tx, connection_id=own)
+        exact = await exactness(tx, connection_id=own)
     page = call.page([result_view(each) for each in found], limit=wanted.limit, after=lambda each: each.id)
     return Reconciliations(
         data=page.data,
-        accuracy=exact,
+        accuracy=exact.share,
+        compared=exact.compared,
+        differing=exact.differing,
         promised=AGREEING_PROMISED,
         next_cursor=page.next_cursor,
         has_more=page.has_more,
@@ -211,7 +215,7 @@ async def repair_difference(call: Call) -> Response:
     reason = call.body(RepairingOne).reason
     async with call.services.database.transaction(call.scope) as tx:
         found = await _difference(call, tx)
-        own = await _awake(call, tx, found.connection)
+        own = await awake(call, tx, found.connection)
         return await _repairing(tx, own, [found], reason=reason, confirmed=False)
 
 
@@ -247,10 +251,10 @@ async def decide_differences(call: Call) -> Chosen:
 async def run_reconciliation(call: Call) -> Response:
     """Want a comparison."""
     async with call.services.database.transaction(call.scope) as tx:
-        found = await _awake(call, tx, call.path["connection"])
+        found = await awake(call, tx, call.path["connection"])
         own = f"connection:{found.id}"
         wish = Wish(kind=RECONCILE, arguments={"connections": [found.name]}, dedupe=own, key=own)
-        return await _begun(tx, wish)
+        return await begun(tx, wish)
 
 
 async def repair_reconciliation(call: Call) -> Response:
@@ -259,7 +263,7 @@ async def repair_reconciliation(call: Call) -> Response:
     some = wanted.type is not None or wanted.kind is not None or wanted.field is not None
     types = readable_types(call) if wanted.type is None else (readable_type(call, wanted.type).name,)
     async with call.services.database.transaction(call.scope) as tx:
-        own = await _awake(call, tx, call.path["connection"])
+        own = await awake(call, tx, call.path["connection"])
         kind = None if wanted.kind is None else DifferenceKind(wanted.kind)
         which = Which(connection_id=own.id, types=types, kind=kind, field=wanted.field)
         found = await differences(tx, call.services.of(Store), which=which, limit=PAGE_ROWS_MAX) if some else None
@@ -274,15 +278,17 @@ async def _repairing(
     """Have a repair done, and keep why it was wanted."""
     details = {"connection": own.name, "reason": reason, "differences": None if found is None else len(found)}
     await audit(tx, action="want-repair", resource="reconciliation", record_id=None, details=details)
-    return await _begun(tx, repairing(own, None if found is None else [each.id for each in found], confirmed=confirmed))
+    return await begun(tx, repairing(own, None if found is None else [each.id for each in found], confirmed=confirmed))
 
 
-async def _begun(tx: Transaction, wish: Wish) -> Response:
+async def begun(tx: Transaction, wish: Wish) -> Response:
+    """Begin a job, and answer with it."""
     made = job_view(await start(tx, wish))
     return Response(value=made, status=202, headers=(("location", f"/api/v1/jobs/{made.id}"),))
 
 
-async def _awake(call: Call, tx: Transaction, text: str) -> Connection:
+async def awake(call: Call, tx: Transaction, text: str) -> Connection:
+    """Return a connection by id or name; raises ConnectionMissing, and ConnectionPaused while it rests."""
     found = await named_connection(call, tx, text)
     if found.status == Status.PAUSED:
         raise ConnectionPaused(f"{found.name!r} is paused: {found.reason}", fix="Resume it first.")

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Protocol
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -16,12 +16,21 @@ from isthmus.stream.jobs.work import Work
 from isthmus.sync.connections import Connection, connections
 from isthmus.sync.connector import ConnectorError
 from isthmus.sync.reconciling.found import Which, differences
-from isthmus.sync.reconciling.running import reconcile, repair
+from isthmus.sync.reconciling.running import probe, reconcile, repair
+from isthmus.sync.reconciling.systems import Reconciled
 from isthmus.sync.running import ConnectionPaused
-from isthmus.sync.runs import RunOverlaps
+from isthmus.sync.runs import Engine, RunOverlaps
 
-RECONCILE, REPAIR = "sync.reconcile", "sync.repair"
+RECONCILE, PROBE, REPAIR = "sync.reconcile", "sync.probe", "sync.repair"
 CHOSEN_MAX = 500
+
+
+class Compare(Protocol):
+    """Compares a connection, whole or some of it."""
+
+    async def __call__(self, engine: Engine, *, workspace: int, connection: str | UUID) -> list[Reconciled]:
+        """Compare; raises ConnectorError and RunOverlaps."""
+        ...
 
 
 class WhichConnections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,15 +40,28 @@ class WhichConnections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 async def reconcile_connections(work: Work, context: JobContext) -> Json:
-    """Reconcile connections one after the other; one that cannot be read now holds up no other."""
+    """Reconcile connections one after the other."""
+    return await _each(work, context, reconcile, waits=False)
+
+
+async def probe_connections(work: Work, context: JobContext) -> Json:
+    """Probe connections one after the other; one that is being run just now is probed the next time."""
+    return await _each(work, context, probe, waits=True)
+
+
+async def _each(work: Work, context: JobContext, compare: Compare, *, waits: bool) -> Json:
+    """Compare connections one after the other; one that cannot be read now holds up no other."""
     given, own = work.given(WhichConnections), work.claim
     async with work.database.transaction(work.scope()) as tx:
         there = [each.name for each in await connections(tx) if each.status != Status.PAUSED]
     exact: dict[str, Json] = {}
     for name in given.connections or there:
         try:
-            results = await reconcile(context.engine, workspace=own.workspace, connection=name)
+            results = await compare(context.engine, workspace=own.workspace, connection=name)
         except (ConnectorError, RunOverlaps) as error:
+            if waits and isinstance(error, RunOverlaps):
+                exact[name] = {"passed_over": error.detail}
+                continue
             work.degraded(f"{name}: {error.detail}")
             continue
         exact[name] = {
@@ -95,6 +117,14 @@ KINDS: tuple[Kind[JobContext], ...] = (
         name=RECONCILE,
         about="Compare what systems hold with what is held of them here.",
         run=reconcile_connections,
+        arguments=WhichConnections,
+        permission="sync:write",
+        run_s_max=6 * 3_600.0,
+    ),
+    Kind(
+        name=PROBE,
+        about="Ask systems for some records drawn by lot and compare them with what is held of them here.",
+        run=probe_connections,
         arguments=WhichConnections,
         permission="sync:write",
         run_s_max=6 * 3_600.0,

@@ -4,7 +4,7 @@ from isthmus.store.database import Transaction
 from isthmus.stream.jobs.schedules import Standard, install
 
 HOUSEKEEPING = "housekeeping"
-EDITION = 4
+EDITION = 5
 """Raised when a standard schedule is added, so that workspaces which are there get it too."""
 STANDARD: tuple[Standard, ...] = (
     Standard(
@@ -36,6 +36,12 @@ STANDARD: tuple[Standard, ...] = (
         about="What systems hold against what is held of them",
         kind="sync.reconcile",
         cron="0 1 * * 6",
+    ),
+    Standard(
+        name="daily-probes",
+        about="Some records of every system against what is held of them",
+        kind="sync.probe",
+        cron="30 4 * * *",
     ),
     Standard(
         name="monthly-report",

@@ -72,7 +72,7 @@ class _Events:
 
 
 class StripeSession:
-    """Implements `isthmus.sync.connector.Session`."""
+    """Implements `Session` and `Fetching` of `isthmus.sync.connector`."""
 
     def __init__(
         self, transport: Transport, *, feeds: Sequence[str], follow: str, page_rows: int, overlap_s: int
@@ -115,6 +115,11 @@ class StripeSession:
             if found:
                 after = str(found[-1]["id"])
                 yield [str(row["id"]) for row in found]
+
+    async def fetch(self, feed: str, external_ids: Sequence[str]) -> Sequence[Raw]:
+        """Return the objects under these ids as they stand now; what is not there, or was deleted, is left out."""
+        found = await self._look(feed, [Touched(each, 0, 0, ()) for each in external_ids])
+        return [msgspec.structs.replace(each, at=None) for each in found if not each.deleted]
 
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write changes one after the other, each after a look at how the object stands; one answer for each."""

@@ -1,4 +1,4 @@
-"""Tryton 8.2: companies, people, deals and customer invoices of a self-hosted ERP, read and written."""
+"""Tryton 8.2: companies, people, deals, customer invoices and payments of a self-hosted ERP, read and written."""
 
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
@@ -54,6 +54,14 @@ _INVOICE = {
     "lines_to_pay": "list",
     "reconciled": "map null",
 }
+_PAYMENT = {
+    **_EVERY,
+    "number": "text null",
+    "date": "map",
+    "description": "text null",
+    "company": "map",
+    "lines": "list",
+}
 FEEDS = (
     Feed(
         name=mapping.PARTIES,
@@ -63,6 +71,7 @@ FEEDS = (
     ),
     Feed(name=mapping.OPPORTUNITIES, types=("sales.deal",), writes=("sales.deal",), expects=_OPPORTUNITY),
     Feed(name=mapping.INVOICES, types=("finance.invoice",), deletes=False, expects=_INVOICE),
+    Feed(name=mapping.PAYMENTS, types=("finance.payment",), expects=_PAYMENT),
 )
 _TYPES = {feed.name: feed.types for feed in FEEDS}
 
@@ -80,7 +89,7 @@ def normalise(feed: str, raw: Raw) -> Iterable[Observation]:
 
 def express(feed: str, change: Change) -> dict[str, Json]:
     """Return what a change means in Tryton, by path; nothing for feeds that are only read."""
-    if change.type not in _TYPES.get(feed, ()) or feed == mapping.INVOICES:
+    if change.type not in _TYPES.get(feed, ()) or feed in (mapping.INVOICES, mapping.PAYMENTS):
         return {}
     return mapping.express(change.type, change.fields, links=change.links, new=change.external_id is None)
 
@@ -88,7 +97,7 @@ def express(feed: str, change: Change) -> dict[str, Json]:
 CONNECTOR = Connector(
     name="tryton",
     title="Tryton",
-    about="Companies, people, opportunities and customer invoices of a Tryton 8.2 server.",
+    about="Companies, people, opportunities, customer invoices and payments of a Tryton 8.2 server.",
     proven="Run against a real Tryton 8.2.1 server, both ways, in every test run.",
     feeds=FEEDS,
     settings=(

@@ -9,14 +9,14 @@ from typing import cast
 import aiohttp
 
 from isthmus.connectors.tryton.cursor import Cursor, Place
-from isthmus.connectors.tryton.mapping import FIELDS, PARTIES, PARTS
+from isthmus.connectors.tryton.mapping import BOOKED, FIELDS, PARTIES, PARTS, PAYMENTS
 from isthmus.connectors.tryton.transport import Transport
 from isthmus.connectors.tryton.wire import EPOCH, last_change, moment
 from isthmus.connectors.tryton.writing import Writer, raw
 from isthmus.kernel.marks import Json
 from isthmus.kernel.words import at_path
 from isthmus.sync.calls import CONNECTIONS_MAX, HOUSE, permitted
-from isthmus.sync.connector import Change, ConnectorError, Leave, Page, Written, freely
+from isthmus.sync.connector import Change, ConnectorError, Leave, Page, Raw, Written, freely
 
 ORDER: Json = [["last_modified_at", "ASC"], ["id", "ASC"]]
 LATEST: Json = [["last_modified_at", "DESC"], ["id", "DESC"]]
@@ -27,7 +27,7 @@ STAFF_MAX = 10_000
 
 
 class TrytonSession:
-    """Implements `isthmus.sync.connector.Session`."""
+    """Implements `Session` and `Fetching` of `isthmus.sync.connector`."""
 
     def __init__(self, transport: Transport, *, page_rows: int, overlap: timedelta) -> None:
         """`overlap` is how far each run goes back, for transactions that ended late."""
@@ -89,6 +89,11 @@ class TrytonSession:
             if len(found) < IDS_PER_PAGE:
                 return
 
+    async def fetch(self, feed: str, external_ids: Sequence[str]) -> Sequence[Raw]:
+        """Return the records of these numbers that are there; a party that was deactivated is not."""
+        found = await self._rows(feed, [int(each) for each in external_ids])
+        return [each for each in map(raw, found) if not each.deleted]
+
     async def write(self, feed: str, changes: Sequence[Change]) -> list[Written]:
         """Write changes one after the other, each under its condition; one answer for each."""
         return await self._writer.write(feed, changes)
@@ -134,7 +139,7 @@ class TrytonSession:
         return [clause, *_both(feed), *await self._others(feed)]
 
     async def _others(self, feed: str) -> list[Json]:
-        """Return the condition that leaves out our own company and its employees, who are parties as well."""
+        """Return what else a feed asks for: no party that is our own company or its staff; of moves payments alone."""
         if self._own is None:
             companies = await self._transport.search(
                 "company.company", [], fields=("party",), limit=NUMBERS_PER_REQUEST
@@ -143,6 +148,8 @@ class TrytonSession:
             if len(companies) == 1:
                 self._transport.company = _number(companies[0])
             self._own = [row["party"] for row in (*companies, *staff)]
+        if feed == PAYMENTS:
+            return list(BOOKED)
         return [["id", "not in", self._own]] if feed == PARTIES else []
 
 

@@ -2,7 +2,7 @@
 
 A party is a company unless it is in the category Person. An opportunity is a deal from its first day, whatever its
 state: its number stays the same from lead to won, and so does our record. Supplier invoices and credit notes are left
-out.
+out. A payment is a posted move of a cash or statement journal that touches what a customer owes.
 """
 
 import re
@@ -15,6 +15,7 @@ from isthmus.kernel.marks import LINE_MAX, Json
 from isthmus.kernel.words import Word, at_path, text
 
 PARTIES, OPPORTUNITIES, INVOICES = "party.party", "sale.opportunity", "account.invoice"
+PAYMENTS = "account.move"
 PERSON_CATEGORY = "Person"
 _PLACE = ("street", "postal_code", "city", "subdivision.name", "country.code")
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -34,12 +35,20 @@ FIELDS: dict[str, tuple[str, ...]] = {
         *("amount_to_pay", "invoice_date", "lines_to_pay.maturity_date", "reconciled"),
         *("last_modified_at", "_timestamp"),
     ),
+    PAYMENTS: (
+        *("number", "date", "description", "company.currency.code", "lines.debit", "lines.credit"),
+        *("lines.amount_second_currency", "lines.second_currency.code", "lines.account.type.receivable"),
+        *("lines.party.categories.name", "last_modified_at", "_timestamp"),
+    ),
 }
+# A payment that is not posted yet may still be thrown away.
+BOOKED: tuple[Json, ...] = (["journal.type", "in", ["cash", "statement"]], ["state", "=", "posted"])
 # Parts with a time of change of their own, which does not move that of the record: model, field that names the record.
 PARTS: dict[str, tuple[tuple[str, str], ...]] = {
     PARTIES: (("party.contact_mechanism", "party"), ("party.address", "party"), ("party.identifier", "party")),
     OPPORTUNITIES: (),
     INVOICES: (("account.invoice.line", "invoice"),),
+    PAYMENTS: (),
 }
 STAGES = {
     "lead": "qualification",
@@ -78,6 +87,9 @@ PHONES = ("phone", "mobile")
 # A VAT number of the European Union begins with its country (EL is Greece, XI Northern Ireland).
 EU_VAT = re.compile(r"(AT|BE|BG|CY|CZ|D[EK]|E[ELS]|F[IR]|H[RU]|I[ET]|L[TUV]|MT|NL|P[LT]|RO|S[EIK]|XI)[0-9A-Z+* .-]+")
 
+# What a payment provider calls a payment, such as `ch_3MmlLrLkdIwHu7ix0snN0B15`; any other words may be said twice.
+PROVIDERS_NUMBER = re.compile(r"[a-z]{2,6}_[A-Za-z0-9]{8,}")
+
 
 class Refusal(Exception):
     """What is wanted cannot be said in Tryton; the sentence says why and what to do there."""
@@ -95,6 +107,8 @@ def words(feed: str, body: dict[str, Json]) -> Iterable[Word]:
         fields = _invoice(body)
         if fields is not None:
             yield Word(type="finance.invoice", fields=fields, links=_account_link(body))
+    elif feed == PAYMENTS:
+        yield from _payment(body)
 
 
 def is_person(party: Json) -> bool:
@@ -219,6 +233,30 @@ def _invoice(row: dict[str, Json]) -> dict[str, Json] | None:
         "due_on": max(due, default=None),
         "paid_at": f"{settled}T00:00:00Z" if settled else None,
     }
+
+
+def _payment(row: dict[str, Json]) -> Iterable[Word]:
+    """Return what came in from a customer, or went back to one below zero; nothing for other moves."""
+    owed = [line for line in rows(row.get("lines")) if at_path(line, "account", "type", "receivable")]
+    amounts = [_paid_by(line, at_path(row, "company", "currency", "code")) for line in owed]
+    currencies = {currency for _, currency in amounts}
+    if len(currencies) != 1:
+        return
+    on, told = day(row.get("date")), text(row.get("description")) or ""
+    fields: dict[str, Json] = {
+        "amount": money(str(sum((amount for amount, _ in amounts), Decimal(0))), currencies.pop()),
+        "reference": told if PROVIDERS_NUMBER.fullmatch(told) else None,
+        "status": "succeeded",
+        "at": f"{on}T00:00:00Z" if on else None,
+    }
+    yield Word(type="finance.payment", fields=fields, links=_account_link(owed[0]))
+
+
+def _paid_by(line: dict[str, Json], company: Json) -> tuple[Decimal, str | None]:
+    """Return by how much less is owed, in the currency of the payment, which may be another than the company's."""
+    if currency := text(at_path(line, "second_currency", "code")):
+        return -Decimal(decimal(line.get("amount_second_currency")) or 0), currency
+    return Decimal(decimal(line.get("credit")) or 0) - Decimal(decimal(line.get("debit")) or 0), text(company)
 
 
 # What of ours goes where; a path with a dot is a part of the record that `values` puts in place.

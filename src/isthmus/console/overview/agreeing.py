@@ -5,7 +5,7 @@ from typing import LiteralString
 from isthmus.console import words
 from isthmus.console.overview.views import AgreeingView
 from isthmus.store.database import Transaction
-from isthmus.sync.reconciling.found import AGREEING_PROMISED, accuracy
+from isthmus.sync.reconciling.found import AGREEING_PROMISED, exactness
 
 _OPEN: LiteralString = """
 select count(*) from reconciliation_difference d
@@ -16,13 +16,14 @@ where d.workspace = current_workspace() and d.status = 'open' and c.removed_at i
 
 async def load_agreeing(tx: Transaction) -> AgreeingView | None:
     """Return what the last comparisons found; None before the first."""
-    exact = await accuracy(tx)
-    if exact is None:
+    exact = await exactness(tx)
+    if exact.share is None:
         return None
     row = await (await tx.connection.execute(_OPEN)).fetchone()
     return AgreeingView(
-        share=words.exact_percent(exact),
+        share=words.exact_percent(exact.share),
+        compared=exact.compared,
         promised=words.exact_percent(AGREEING_PROMISED),
-        kept=exact >= AGREEING_PROMISED,
+        kept=exact.share >= AGREEING_PROMISED,
         open=int(row[0]) if row else 0,
     )

@@ -166,9 +166,10 @@ class ChangeView:
 
 @dataclass(frozen=True, kw_only=True)
 class AgreeingView:
-    """The share of fields that agreed when systems were compared last, what is promised, and the open differences."""
+    """The share of the compared fields that agreed last, what is promised, and the open differences."""
 
     share: str
+    compared: int
     promised: str
     kept: bool
     open: int

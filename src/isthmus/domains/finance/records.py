@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from isthmus.domains import Count, Custom, Moment, Name, Tags
-from isthmus.kernel.marks import CRITICAL, NOT_NEGATIVE, Handle, Line, Normal, RecordType, Rule, To
+from isthmus.kernel.marks import CRITICAL, NOT_NEGATIVE, Handle, Line, Normal, RecordType, Rule, To, Void
 from isthmus.kernel.money import Money
 
 PERIOD_PATTERN = r"^\d{4}(-(Q[1-4]|0[1-9]|1[0-2]))?$"
@@ -135,7 +135,7 @@ class Invoice(Struct, frozen=True, kw_only=True):
 
     amount: Annotated[Money, CRITICAL]
     invoice_number: Annotated[Line | None, Handle(), CRITICAL] = None
-    status: InvoiceStatus = InvoiceStatus.OPEN
+    status: Annotated[InvoiceStatus, Void(("draft", "void"))] = InvoiceStatus.OPEN
     account_id: Annotated[UUID | None, To("sales.account")] = None
     deal_id: Annotated[UUID | None, To("sales.deal")] = None
     subscription_id: Annotated[UUID | None, To("finance.subscription")] = None
@@ -152,7 +152,7 @@ class Payment(Struct, frozen=True, kw_only=True):
 
     amount: Annotated[Money, CRITICAL]
     reference: Annotated[Line | None, Handle(), CRITICAL] = None
-    status: PaymentStatus = PaymentStatus.SUCCEEDED
+    status: Annotated[PaymentStatus, Void(("pending", "failed"))] = PaymentStatus.SUCCEEDED
     at: Moment | None = None
     account_id: Annotated[UUID | None, To("sales.account")] = None
     invoice_id: Annotated[UUID | None, To("finance.invoice")] = None

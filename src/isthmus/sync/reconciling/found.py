@@ -1,6 +1,6 @@
 """What reconciling a connection found: kept as rows, decided by people, and how exact the agreement is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, LiteralString
@@ -33,12 +33,12 @@ where workspace = current_workspace() and connection_id = %s and type = any(%s)
 """
 _WRITE: LiteralString = """
 insert into reconciliation_difference as d (workspace, id, connection_id, type, external_id, field, kind, record_id,
-    sealed, stake, currency, status, found_at, seen_at)
+    sealed, stake, currency, weight, status, found_at, seen_at)
 values (current_workspace(), %(id)s, %(connection)s, %(type)s, %(external_id)s, %(field)s, %(kind)s, %(record)s,
-    %(sealed)s, %(stake)s, %(currency)s, 'open', %(now)s, %(now)s)
+    %(sealed)s, %(stake)s, %(currency)s, %(weight)s, 'open', %(now)s, %(now)s)
 on conflict (workspace, connection_id, type, external_id, field) do update
 set kind = excluded.kind, record_id = excluded.record_id, sealed = excluded.sealed, stake = excluded.stake,
-    currency = excluded.currency, seen_at = excluded.seen_at,
+    currency = excluded.currency, weight = excluded.weight, seen_at = excluded.seen_at,
     found_at = case when %(stays)s then d.found_at else excluded.found_at end,
     status = case when %(stays)s then d.status else 'open' end,
     reason = case when %(stays)s then d.reason else '' end
@@ -48,8 +48,8 @@ update reconciliation_difference set status = %s where workspace = current_works
 """
 _RESULT: LiteralString = """
 insert into reconciliation (workspace, id, connection_id, type, at, rows_there, rows_here, compared, differing,
-    unvisited)
-values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    unvisited, probed)
+values (current_workspace(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _LIST: LiteralString = """
 select d.id, c.name, d.type, d.external_id, d.field, d.kind, d.record_id, d.sealed, d.stake, d.currency, d.status,
@@ -70,20 +70,20 @@ update reconciliation_difference set status = 'open', reason = '', decided_by = 
 where workspace = current_workspace() and id = any(%s) and status in ('accepted', 'ignored') returning id
 """
 _NEWEST: LiteralString = """
-select distinct on (r.connection_id, r.type) r.compared, r.differing, r.connection_id, r.type
+select distinct on (r.connection_id, r.type) r.compared, r.differing
 from reconciliation r join connection c on c.workspace = r.workspace and c.id = r.connection_id
 where r.workspace = current_workspace() and c.removed_at is null
   and (%(connection)s::uuid is null or r.connection_id = %(connection)s)
-order by r.connection_id, r.type, r.id desc
+order by r.connection_id, r.type, r.probed is not null, r.id desc
 """
 _ACCEPTED: LiteralString = """
-select count(*) from reconciliation_difference d
+select coalesce(sum(d.weight), 0) from reconciliation_difference d
 join connection c on c.workspace = d.workspace and c.id = d.connection_id
-where d.workspace = current_workspace() and d.status = 'accepted' and d.field <> '' and c.removed_at is null
+where d.workspace = current_workspace() and d.status = 'accepted' and c.removed_at is null
   and (%(connection)s::uuid is null or d.connection_id = %(connection)s)
 """
 _RESULTS: LiteralString = """
-select r.id, c.name, r.type, r.at, r.rows_there, r.rows_here, r.compared, r.differing, r.unvisited, (
+select r.id, c.name, r.type, r.at, r.rows_there, r.rows_here, r.compared, r.differing, r.unvisited, r.probed, (
     select count(*) from reconciliation_difference d
     where d.workspace = r.workspace and d.connection_id = r.connection_id and d.type = r.type and d.status = 'open'
 )
@@ -155,7 +155,8 @@ class Which(Struct, frozen=True, kw_only=True):
 class Result(Struct, frozen=True, kw_only=True):
     """How far a system and what is held of it agreed on one record type, when that was looked at.
 
-    `there` and `here` count records, `compared` and `differing` fields; `open` are the differences open now.
+    `there` and `here` count records, `compared` and `differing` fields; `open` are the differences open now. `probed`
+    counts the records that were drawn by lot where not all were read, else it is None.
     """
 
     id: UUID
@@ -167,11 +168,24 @@ class Result(Struct, frozen=True, kw_only=True):
     compared: int
     differing: int
     unvisited: int
+    probed: int | None
     open: int
 
     @property
     def accuracy(self) -> float | None:
         """The share of compared fields that agreed; None where nothing was compared."""
+        return 1 - self.differing / self.compared if self.compared else None
+
+
+class Exactness(Struct, frozen=True, kw_only=True):
+    """How many fields were compared, and how many of them differ; what was accepted does not."""
+
+    compared: int
+    differing: int
+
+    @property
+    def share(self) -> float | None:
+        """The share that agrees; None where nothing was compared."""
         return 1 - self.differing / self.compared if self.compared else None
 
 
@@ -202,13 +216,20 @@ async def keep(
         stays = same and before is not None and before[3] in {"open", "accepted", "ignored"}
         await tx.connection.execute(_WRITE, _given(tx, connection_id, each, seal, stays=stays))
     found = {(each.type, each.external_id, each.field) for each in findings}
-    whole = {each.type for each in results if not each.unvisited}
-    gone = [own for place, own in ids.items() if place not in found and place[0] in whole]
+    whole = {each.type: each.probed for each in results if not each.unvisited}
+    gone = [own for place, own in ids.items() if place not in found and _looked_at(whole, place)]
     away = [own for own, *_, status in rows if own in gone and status in {"open", "accepted", "ignored"}]
     await tx.connection.execute(_AWAY, ("repaired" if repaired else "gone", away))
     for each in results:
-        given = (each.there, each.here, each.compared, each.differing, each.unvisited)
+        probed = None if each.probed is None else len(each.probed)
+        given = (each.there, each.here, each.compared, each.differing, each.unvisited, probed)
         await tx.connection.execute(_RESULT, (_new_id(tx), connection_id, each.type, tx.scope.now, *given))
+
+
+def _looked_at(whole: Mapping[str, frozenset[str] | None], place: tuple[str, str, str]) -> bool:
+    """Tell whether a difference would have been found again; a probe finds those of the records that it drew."""
+    name, external_id, _ = place
+    return name in whole and ((drawn := whole[name]) is None or external_id in drawn)
 
 
 def _given(
@@ -225,6 +246,7 @@ def _given(
         "sealed": sealed,
         "stake": each.at_stake[0] if each.at_stake else None,
         "currency": each.at_stake[1] if each.at_stake else None,
+        "weight": each.weight,
         "now": tx.scope.now,
         "stays": stays,
     }
@@ -290,16 +312,16 @@ async def difference_of(tx: Transaction, store: Store, difference: UUID) -> Diff
 
 
 async def decide(tx: Transaction, chosen: Sequence[UUID], decision: Decision, *, reason: str) -> list[UUID]:
-    """Accept differences as right, or ignore them, and return which; the decision is in the audit log.
+    """Accept differences as right, or ignore them, and return which; decision and reason are in the audit log.
 
-    An accepted field counts as agreeing, an ignored one does not. Raises DifferenceMissing, when one is asked for that
+    An accepted one counts as agreeing, an ignored one does not. Raises DifferenceMissing, when one is asked for that
     is not there any more, and ReasonMissing.
     """
     if not reason.strip():
         raise ReasonMissing("A decision needs a reason.", fix="Say in a sentence why the difference may stay.")
     scope = tx.scope
     cursor = await tx.connection.execute(_DECIDE, (decision, reason, scope.actor, scope.now, list(chosen)))
-    return await _told(tx, chosen, [own for (own,) in await cursor.fetchall()], decision)
+    return await _told(tx, chosen, [own for (own,) in await cursor.fetchall()], decision, reason=reason)
 
 
 async def reopen(tx: Transaction, chosen: Sequence[UUID]) -> list[UUID]:
@@ -308,11 +330,11 @@ async def reopen(tx: Transaction, chosen: Sequence[UUID]) -> list[UUID]:
     return await _told(tx, chosen, [own for (own,) in await cursor.fetchall()], "reopened")
 
 
-async def _told(tx: Transaction, asked: Sequence[UUID], done: list[UUID], verb: str) -> list[UUID]:
+async def _told(tx: Transaction, asked: Sequence[UUID], done: list[UUID], verb: str, *, reason: str = "") -> list[UUID]:
     if len(asked) == 1 and not done:
         raise _missing()
     for own in done:
-        details = {"difference": str(own), "decision": verb}
+        details = {"difference": str(own), "decision": verb} | ({"reason": reason} if reason else {})
         await trace(tx, action=verb, resource=RESOURCE, record_id=None, details=details)
     return done
 
@@ -338,13 +360,21 @@ async def results(
     return [msgspec.convert(dict(zip(names, row, strict=True)), Result) for row in rows]
 
 
-async def accuracy(tx: Transaction, *, connection_id: UUID | None = None) -> float | None:
-    """Return the share of fields that agreed when each connection was reconciled last; None before that."""
+async def exactness(tx: Transaction, *, connection_id: UUID | None = None) -> Exactness:
+    """Return how many fields were compared and differed when each connection was reconciled last.
+
+    What was probed counts only where all records were never read.
+    """
     given = {"connection": connection_id}
     rows = await (await tx.connection.execute(_NEWEST, given)).fetchall()
     compared, differing = sum(row[0] for row in rows), sum(row[1] for row in rows)
     row = await (await tx.connection.execute(_ACCEPTED, given)).fetchone()
-    return 1 - max(0, differing - (row[0] if row else 0)) / compared if compared else None
+    return Exactness(compared=compared, differing=max(0, differing - int(row[0] if row else 0)))
+
+
+async def accuracy(tx: Transaction, *, connection_id: UUID | None = None) -> float | None:
+    """Return the share of fields that agreed when each connection was reconciled last; None before that."""
+    return (await exactness(tx, connection_id=connection_id)).share
 
 
 def _new_id(tx: Transaction) -> UUID:

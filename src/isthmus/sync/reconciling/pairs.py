@@ -1,11 +1,12 @@
 """The money of two systems compared: exact sums by currency and month, and the records by which they differ.
 
 Both are taken from what each system said last, so nothing is read from them. Digests of months come first; only months
-whose digests differ are looked into. A record that both speak of is known by our own id.
+whose digests differ are looked into. A record that both speak of is known by our own id. Of a moment the day counts,
+in UTC: two systems book at different times. Records whose money does not count, by the mark `Void`, are left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import LiteralString
@@ -18,13 +19,15 @@ from isthmus.store.database import Transaction
 from isthmus.sync.connections import connection_of
 from isthmus.sync.feeds import feed_states
 from isthmus.sync.reconciling.comparing import Difference, DifferenceKind, compare
-from isthmus.sync.reconciling.shape import Field, Kind, MoneyFields, Row, Shape, row_of
+from isthmus.sync.reconciling.shape import Field, Kind, MoneyFields, Row, Shape, canonical, row_of
 from isthmus.sync.reconciling.sides import ScannedSide
 
 UNDATED = "undated"
 _WORDS: LiteralString = """
 with word as (
-    select distinct on (c.record_id, c.external_id, said.key) c.record_id, c.external_id, said.key, said.value, c.hlc
+    select distinct on (c.record_id, c.external_id, said.key) c.record_id, c.external_id, said.key, c.hlc,
+           case when said.key = %(dated)s and said.value <> 'null' then to_jsonb(left(said.value #>> '{}', 10))
+                else said.value end as value
     from claim c cross join lateral jsonb_each(c.fields) as said
     where c.workspace = current_workspace() and c.type = %(type)s and c.system = %(system)s
       and said.key = any(%(names)s)
@@ -35,8 +38,12 @@ with word as (
     order by c.record_id, c.external_id, said.key, c.hlc desc
 ), told as (
     select record_id, external_id, max(hlc) as hlc,
-           coalesce(jsonb_object_agg(key, value) filter (where value <> 'null'), '{}') as said
+           coalesce(jsonb_object_agg(key, value) filter (where value <> 'null' and key <> %(state)s), '{}') as said,
+           string_agg(concat_ws(' ', key, coalesce(
+               trim_scale((value ->> 'amount')::numeric)::text || (value ->> 'currency'), value #>> '{}'
+           )), ', ' order by key) filter (where value <> 'null' and key <> %(state)s) as exact
     from word group by record_id, external_id
+    having not coalesce(bool_or(key = %(state)s and value #>> '{}' = any(%(void)s)), false)
 ), dated as (
     select *, coalesce(left(said ->> %(dated)s, 7), 'undated') as month from told
 )
@@ -48,8 +55,8 @@ where c.workspace = current_workspace() and c.type = %s and c.system = %s and sa
 _DIGESTS: LiteralString = (
     _WORDS
     + """
-select month, count(*), sum(hashtextextended(record_id::text || said::text, 0)::numeric),
-       bit_xor(hashtextextended(record_id::text || said::text, 0))
+select month, count(*), sum(hashtextextended(concat(record_id, exact), 0)::numeric),
+       bit_xor(hashtextextended(concat(record_id, exact), 0))
 from dated group by month
 """
 )
@@ -108,7 +115,7 @@ class Paired:
     """The money of two systems on one record type.
 
     The keys of `differences` are our ids of records, or of an aggregate currency and month; `outside` tells what those
-    records are called. What changed after `watermark`, up to which both systems were read, is late.
+    records are called. Both systems were read up to `watermark`; what one said after the other was read is late.
     """
 
     type: str
@@ -139,7 +146,8 @@ def dated_by(record_type: RecordType) -> str | None:
 async def paired(tx: Transaction, record_type: RecordType, *, one: str, other: str) -> Paired:
     """Compare the money that two systems speak of on a record type; raises NoMoney and ConnectionMissing."""
     marks = [await _complete_at(tx, name) for name in (one, other)]
-    watermark = min((each for each in marks if each), default=None) if all(marks) else None
+    known = [each for each in marks if each]
+    watermark = min(known) if len(known) == len(marks) else None
     sides = [_Words(tx, record_type, system) for system in (one, other)]
     date = dated_by(record_type)
     wanted = [*money_fields(record_type), *([date] if date else [])]
@@ -156,6 +164,9 @@ async def paired(tx: Transaction, record_type: RecordType, *, one: str, other: s
     months = sorted(each for each in first.keys() | second.keys() if first.get(each) != second.get(each))
     shape = _shape(money, date if date in common else None)
     rows = [await each.rows(common, date, months, shape) for each in sides]
+    if watermark is not None:
+        # What a system said late is what it said after the other was read, whenever its own feeds were.
+        rows = [_timed(told, mark, watermark) for told, mark in zip(rows, reversed(known), strict=True)]
     found = await compare(
         *(ScannedSide(name, shape, _scan(told)) for name, told in zip((one, other), rows, strict=True)),
         shape=shape,
@@ -180,7 +191,10 @@ class _Words:
 
     def __init__(self, tx: Transaction, record_type: RecordType, system: str) -> None:
         self._tx = tx
-        self._given = {"type": record_type.name, "system": system}
+        state = next((each for each in record_type.open_fields if each.void), None)
+        self._state = state.name if state else ""
+        void = list(state.void) if state else []
+        self._given = {"type": record_type.name, "system": system, "state": self._state, "void": void}
 
     async def names(self, wanted: Sequence[str]) -> frozenset[str]:
         """Return of which fields the system ever spoke."""
@@ -212,11 +226,19 @@ class _Words:
         ]
 
     def _asking(self, names: Sequence[str], date: str | None) -> dict[str, object]:
-        return {**self._given, "names": list(names), "dated": date or ""}
+        return {**self._given, "names": [*names, self._state], "dated": date or ""}
 
 
 def _scan(told: list[tuple[str, Row]]) -> "_Scan":
     return _Scan([row for _, row in told])
+
+
+def _timed(told: list[tuple[str, Row]], mark: datetime, watermark: datetime) -> list[tuple[str, Row]]:
+    """Return rows of which those are later than the watermark that changed after a moment, and no others."""
+    latest, before = canonical(mark, Kind.MOMENT), canonical(watermark, Kind.MOMENT)
+    return [
+        (key, row if (row.changed_at or "") > (latest or "") else replace(row, changed_at=before)) for key, row in told
+    ]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from isthmus.sync.flows import flowing
 from isthmus.sync.pull import Work
 from isthmus.sync.reconciling.found import RESOURCE, keep
 from isthmus.sync.reconciling.held import fold
+from isthmus.sync.reconciling.probing import PROBED_MAX, probe_types
 from isthmus.sync.reconciling.systems import Reconciled, reconcile_types
 from isthmus.sync.running import resync, take_again
 from isthmus.sync.runs import Engine, Progress, Run, alone
@@ -32,6 +33,20 @@ async def reconcile(
     return results
 
 
+async def probe(
+    engine: Engine, *, workspace: int, connection: str | UUID, probed_max: int = PROBED_MAX
+) -> list[Reconciled]:
+    """Compare some records of a system that are drawn by lot, and keep what was found; changes nothing else.
+
+    Nothing is found of a system that cannot be asked by id. Raises as `reconcile` does.
+    """
+    async with _alone(engine, workspace, connection) as work:
+        results = await probe_types(work, probed_max=probed_max)
+        async with engine.store.database.transaction(work.scope()) as tx:
+            await keep(tx, engine.store, work.connection.id, results)
+    return results
+
+
 async def repair(
     engine: Engine,
     *,
@@ -40,16 +55,19 @@ async def repair(
     actor: str,
     wanted: Mapping[str, frozenset[str]] | None = None,
     confirmed: bool = False,
+    reason: str = "",
 ) -> tuple[Run, list[Reconciled]]:
     """Take in what a system holds now, then reconcile: what has become equal is repaired.
 
     Without `wanted`, which names single records by type and external id, everything is read and the ids are compared.
-    The fuse holds as in any run; `confirmed` says that a person has agreed to many changes. Raises as `reconcile`.
+    The fuse holds as in any run; `confirmed` says that a person has agreed to many changes. `reason` is kept in the
+    audit log. Raises as `reconcile`.
     """
     scope = engine.scope(workspace=workspace, actor=actor, cause="reconcile")
     async with engine.store.database.transaction(scope) as tx:
         found = await connection_of(tx, connection)
         details: dict[str, object] = {"connection": found.name}
+        details |= {"reason": reason} if reason else {}
         details |= {} if wanted is None else {"records": sum(map(len, wanted.values()))}
         await trace(tx, action="repair", resource=RESOURCE, record_id=None, details=details)
     if wanted is None:

@@ -6,7 +6,7 @@ time, for the fields of the records that differ. Nothing is changed on either si
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import LiteralString
@@ -20,7 +20,7 @@ from isthmus.store.database import Transaction
 from isthmus.store.fold import fold
 from isthmus.store.prepare import Row
 from isthmus.store.trail import claims_of
-from isthmus.sync.connector import Feed, Page, Scanning, Session
+from isthmus.sync.connector import Feed, Page, Raw, Scanning, Session
 from isthmus.sync.feeds import feed_states
 from isthmus.sync.landing import observe
 from isthmus.sync.pull import Work, pages_of
@@ -39,7 +39,8 @@ class Finding:
     """One difference: `there` is what the system says, `here` what is held of it; of whole records neither is told.
 
     Missing is a record that the system has and that is not held, extra the reverse. What the system changed since it
-    was last read is late: the next run brings it. `at_stake` is (amount, currency).
+    was last read is late: the next run brings it. `at_stake` is (amount, currency). `weight` is how many fields it
+    stands for: all of a record that is missing, none of one that is late.
     """
 
     kind: DifferenceKind
@@ -50,11 +51,15 @@ class Finding:
     there: Json = None
     here: Json = None
     at_stake: tuple[Decimal, str] | None = None
+    weight: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciled:
-    """How far one record type agrees; `compared` counts fields, `differing` those that disagree and are not late."""
+    """How far one record type agrees; `compared` counts fields, `differing` those that disagree and are not late.
+
+    `probed` are the external ids that were asked for where not all records were read, else None.
+    """
 
     type: str
     there: int
@@ -63,6 +68,7 @@ class Reconciled:
     differing: int
     unvisited: int
     findings: tuple[Finding, ...]
+    probed: frozenset[str] | None = None
 
 
 @dataclass
@@ -97,18 +103,24 @@ async def _spoken(work: Work, feed: Feed) -> AsyncIterator[tuple[list[tuple[str,
     now = work.engine.clock.now()
     async with work.session() as session, aclosing(pages_of(_all(session, feed), feed, None)) as read:
         async for page in read:
-            told, rejects = observe(
-                work.engine.store, work.connector, feed, system=work.connection.name, rows=page.rows
-            )
-            refused = [(name, each.observation.external_id) for each in rejects for name in feed.types]
-            rows: list[tuple[str, Row]] = []
-            for name in dict.fromkeys(each.type for each in told):
-                prepared = work.engine.store.preparer(name, work.workspace).prepare(
-                    [each for each in told if each.type == name], since=None, until=now
-                )
-                rows += [(name, row) for row in prepared.rows]
-                refused += [(name, each.observation.external_id) for each in prepared.rejects]
-            yield rows, refused
+            yield said(work, feed, page.rows, now=now)
+
+
+def said(
+    work: Work, feed: Feed, raws: Sequence[Raw], *, now: datetime
+) -> tuple[list[tuple[str, Row]], list[tuple[str, str]]]:
+    """Return what records say, as (type, row), and those that could not be mapped or have no stored form."""
+    store = work.engine.store
+    told, rejects = observe(store, work.connector, feed, system=work.connection.name, rows=raws)
+    refused = [(name, each.observation.external_id) for each in rejects for name in feed.types]
+    rows: list[tuple[str, Row]] = []
+    for name in dict.fromkeys(each.type for each in told):
+        prepared = store.preparer(name, work.workspace).prepare(
+            [each for each in told if each.type == name], since=None, until=now
+        )
+        rows += [(name, row) for row in prepared.rows]
+        refused += [(name, each.observation.external_id) for each in prepared.rejects]
+    return rows, refused
 
 
 def _all(session: Session, feed: Feed) -> AsyncIterator[Page]:
@@ -121,32 +133,25 @@ async def _of_type(work: Work, feeds: Sequence[Feed], name: str, words: _Words, 
     async with work.engine.store.database.transaction(work.scope()) as tx:
         found = await differing_keys(SpokenSide(system, words.digests), HeldSide(tx, type_name=name, system=system))
     keys = [key for key in found.keys if key not in words.refused]
-    rows: dict[str, Row] = {}
+    wanted, rows = frozenset(keys), dict[str, Row]()
     for feed in feeds if keys else ():
         if name in feed.types:
             async for spoken, _ in _spoken(work, feed):
-                rows |= {row.observation.external_id: row for kind, row in spoken if kind == name}
-                rows = {key: row for key, row in rows.items() if key in frozenset(keys)}
-    findings = await _judged(work, name, keys, rows, began=began) if keys else []
-    wrong = [each for each in findings if each.kind is not DifferenceKind.LATE]
+                found_now = {row.observation.external_id: row for kind, row in spoken if kind == name}
+                rows |= {key: row for key, row in found_now.items() if key in wanted}
+    findings = await judged(work, name, keys, rows, began=began) if keys else []
     return Reconciled(
         type=name,
         there=found.rows_one,
         here=found.rows_other,
         compared=words.fields,
-        differing=sum(_weight(each, rows) for each in wrong),
+        differing=sum(each.weight for each in findings),
         unvisited=found.unvisited,
         findings=tuple(findings),
     )
 
 
-def _weight(finding: Finding, rows: Mapping[str, Row]) -> int:
-    """Return how many fields a finding stands for: all of a record that is missing."""
-    row = rows.get(finding.external_id)
-    return 1 if finding.field or row is None else len(row.observation.fields)
-
-
-async def _judged(
+async def judged(
     work: Work, name: str, keys: Sequence[str], rows: Mapping[str, Row], *, began: datetime
 ) -> list[Finding]:
     """Return what differs of some records, by the words that the system said last."""
@@ -164,12 +169,14 @@ async def _judged(
     for key in keys:
         row, record = rows.get(key), living.get(key)
         here = fold(record_type, trails[record]).shadows.get((system, key), {}) if record else None
-        there = _said(row, record_type, links) if row else None
+        there = _stored(row, record_type, links) if row else None
         own = list(_apart(name, key, record, there, here))
         at = row.observation.at if row else None
         moved = key in refs and moment_of(refs[key][1]) >= began
         if own and (moved or (at is not None and (since is None or at >= since))):
-            own = [Finding(kind=DifferenceKind.LATE, type=name, external_id=key, record_id=record)]
+            own = [Finding(kind=DifferenceKind.LATE, type=name, external_id=key, record_id=record, weight=0)]
+        elif own and row is not None and not own[0].field:
+            own = [replace(own[0], weight=len(row.observation.fields))]
         found += own
     return found
 
@@ -226,7 +233,7 @@ def _stake(there: Json, here: Json) -> tuple[Decimal, str] | None:
     return abs(one[0] - other[0]), one[1]
 
 
-def _said(row: Row, record_type: RecordType, links: Mapping[tuple[str, str, str], str]) -> _Map:
+def _stored(row: Row, record_type: RecordType, links: Mapping[tuple[str, str, str], str]) -> _Map:
     """Return the fields that a word spoke of, in their stored form, links by the ids of our records."""
     said: _Map = msgspec.json.decode(row.open_json, type=_Map)
     if row.personal_json:

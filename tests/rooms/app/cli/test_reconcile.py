@@ -25,6 +25,9 @@ def test_what_differs_is_listed_masked_decided_and_mended(shell: Shell) -> None:
     found = shell("reconcile", "run", "crm", "--json").row
     assert isinstance(found["accuracy"], float)
     assert 0.9 < found["accuracy"] < 1
+    assert isinstance(found["compared"], int)
+    assert found["accuracy"] == 1 - 1 / found["compared"]
+    assert f"of {found['compared']:,} compared fields agree" in shell("reconcile").err
     (row,) = shell("reconcile", "--json").rows
     assert (row["kind"], row["external_id"], row["there"], row["here"]) == ("field", external_id, "•••", "•••")
     assert "Keeper of the Keys" in shell("reconcile", "ls", "--show-personal").out
@@ -33,5 +36,14 @@ def test_what_differs_is_listed_masked_decided_and_mended(shell: Shell) -> None:
     own = str(row["id"])
     assert shell("reconcile", "accept", own, "--reason", "It is true.", "--json").row["status"] == "accepted"
     assert shell("reconcile", "reopen", own, "--json").row["status"] == "open"
-    assert shell("reconcile", "repair", "crm", "--json").row["accuracy"] == 1.0
+    assert shell("reconcile", "ls", "--connection", "crm", "--field", "title", "--json").rows == [row]
+    assert shell("reconcile", "ls", "--kind", "missing", "--json").rows == []
+    why = ("--field", "title", "--reason", "Known.")
+    assert [each["status"] for each in shell("reconcile", "decide", "ignore", *why, "--dry-run", "--json").rows] == [
+        "open"
+    ]
+    assert [each["status"] for each in shell("reconcile", "decide", "ignore", *why, "--json").rows] == ["ignored"]
+    shell("reconcile", "decide", "reopen", "--status", "ignored")
+    assert "nothing was drawn" in shell("reconcile", "probe", "crm").err
+    assert shell("reconcile", "repair", "crm", "--reason", "Read too early.", "--json").row["accuracy"] == 1.0
     shell("reconcile", "ignore", own, "--reason", "Too late.", code=3)

@@ -43,6 +43,10 @@ async def test_how_far_all_agrees_is_told_by_type_and_whose_records_one_may_not_
     exact = told.at("accuracy")
     assert isinstance(exact, float)
     assert told.at("promised") == 0.9995
+    compared, differing = told.at("compared"), told.at("differing")
+    assert isinstance(compared, int)
+    assert isinstance(differing, int)
+    assert exact == 1 - differing / compared
     assert 0.5 < exact < 0.9995
     first = await desk.get(f"{ALL}?limit=1&type=sales.account&connection=crm")
     assert first.at("has_more") is False
@@ -125,6 +129,14 @@ async def test_one_record_is_repaired_or_all_that_fit_and_only_these(site: Site)
     await desk.post("/api/v1/connections/crm:pause", {})
     for path in (f"{ALL}/crm:run", f"{ALL}/crm:repair"):
         assert (await desk.post(path, {} if "repair" in path else None)).at("code") == "connection-paused"
+
+
+async def test_a_probe_is_a_job_and_finds_nothing_where_a_system_cannot_be_asked_by_id(site: Site) -> None:
+    job = await site.wanted(await site.desk.post(f"{ALL}/crm:probe"))
+    assert (job.at("kind"), job.at("status")) == ("sync.probe", "healthy"), job.body
+    assert [row["probed"] for row in (await site.desk.get(ALL)).rows("data")] == [None] * 3
+    assert (await site.desk.post(f"{ALL}/crm:probe", roles=SEES)).status == 403
+    assert (await site.desk.post(f"{ALL}/nobody:probe")).at("code") == "connection-missing"
 
 
 async def test_money_of_two_systems_is_compared_by_currency_and_month(site: Site) -> None:

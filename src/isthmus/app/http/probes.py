@@ -1,0 +1,36 @@
+"""The route of probes: some records of a system are drawn by lot and compared with what is held of them."""
+
+from isthmus.app.http.reconciliations import awake, begun
+from isthmus.app.scheduling.reconciling import PROBE
+from isthmus.app.scheduling.views import JobView
+from isthmus.gateway import Call, Response, Route
+from isthmus.stream.jobs.job import Wish
+from isthmus.sync.connections import ConnectionMissing
+from isthmus.sync.running import ConnectionPaused
+
+
+async def run_probe(call: Call) -> Response:
+    """Want a probe."""
+    async with call.services.database.transaction(call.scope) as tx:
+        found = await awake(call, tx, call.path["connection"])
+        own = f"connection:{found.id}"
+        return await begun(tx, Wish(kind=PROBE, arguments={"connections": [found.name]}, dedupe=own, key=own))
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/api/v1/reconciliations/{connection}:probe",
+        permission="sync:write",
+        handler=run_probe,
+        summary="Compare some records of a system, drawn by lot, with what is held of them, and change nothing",
+        description=(
+            "Answered at once with the job; what differs stands among the differences. "
+            "A system that cannot be asked by id is not probed."
+        ),
+        tags=("reconciliations",),
+        response=JobView,
+        status=202,
+        errors=(ConnectionMissing, ConnectionPaused),
+    ),
+)
