@@ -76,10 +76,10 @@ def long_enough_alone(password: str) -> bool:
 class Passwords:
     """Hashes and checks passwords, two at a time, so that a flood of sign-ins leaves the program its processors."""
 
-    def __init__(self, vault: Vault) -> None:
-        """Take the peppers from the vault."""
+    def __init__(self, vault: Vault, *, memory_kib: int = MEMORY_KIB) -> None:
+        """Take the peppers from the vault. What is made with less memory is made anew when it is next checked."""
         self._vault = vault
-        self._hasher = PasswordHasher(PASSES, MEMORY_KIB, LANES, 32, 16, type=Type.ID)
+        self._hasher = PasswordHasher(PASSES, memory_kib, LANES, 32, 16, type=Type.ID)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="passwords")
         self._waiting = 0
 

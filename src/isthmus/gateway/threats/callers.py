@@ -99,8 +99,25 @@ class _Newcomer:
 
 
 @dataclass(slots=True)
+class Used:
+    """A route in this window: of `limit` calls so many are `left` until they are too many.
+
+    `reads` tells a route that reads, and `fields` one of those whose path ends in a field, such as an id.
+    """
+
+    name: str
+    limit: int
+    left: int
+    reads: bool
+    fields: bool
+
+
+@dataclass(slots=True)
 class Caller:
-    """One key, session or token. `total` counts its calls, `left` what each route has left in this window."""
+    """One key, session or token. `total` counts its calls, `used` holds the routes of this window by their identity.
+
+    `things` are what was read in it: a path, or a number made from a path and its query, which costs less than both.
+    """
 
     principal: Principal
     subject: str
@@ -114,9 +131,7 @@ class Caller:
     run: int = 0
     known: int = 0
     seen_at: datetime | None = None
-    left: dict[int, int] = field(default_factory=dict[int, int])
-    limits: dict[int, int] = field(default_factory=dict[int, int])
-    routes: dict[int, str] = field(default_factory=dict[int, str])
+    used: dict[int, Used] = field(default_factory=dict[int, Used])
     things: set[object] = field(default_factory=set[object])
     things_max: int = UNLEARNED
     long: set[object] = field(default_factory=set[object])
@@ -134,14 +149,13 @@ class Caller:
             return unlearned
         return max(least, int(TIMES * self.profile.usual(name, at.hour)) + 1)
 
-    def first(self, asked: Asked) -> int:
-        """Return the threshold of a route that is called for the first time in this window."""
-        key = id(asked.route)
-        name = self.routes.get(key)
-        if name is None:
-            name = self.routes[key] = name_of(asked.route)
-        limit = self.limits[key] = self.threshold(name, asked.now, VOLUME_MIN)
-        return limit
+    def first(self, asked: Asked) -> Used:
+        """Take in a route that is called for the first time in this window."""
+        route = asked.route
+        name, reads = name_of(route), route.method == "GET"
+        limit = self.threshold(name, asked.now, VOLUME_MIN)
+        used = self.used[id(route)] = Used(name, limit, limit, reads, reads and route.path[-1] == "}")
+        return used
 
     def roll(self, now: datetime) -> Finding | None:
         """Begin the next window: learn from the last one unless it was hostile, and look at the last ten minutes."""
@@ -156,11 +170,10 @@ class Caller:
             found = self._scraped_slowly(now, self.long_ends - LONG)
         if not self.hostile:
             self.profile.learn(THINGS, hour, len(self.things), at=at)
-            for key, left in self.left.items():
-                self.profile.learn(self.routes[key], hour, self.limits[key] - left, at=at)
+            for each in self.used.values():
+                self.profile.learn(each.name, hour, each.limit - each.left, at=at)
         self.hostile = bool(found)
-        self.left, self.things, self.dirty = {}, set(), True
-        self.limits, self.missed = {}, {}
+        self.used, self.things, self.missed, self.dirty = {}, set(), {}, True
         self.ends = now + WINDOW
         self.things_max = self.threshold(THINGS, now, THINGS_MIN)
         return found
@@ -168,7 +181,7 @@ class Caller:
     def window(self, network: str) -> Window | None:
         """Return what happened in the window that ends, or None when that was nothing."""
         at = self.ends - WINDOW
-        counts = {self.routes[key]: self.limits[key] - left for key, left in self.left.items()}
+        counts = {each.name: each.limit - each.left for each in self.used.values()}
         if not (self.missed or self.newcomers or sum(counts.values()) >= WORTH_KEEPING):
             return None
         failures = [

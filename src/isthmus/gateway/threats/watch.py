@@ -132,19 +132,16 @@ class Threats:
             caller.seen_at = now
         else:
             self._located(caller, asked)
-        route = asked.route
-        key, left = id(route), caller.left
-        if (rest := left.get(key)) is None:
-            rest = caller.first(asked)
-        left[key] = rest - 1
-        if rest == 1:
+        used = caller.used.get(id(asked.route)) or caller.first(asked)
+        left = used.left = used.left - 1
+        if not left:
             self._found(caller.flooded(asked))
-        if route.method == "GET" and status < _OK:
-            path, things = asked.path, caller.things
-            things.add((path, asked.query) if asked.query else path)
+        if used.reads and status < _OK:
+            path, query, things = asked.path, asked.query, caller.things
+            things.add(hash(path) ^ hash(query) if query else path)
             if len(things) >= caller.things_max:
                 self._found(caller.scraped(asked))
-            if path[-1:] in _DIGITS and path[-27:-26] != "_" and route.path[-1] == "}":
+            if used.fields and path[-1:] in _DIGITS and path[-27:-26] != "_":
                 self._numbered(caller, asked)
 
     def standing_for(self, asked: Asked) -> Standing | None:
@@ -153,7 +150,7 @@ class Threats:
         if principal is None or (asked.query and asked.query not in self._clean):
             return None
         callers, number, route = self._callers, id(principal), id(asked.route)
-        thing = (path, asked.query) if asked.query else path
+        thing = hash(path) ^ hash(asked.query) if asked.query else path
         counted = path[-1:] in _DIGITS and path.rpartition("/")[2].isdecimal()
         workspace, network = principal.workspace, f"network:{named(client)}"
         own, here, there = (workspace, f"{principal.kind}:{principal.id}"), (workspace, network), (NOBODY, network)
@@ -170,11 +167,11 @@ class Threats:
         def count(now: datetime) -> bytes:
             caller = callers.get(number)
             if caller is not None and caller.principal is principal and now < caller.ends and not caller.newcomers:
-                left = caller.left
-                rest = left.get(route, 1)
-                if rest != 1 and thing in caller.things and caller.client == client and caller.agent == agent:
+                used = caller.used.get(route)
+                known = used is not None and used.left != 1 and thing in caller.things
+                if used is not None and known and caller.client == client and caller.agent == agent:
                     # Nothing else happens to a call that is like the one before.
-                    left[route] = rest - 1
+                    used.left -= 1
                     caller.total += 1
                     caller.seen_at = now
                     return b""
@@ -245,11 +242,9 @@ class Threats:
             return
         caller.total += 1
         self._located(caller, asked)
-        key = id(asked.route)
-        left = caller.left.get(key)
-        left = caller.first(asked) if left is None else left
-        caller.left[key] = left - 1
-        if left == 1:
+        used = caller.used.get(id(asked.route)) or caller.first(asked)
+        used.left -= 1
+        if used.left == 0:
             self._found(caller.flooded(asked))
         if status in _MISSED:
             self._found(caller.failed(asked, status))

@@ -99,12 +99,8 @@ async def test_letters_that_look_the_same_are_the_same_password(vault: Vault) ->
     assert (await own.verify(stored, "Cafe\N{COMBINING ACUTE ACCENT} fish", workspace=7)).right
 
 
-async def test_a_hash_with_other_parameters_is_made_anew_when_the_password_was_right(
-    vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(passwords, "MEMORY_KIB", 8_192)
-    stored = await Passwords(vault).hashed("seven unrelated grey lamps", workspace=7)
-    monkeypatch.undo()
+async def test_a_hash_with_other_parameters_is_made_anew_when_the_password_was_right(vault: Vault) -> None:
+    stored = await Passwords(vault, memory_kib=8_192).hashed("seven unrelated grey lamps", workspace=7)
     assert "m=8192" in stored
     own = Passwords(vault)
     assert (await own.verify(stored, "wrong", workspace=7)).renewed is None

@@ -1,6 +1,7 @@
 """What programs use once is used once by two processes with 32 tries, also while one of them is killed."""
 
 import re
+import time
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -11,7 +12,7 @@ from tests.rooms.app.http.oauth.conftest import House
 from tests.rooms.app.http.oauth.program import FORM, Key, Registered, text
 from tests.rooms.app.http.oauth.test_other_grants import decide
 from tests.rooms.app.http.oauth.test_programs import asserted, with_keys
-from tests.rooms.app.http.rivals import CALLERS, ROUNDS, Calling, Rivals, killed_in, one_winner
+from tests.rooms.app.http.rivals import CALLERS, ROUNDS, Calling, Rivals, killed_in, one_winner, told
 
 BACK = "https://app.test/back"
 OFFLINE = "offline_access sales:read"
@@ -78,6 +79,7 @@ def test_a_refresh_token_of_a_proven_program(
     house: House, web: Registered, cookie: str, two: Rivals, counted: Count
 ) -> None:
     """Everybody who asks in time gets the same successor, and there is no other."""
+    began = time.monotonic()
     for turn in range(ROUNDS):
         token = text(web.tokens(cookie)["refresh_token"])
         before = counted("oauth_refresh where true", house.workspace)
@@ -87,6 +89,7 @@ def test_a_refresh_token_of_a_proven_program(
         assert len({text(each.json["refresh_token"]) for each in answers}) == 1
         assert counted("oauth_refresh where true", house.workspace) - before == 1
         assert len(answers) == CALLERS or killed_in(turn)
+        told(turn, "one successor in each", since=began)
 
 
 def test_a_pushed_request(house: House, web: Registered, cookie: str, two: Rivals, counted: Count) -> None:
