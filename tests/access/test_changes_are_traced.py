@@ -377,7 +377,7 @@ MAKING: Mapping[str, Made] = {
     "POST /api/v1/connections/{connection}:pause": connection,
     "POST /api/v1/connections/{connection}:resume": resting_connection,
     **{f"POST /api/v1/syncs/{{connection}}:{verb}": connection for verb in ("run", "backfill", "resync", "retry")},
-    **{f"POST /api/v1/reconciliations/{{connection}}:{verb}": connection for verb in ("run", "repair")},
+    **{f"POST /api/v1/reconciliations/{{connection}}:{verb}": connection for verb in ("run", "repair", "probe")},
     **{
         f"POST /api/v1/reconciliation-differences/{{difference_id}}:{verb}": difference
         for verb in ("accept", "ignore", "repair")

@@ -126,9 +126,8 @@ class Billing:
     async def call(self, event: Row) -> bool:
         """Call as Stripe does, signed; tells whether the call was a new one."""
         body = msgspec.json.encode(event)
-        return await receive(
-            self.engine, self.connections[0].id, Message(body=body, headers=signed(body)), cause="call"
-        )
+        message = Message(body=body, headers=signed(body))
+        return (await receive(self.engine, self.connections[0].id, message, cause="call")).new
 
     async def work(self) -> int:
         """Work on the calls that came."""

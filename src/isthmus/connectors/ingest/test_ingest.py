@@ -43,6 +43,7 @@ def rows(what: Sent) -> dict[str, list[Raw]]:
     assert CONNECTOR.inbound is not None
     found: dict[str, list[Raw]] = {}
     for feed, raw in CONNECTOR.inbound.read(kept(what)):
+        assert isinstance(raw, Raw)
         found.setdefault(feed, []).append(raw)
     return found
 
