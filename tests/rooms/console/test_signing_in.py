@@ -196,6 +196,7 @@ def test_the_passkey_of_somebody_else_does_not_prove_oneself_and_a_removed_one_n
     eve.get_by_label("E-mail address").fill(f"eve.{secrets.token_hex(4)}@example.com")
     eve.get_by_label("Password").fill(PASSWORD)
     eve.get_by_role("button", name="Set up").click()
+    expect(eve.get_by_role("heading", level=1)).to_have_text("Eve")
     answer = eve.evaluate(AGAIN)
     assert answer == 401
     context.clear_cookies()

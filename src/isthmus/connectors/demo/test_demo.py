@@ -20,6 +20,7 @@ from isthmus.connectors.demo.plants import SYSTEMS
 from isthmus.connectors.demo.shapes import SHAPES
 from isthmus.connectors.demo.vendor import Vendor
 from isthmus.kernel.marks import Json
+from isthmus.store.observation import Observation
 from isthmus.sync.connector import Change, ConnectorError, Outcome, Page, Raw, Session, Written
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -263,7 +264,7 @@ def test_every_feed_has_a_recorded_row() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: f"{each.feed}-{each.raw.external_id}")
 def test_recorded_rows_become_what_they_mean(example: Example) -> None:
     (found,) = CONNECTOR.normalise(example.feed, example.raw)
-    assert msgspec.to_builtins(found) == example.meaning
+    assert found == msgspec.convert(example.meaning, Observation)
 
 
 @pytest.mark.parametrize(

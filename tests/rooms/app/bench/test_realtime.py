@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from isthmus.app.bench.realtime.offering import Offer, email_of, offered
 
@@ -14,10 +14,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     while True:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            writer.close()
-            await writer.wait_closed()
-            return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            break
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         body = await reader.readexactly(length)
         await asyncio.sleep(0.02)
@@ -27,6 +25,9 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         else:
             said = b'{"outcome":"created","lead":{"id":"lead_' + email.split(b"@")[0] + b'"}}'
             writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n" % len(said) + said)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 @contextmanager
@@ -42,11 +43,11 @@ def served() -> Generator[int]:
         return server
 
     def run() -> None:
-        server = loop.run_until_complete(begin())
-        loop.run_forever()
-        server.close()
-        loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop)))
-        loop.close()
+        with closing(loop):
+            server = loop.run_until_complete(begin())
+            loop.run_forever()
+            server.close()
+            loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop)))
 
     thread = threading.Thread(target=run)
     thread.start()

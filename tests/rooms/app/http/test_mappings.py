@@ -100,4 +100,5 @@ async def test_the_fields_of_a_system_are_listed_for_who_may_read_their_type(sit
     assert (await desk.get(f"{asked}&ask=true")).at("note") == (
         "Crm describes no fields; these are of what was received."
     )
-    assert (await desk.get(asked, roles=SEES)).status == 404
+    unseen = await desk.get(asked, roles=SEES)
+    assert (unseen.status, unseen.faults) == (422, {"/query/type": unseen.at("code")})
