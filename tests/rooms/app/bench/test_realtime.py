@@ -47,7 +47,8 @@ def served() -> Generator[int]:
             server = loop.run_until_complete(begin())
             loop.run_forever()
             server.close()
-            loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop)))
+            for task in asyncio.all_tasks(loop):
+                loop.run_until_complete(task)
 
     thread = threading.Thread(target=run)
     thread.start()
