@@ -29,10 +29,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING_NEW = 2**62
 _MARK: LiteralString = """
 select coalesce((select seq from event_head where workspace = current_workspace()), 0),
-       (select count(*) from event
-        where workspace = current_workspace() and seq > %(seq)s and record_type = any(%(types)s)),
+       (select count(*) from events_after(%(seq)s) where record_type = any(%(types)s)),
        count(*), coalesce(sum(id), 0)::text
-from event where workspace = current_workspace() and seq is null and record_type = any(%(types)s)
+from event where workspace = current_workspace() and bundle is null and record_type = any(%(types)s)
 """
 _STEP_COLUMNS: dict[str, Kind] = {"step": "text", "unit": "text", "at": "moment", "direct": "flag"}
 _OUTCOME_COLUMNS: dict[str, Kind] = {

@@ -303,9 +303,11 @@ with given as materialized (
     select workspace, record_id, hlc, system, external_id, '{type}', said, sealed, actor, cause, payload
     from stage_new, given
 ), new_event as (
-    insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
-    select workspace, 'isthmus.{type}.created.v1', '{type}', record_id, {account}, hlc, '{{}}', actor, cause, at
-    from stage_new, given
+    insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
+    select workspace, 'isthmus.{type}.created.v1', '{type}', array_agg(record_id), array_agg({account}), array_agg(hlc),
+           '{{}}', actor, cause, at
+    from (select *, (row_number() over () - 1) / 128 as part from stage_new) as told, given
+    group by part, workspace, actor, cause, at
 )
 insert into audit (workspace, at, actor, action, resource, record_id, request_id, digest)
 select workspace, at, actor, 'create', '{type}', record_id, cause, digest from stage_new, given

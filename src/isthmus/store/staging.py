@@ -221,10 +221,12 @@ _CLAIMS = """), written_claim as (
     from s
 """
 _TOLD = """), written_event as (
-    insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
+    insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
     select workspace, '{event}.' || case when gone then 'deleted' when fresh then 'created' else 'changed' end || '.v1',
-           '{type}', record_id, {account}, hlc, string_to_array(changed, ','), actor, cause, at
-    from s where changed is not null order by ordinal
+           '{type}', array_agg(record_id order by ordinal), array_agg({account} order by ordinal),
+           array_agg(hlc order by ordinal), string_to_array(changed, ','), actor, cause, at
+    from s where changed is not null
+    group by workspace, gone, fresh, changed, actor, cause, at, ordinal / 128 order by min(ordinal)
 ), written_audit as (
     insert into audit (workspace, at, actor, action, resource, record_id, request_id, digest)
     select workspace, at, actor,

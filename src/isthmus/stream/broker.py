@@ -1,5 +1,8 @@
 """The short tail of the log in Valkey: a stream for each workspace, whose ids are the events' own numbers.
 
+Events that are sent together lie together, since what an entry costs (here and there, to send, keep and read) is many
+times what an event in it does.
+
 Valkey may be lost at any moment: PostgreSQL is the log, and what is missing here is read there.
 """
 
@@ -16,11 +19,13 @@ from valkey.exceptions import ValkeyError
 from isthmus.kernel.errors import Unavailable
 
 TAIL_EVENTS_MAX = 10_000
+TOGETHER_MAX = 64
 GROWN = "isthmus:grown"
 """The channel on which writers tell the relay in which workspaces they committed events."""
 _ANSWER_S_MAX = 5.0
 _Reply: TypeAlias = "int | bytes | list[_Reply] | None"
 
+# An entry holds up to 64 events, under the number of the last; their types are told once where they are all the same.
 # Entries are added only when the stream ends where the caller believes it does, so that a repeated or a raced call adds
 # nothing twice and leaves no gap. The answer is where the stream ends now.
 _APPEND = """
@@ -33,8 +38,9 @@ if not found.err then
 end
 if last ~= tonumber(ARGV[1]) then return last end
 for i = 3, #ARGV, 3 do
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[i] .. '-0', 'type', ARGV[i + 1], 'event', ARGV[i + 2])
     last = tonumber(ARGV[i])
+    redis.call('XADD', KEYS[1], 'MINID', '~', math.max(0, last - ARGV[2]), ARGV[i] .. '-0', 'types', ARGV[i + 1],
+               'events', ARGV[i + 2])
 end
 return last
 """
@@ -90,8 +96,8 @@ class Broker:
     async def append(self, workspace: int, entries: Sequence[Entry], *, follows: int) -> int:
         """Add entries if the stream ends at `follows`; returns where it ends now."""
         arguments: list[str | bytes | int] = [follows, self.events_max]
-        for each in entries:
-            arguments += (each.seq, each.type, each.body)
+        for start in range(0, len(entries), TOGETHER_MAX):
+            arguments += _packed(entries[start : start + TOGETHER_MAX])
         return cast("int", await self._ask("EVAL", _APPEND, 1, _key(workspace), *arguments))
 
     async def last(self, workspace: int) -> int:
@@ -116,16 +122,23 @@ class Broker:
             await listener.aclose()
 
     async def read(self, workspace: int, *, after: int, limit: int, wait_s: float) -> list[Entry]:
-        """Return entries later than `after`, waiting up to `wait_s` for the first; there may be a gap before it."""
+        """Return at most `limit` entries later than `after`, waiting up to `wait_s` for the first.
+
+        There may be a gap before it.
+        """
         block = max(1, round(wait_s * 1000))
         place = ("STREAMS", _key(workspace), f"{after}-0")
-        reply = await self._ask("XREAD", "COUNT", limit, "BLOCK", block, *place, wait_s=wait_s)
+        reply = await self._ask("XREAD", "COUNT", -(-limit // TOGETHER_MAX), "BLOCK", block, *place, wait_s=wait_s)
         streams = cast("list[tuple[bytes, list[tuple[bytes, list[bytes]]]]]", reply or [])
-        return [
-            Entry(int(entry_id[: entry_id.index(b"-")]), kind.decode(), body)
-            for _, entries in streams
-            for entry_id, (_, kind, _, body) in entries
+        found = [
+            each
+            for _, kept in streams
+            for entry_id, (_, types, _, events) in kept
+            for each in unpacked(entry_id, types, events)
         ]
+        # The first may lie together with what was read before.
+        known = max(0, after + 1 - found[0].seq) if found else 0
+        return found[known : known + limit]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -148,6 +161,20 @@ class Broker:
                     await pool.release(connection)
         except (ValkeyError, OSError, TimeoutError) as error:
             raise _away() from error
+
+
+def _packed(entries: Sequence[Entry]) -> tuple[int, str, bytes]:
+    """Return the number, the types and the events of what lies together; JSON has no line breaks."""
+    types = [each.type for each in entries]
+    told = types[:1] if types.count(types[0]) == len(types) else types
+    return entries[-1].seq, "\n".join(told), b"\n".join([each.body for each in entries])
+
+
+def unpacked(own: bytes, types: bytes, events: bytes) -> list[Entry]:
+    """Return the events that lie together in the stream, whose id and two fields are given."""
+    last, bodies, kinds = int(own[: own.index(b"-")]), events.split(b"\n"), types.decode().split("\n")
+    told = kinds * len(bodies) if len(kinds) == 1 else kinds
+    return list(map(Entry, range(last + 1 - len(bodies), last + 1), told, bodies))
 
 
 def _away() -> BrokerAway:

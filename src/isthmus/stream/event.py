@@ -12,22 +12,25 @@ from psycopg.rows import TupleRow
 
 _AFTER: LiteralString = """
 select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
-from event where workspace = current_workspace() and seq > %s order by seq limit %s
+from events_after(%s) order by bundle, seq limit %s
 """
 _SOME: LiteralString = """
-select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
-from event where workspace = current_workspace() and seq = any(%s) order by seq
+select e.seq, e.id, e.type, e.record_type, e.record_id, e.account_id, e.hlc, e.changed, e.actor, e.cause, e.at
+from unnest(%s::bigint[]) as wanted(seq) cross join lateral event_at(wanted.seq) as e order by e.seq
 """
 _OF_TYPES: LiteralString = """
 select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
-from event where workspace = current_workspace() and seq > %s and seq <= %s and type = any(%s) order by seq limit %s
+from events_after(%(after)s) where seq <= %(until)s and bundle <= %(until)s and type = any(%(types)s)
+order by bundle, seq limit %(limit)s
 """
 _LAST: LiteralString = """
 select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at
-from event where workspace = current_workspace() and seq is not null and type = any(%s) order by seq desc limit %s
+from event where workspace = current_workspace() and bundle is not null and type = any(%s)
+order by bundle desc, seq desc limit %s
 """
 _FIRST_AT: LiteralString = """
-select seq from event where workspace = current_workspace() and seq is not null and at >= %s order by seq limit 1
+select first from event_bundle where workspace = current_workspace() and first is not null and at >= %s
+order by first limit 1
 """
 _HEAD: LiteralString = "select seq from event_head where workspace = current_workspace()"
 _SCOPE: LiteralString = "select set_config('isthmus.workspace', %s, true)"
@@ -55,6 +58,16 @@ def event_of(row: TupleRow) -> Event:
     return Event(seq, event_id, kind, record_type, record_id, account_id, hlc, tuple(changed), actor, cause, at)
 
 
+def events_in(row: TupleRow) -> list[Event]:
+    """Return the events of a bundle: as a row of an event, with arrays of records, accounts and clocks."""
+    first, own, kind, record_type, records, accounts, hlcs, changed, actor, cause, at = row
+    fields = tuple(changed)
+    return [
+        Event(first + place, own + place, kind, record_type, *told, fields, actor, cause, at)
+        for place, told in enumerate(zip(records, accounts, hlcs, strict=True))
+    ]
+
+
 @asynccontextmanager
 async def within(connection: AsyncConnection[TupleRow], workspace: int) -> AsyncGenerator[None]:
     """Open a transaction that sees one workspace, for work that is done in nobody's name."""
@@ -73,7 +86,8 @@ async def events_of(
     connection: AsyncConnection[TupleRow], types: Sequence[str], *, after: int, until: int, limit: int
 ) -> list[Event]:
     """Return stamped events of some types in order, from the one after `after` to `until`."""
-    cursor = await connection.execute(_OF_TYPES, (after, until, list(types), limit), prepare=True)
+    given = {"after": after, "until": until, "types": list(types), "limit": limit}
+    cursor = await connection.execute(_OF_TYPES, given, prepare=True)
     return [event_of(row) for row in await cursor.fetchall()]
 
 

@@ -11,14 +11,14 @@ from isthmus.store.database import Transaction
 UNSTAMPED_COUNTED_MAX = 10_000
 _LOG: LiteralString = """
 select coalesce((select seq from event_head where workspace = current_workspace()), 0),
-       (select min(seq) from event where workspace = current_workspace() and seq is not null),
-       (select at from event where workspace = current_workspace() and seq is not null order by seq desc limit 1),
-       (select count(*) from (select from event where workspace = current_workspace() and seq is null limit %s) few),
-       (select at from event where workspace = current_workspace() and seq is null order by id limit 1)
+       (select min(first) from event_bundle where workspace = current_workspace() and first is not null),
+       (select at from event_bundle where workspace = current_workspace() and first is not null order by first desc limit 1),
+       (select count(*) from (select from event where workspace = current_workspace() and bundle is null limit %s) few),
+       (select at from event_bundle where workspace = current_workspace() and first is null order by id limit 1)
 """
 _READERS: LiteralString = """
 select o.consumer, o.seq, greatest(%(head)s - o.seq, 0), (
-    select e.at from event e where e.workspace = current_workspace() and e.seq > o.seq order by e.seq limit 1
+    select e.at from events_after(o.seq) e order by e.bundle limit 1
 ) from consumer_offset o where o.workspace = current_workspace() order by 3 desc, 1
 """
 

@@ -10,10 +10,11 @@ from psycopg.rows import TupleRow
 from isthmus.store.database import Database, DatabaseAway
 from isthmus.store.schema import Schema
 from isthmus.stream.broker import Broker, BrokerAway, Entry
-from isthmus.stream.envelope import envelope_json
+from isthmus.stream.envelope import envelopes_json
 from isthmus.stream.event import Event, events_after, head_of, within
 
 EVENTS_MAX = 1_000
+FRESH_MAX = 10_000
 RETRY_S = 0.5
 
 
@@ -38,7 +39,7 @@ class Publisher:
         """Take note that the log of a workspace has grown, by these events, which need not be read from it then."""
         fresh = self._fresh.setdefault(workspace, [])
         fresh += events
-        if len(fresh) > EVENTS_MAX:
+        if len(fresh) > FRESH_MAX:
             fresh.clear()
         self._due.add(workspace)
         self._moved.set()
@@ -77,8 +78,12 @@ class Publisher:
         events, end = self._fresh.pop(workspace, []), self._ends.get(workspace)
         if not events or end is None or events[0].seq != end + 1 or events[-1].seq != end + len(events):
             return False
-        self._ends[workspace] = await self._send(workspace, events, follows=end)
-        return self._ends[workspace] == events[-1].seq
+        for start in range(0, len(events), EVENTS_MAX):
+            some = events[start : start + EVENTS_MAX]
+            self._ends[workspace] = end = await self._send(workspace, some, follows=end)
+            if end != some[-1].seq:
+                return False
+        return True
 
     async def _publish(self, connection: AsyncConnection[TupleRow], workspace: int) -> None:
         end = self._ends.get(workspace)
@@ -107,7 +112,7 @@ class Publisher:
 
     async def _send(self, workspace: int, events: Sequence[Event], *, follows: int) -> int:
         """Send events and return where the tail ends then."""
-        bodies = [envelope_json(each, workspace=workspace, schema=self._schema) for each in events]
+        bodies = envelopes_json(events, workspace=workspace, schema=self._schema)
         entries = [Entry(each.seq, each.type, body) for each, body in zip(events, bodies, strict=True)]
         now = await self._broker.append(workspace, entries, follows=follows)
         if events and now == events[-1].seq:

@@ -8,7 +8,7 @@ record the order of its changes. Stamping never waits for Valkey; without it eve
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import itemgetter
 from typing import LiteralString
 
 import psycopg
@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from isthmus.store.database import Database, DatabaseAway
 from isthmus.store.schema import Schema
 from isthmus.stream.broker import Broker, BrokerAway
-from isthmus.stream.event import Event, event_of
+from isthmus.stream.event import Event, events_in
 from isthmus.stream.publish import Publisher
 
 BATCH_EVENTS_MAX = 5_000
@@ -29,7 +29,7 @@ _TAKE_TURN: LiteralString = "select pg_try_advisory_lock(%s)"
 _WAITING: LiteralString = "select waiting_workspaces()"
 _HERE: LiteralString = "select current_workspace()"
 _STAMP: LiteralString = """
-select seq, id, type, record_type, record_id, account_id, hlc, changed, actor, cause, at from stamp_events(%s, %s)
+select first, id, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at from stamp_events(%s, %s)
 """
 
 
@@ -135,7 +135,7 @@ class Relay:
         for workspace in waiting:
             events = await stamped(connection, workspace)
             self._stamped += len(events)
-            if len(events) == BATCH_EVENTS_MAX:
+            if len(events) >= BATCH_EVENTS_MAX:
                 self._grown.add(workspace)
             if self._publisher is not None:
                 self._publisher.moved(workspace, events)
@@ -166,13 +166,14 @@ class Relay:
 async def stamped(
     connection: AsyncConnection[TupleRow], workspace: int, *, limit: int = BATCH_EVENTS_MAX
 ) -> list[Event]:
-    """Give the next numbers to committed events of a workspace, in order of ids; returns them.
+    """Give the next numbers to about `limit` committed events of a workspace, in order of ids; returns them.
 
     They are committed with the statement, if no transaction is open; whoever else stamps there waits, and then sees
     what was stamped.
     """
     cursor = await connection.execute(_STAMP, (workspace, limit), prepare=True, binary=True)
-    return sorted(map(event_of, await cursor.fetchall()), key=attrgetter("seq"))
+    bundles = sorted(await cursor.fetchall(), key=itemgetter(0))
+    return [event for bundle in bundles for event in events_in(bundle)]
 
 
 async def stamp(connection: AsyncConnection[TupleRow], *, limit: int = BATCH_EVENTS_MAX) -> int:

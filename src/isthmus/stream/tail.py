@@ -8,10 +8,10 @@ from msgspec import Struct
 from isthmus.store.database import Database
 from isthmus.store.schema import Schema
 from isthmus.stream.broker import Broker, BrokerAway, Entry
-from isthmus.stream.envelope import envelope_json
+from isthmus.stream.envelope import envelopes_json
 from isthmus.stream.event import events_after, head_of, within
 
-EVENTS_MAX = 500
+EVENTS_MAX = 512
 POLL_S = 0.05
 WAIT_S_MAX = 0.5
 POLLS_BETWEEN_TRIES = 20
@@ -78,9 +78,8 @@ class Tail:
         """Return the entries that follow `after` in the log itself, without waiting."""
         async with self._database.plain() as connection, within(connection, workspace):
             events = await events_after(connection, after=after, limit=limit)
-        return [
-            Entry(each.seq, each.type, envelope_json(each, workspace=workspace, schema=self._schema)) for each in events
-        ]
+        bodies = envelopes_json(events, workspace=workspace, schema=self._schema)
+        return [Entry(each.seq, each.type, body) for each, body in zip(events, bodies, strict=True)]
 
 
 def _unbroken(found: list[Entry], *, after: int) -> list[Entry]:

@@ -36,22 +36,23 @@ with held as (
     ) as seq, head.trimmed
     from event_head head where head.workspace = current_workspace()
 ), looked as (
-    select e.seq, e.at from held join event e on e.workspace = current_workspace() and e.seq > held.trimmed
-       and e.seq <= held.seq
-    order by e.seq limit %(limit)s
+    select e.first, e.first + e.events - 1 as last, e.at
+    from held join event_bundle e on e.workspace = current_workspace() and e.first > held.trimmed
+       and e.first + e.events - 1 <= held.seq
+    order by e.first limit %(limit)s
 ), upto as (
-    select coalesce((select min(seq) - 1 from looked where at >= %(before)s), (select max(seq) from looked)) as seq
+    select coalesce((select min(first) - 1 from looked where at >= %(before)s), (select max(last) from looked)) as seq
 ), gone as (
-    delete from event e using upto
-    where e.workspace = current_workspace() and e.seq <= upto.seq and not exists (
-        select from parked p where p.workspace = e.workspace and p.seq = e.seq
+    delete from event_bundle e using upto
+    where e.workspace = current_workspace() and e.first <= upto.seq and not exists (
+        select from parked p where p.workspace = e.workspace and p.seq >= e.first and p.seq < e.first + e.events
     )
-    returning e.seq
+    returning e.events
 ), moved as (
     update event_head h set trimmed = upto.seq from upto
     where h.workspace = current_workspace() and upto.seq > h.trimmed
 )
-select count(*) from gone
+select coalesce(sum(events), 0) from gone
 """
 
 

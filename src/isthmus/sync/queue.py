@@ -20,14 +20,14 @@ PAGE_ROWS_MAX = 2_000
 Candidates = dict[str, list[UUID]]
 _STAMPED: LiteralString = """
 with page as (
-    select seq as place, type, record_type, record_id, changed from event
-    where workspace = current_workspace() and seq > %(after)s order by seq limit %(limit)s
+    select seq as place, type, record_type, record_id, changed from events_after(%(after)s)
+    order by bundle, seq limit %(limit)s
 )
 """
 _UNSTAMPED: LiteralString = """
 with page as (
     select id as place, type, record_type, record_id, changed from event
-    where workspace = current_workspace() and seq is null and id > %(after)s order by id limit %(limit)s
+    where workspace = current_workspace() and bundle is null and id > %(after)s order by id limit %(limit)s
 )
 """
 # What a system brought itself it need not be told, and a change of fields that are not written there is none for it.
@@ -65,9 +65,9 @@ on conflict (workspace, connection_id, type, record_id) do update set at = exclu
 """
 _DELETED: LiteralString = """
 select count(*) from (
-    select record_id from event where workspace = current_workspace() and record_type = %(type)s and seq > %(after)s
+    select record_id from events_after(%(after)s) where record_type = %(type)s
     union
-    select record_id from event where workspace = current_workspace() and record_type = %(type)s and seq is null
+    select record_id from event where workspace = current_workspace() and record_type = %(type)s and bundle is null
     union
     select record_id from push_pending
     where workspace = current_workspace() and connection_id = %(connection)s and type = %(type)s

@@ -21,8 +21,8 @@ from isthmus.stream.broker import Broker, BrokerAway
 from isthmus.stream.event import Event, events_after, within
 
 EMIT: LiteralString = """
-insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
-values (current_workspace(), %s, 'sales.deal', %s, %s, 1, %s, 'user:tester', 'test', %s)
+insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
+values (current_workspace(), %s, 'sales.deal', array[%s], array[%s], array[1], %s, 'user:tester', 'test', %s)
 """
 CHANGED = "isthmus.sales.deal.changed.v1"
 

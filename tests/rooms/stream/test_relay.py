@@ -144,7 +144,7 @@ async def test_a_flushed_tail_and_a_tail_of_another_log_are_mended(
     valkey.start()
     await emit(database, scope, [1, 2, 3])
     await stamp_all(database, scope.workspace)
-    await valkey.command("XADD", f"isthmus:{{{scope.workspace}}}", "900-0", "type", "t", "event", "e")
+    await valkey.command("XADD", f"isthmus:{{{scope.workspace}}}", "900-0", "types", "t", "events", "e")
     publisher = Publisher(database=database, schema=schema, broker=broker)
     async with beside(publisher.run()):
         await tail_becomes(broker, scope.workspace, [1, 2, 3])

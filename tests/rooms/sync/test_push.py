@@ -231,7 +231,7 @@ async def test_where_the_log_has_forgotten_what_changed_every_record_is_looked_a
     ours, theirs = await _both(bench, crm, erp)
     account = await bench.only("sales.account")
     await bench.edit("sales.account", account.id, city="Bruges")
-    await bench.rows("delete from event where workspace = current_workspace() returning id")
+    await bench.rows("delete from event_bundle where workspace = current_workspace() returning id")
     head = "insert into event_head as h (workspace, seq, trimmed) values (current_workspace(), 900, 900)"
     await bench.rows(f"{head} on conflict (workspace) do update set seq = 900, trimmed = 900 returning seq")
     (write,) = await planned(bench.engine, workspace=bench.workspace, connection="crm")

@@ -65,7 +65,7 @@ select kind, count(*) from job where workspace = current_workspace() and status 
 group by 1 order by 1
 """
 _UNSTAMPED: LiteralString = """
-select at from event where workspace = current_workspace() and seq is null order by id limit 1
+select at from event_bundle where workspace = current_workspace() and first is null order by id limit 1
 """
 Reader: TypeAlias = Callable[[Program, Transaction], Awaitable[Reading]]
 

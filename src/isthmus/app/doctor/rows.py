@@ -17,7 +17,7 @@ LATE_SLACK = timedelta(minutes=1)
 _CLOCK = "clock"
 _SET_CLOCK = "Set the clock by the network: timedatectl set-ntp true"
 _NEWEST: LiteralString = "select greatest((select max(at) from audit), (select max(created_at) from workspace))"
-_WAITING: LiteralString = "select count(*), min(at) from event where seq is null"
+_WAITING: LiteralString = "select count(*), min(at) from event where bundle is null"
 _PARKED: LiteralString = "select consumer, count(*), min(reason) from parked group by consumer order by consumer"
 _DEAD: LiteralString = """
 select w.slug, j.kind, count(*), max(j.reason) from job j join workspace w on w.id = j.workspace

@@ -25,8 +25,8 @@ LOOKED_MAX = 5_000
 _WELL = (Status.HEALTHY, Status.DEGRADED)
 _LATER: LiteralString = f"""
 select bool_or({MEANT}), max(seq) from (
-    select seq, type, record_type, record_id, changed from event
-    where workspace = current_workspace() and seq > %(after)s order by seq limit %(limit)s
+    select seq, type, record_type, record_id, changed from events_after(%(after)s)
+    order by bundle, seq limit %(limit)s
 ) as page
 """  # noqa: S608 - constants.
 

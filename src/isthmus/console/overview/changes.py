@@ -19,14 +19,14 @@ _VERBS = ("created", "changed", "deleted")
 _LAST: LiteralString = """
 with latest as materialized (
     select seq, type, record_type, actor, cause from event
-    where workspace = current_workspace() and seq is not null and record_type = any(%(types)s)
-    order by seq desc limit %(events)s
+    where workspace = current_workspace() and bundle is not null and record_type = any(%(types)s)
+    order by bundle desc, seq desc limit %(events)s
 ), line as (
     select record_type, type, actor, count(*) as count, max(seq) as seq from latest
     group by cause, record_type, type, actor order by max(seq) desc limit %(lines)s
 )
 select line.record_type, line.type, line.actor, line.count, event.at, event.record_id, event.changed
-from line join event on event.workspace = current_workspace() and event.seq = line.seq order by line.seq desc
+from line cross join lateral event_at(line.seq) as event order by line.seq desc
 """
 
 

@@ -28,8 +28,8 @@ PURPOSE = "service"
 NOTIFIED, ESCALATED = "isthmus.success.intervention.notified.v1", "isthmus.success.intervention.escalated.v1"
 OVER = (InterventionStatus.COMPLETED, InterventionStatus.CANCELLED)
 _TELL: LiteralString = """
-insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
-values (current_workspace(), %s, 'success.intervention', %s, %s, %s, '{}', %s, %s, %s)
+insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
+values (current_workspace(), %s, 'success.intervention', array[%s::uuid], array[%s::uuid], array[%s::bigint], '{}', %s, %s, %s)
 """
 
 

@@ -33,7 +33,7 @@ on conflict (workspace, endpoint_id, seq) do nothing
 """
 _LIST: LiteralString = """
 select d.id, d.seq, e.id as event_id, d.event_type, d.status, d.attempts, d.due_at, d.created_at, d.done_at, d.reason
-from webhook_delivery d left join event e on e.workspace = d.workspace and e.seq = d.seq
+from webhook_delivery d left join lateral event_at(d.seq) e on true
 where d.workspace = current_workspace() and d.endpoint_id = %(endpoint)s
   and (%(status)s::text is null or d.status = %(status)s) and (%(before)s::uuid is null or d.id < %(before)s)
   and (%(only)s::uuid is null or d.id = %(only)s)
@@ -55,13 +55,13 @@ where workspace = current_workspace() and endpoint_id = %(endpoint)s and created
 _MISSING: LiteralString = """
 select v.seq, v.id, v.type, v.record_type, v.record_id, v.account_id, v.hlc, v.changed, v.actor, v.cause,
        v.at
-from event v
-where v.workspace = current_workspace() and v.seq > %(after)s and v.seq <= %(until)s and v.type = any(%(types)s)
+from events_after(%(after)s) v
+where v.seq <= %(until)s and v.bundle <= %(until)s and v.type = any(%(types)s)
   and v.at >= %(since)s and (cardinality(%(accounts)s::uuid[]) = 0
                              or coalesce(v.account_id, v.record_id) = any(%(accounts)s))
-  and not exists (select from webhook_delivery d where d.workspace = v.workspace
+  and not exists (select from webhook_delivery d where d.workspace = current_workspace()
                                                    and d.endpoint_id = %(endpoint)s and d.seq = v.seq)
-order by v.seq limit %(limit)s
+order by v.bundle, v.seq limit %(limit)s
 """
 _FORGET: LiteralString = """
 delete from webhook_delivery where (workspace, id) in (

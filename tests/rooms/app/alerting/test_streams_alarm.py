@@ -192,7 +192,7 @@ async def test_events_without_a_number_and_schedules_that_nobody_serves_alarm(pr
     assert (await alarms(program, relaying), await alarms(program, overdue)) == ([], [])
     async with program.database.transaction(own(program)) as tx:
         past = tx.scope.now - timedelta(minutes=6)
-        await tx.connection.execute("update event set at = %s", (past,))
+        await tx.connection.execute("update event_bundle set at = %s", (past,))
         await tx.connection.execute("update schedule set next_at = %s", (past,))
     assert await alarms(program, relaying) == [("relay-lag", "relay")]
     assert await alarms(program, overdue) == [("schedule-missed", "daily")]

@@ -11,9 +11,9 @@ from tests.rooms.app.cli.conftest import Shell
 
 URL = "https://hooks.invalid/isthmus"
 HAPPEN = """
-insert into event (workspace, type, record_type, record_id, hlc, changed, actor, cause, at, seq)
-select w.id, 'isthmus.sales.' || told.name || '.changed.v1', 'sales.' || told.name, gen_random_uuid(), 1, '{stage}',
-       'user:a', 'b', now(), told.seq
+insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at, first)
+select w.id, 'isthmus.sales.' || told.name || '.changed.v1', 'sales.' || told.name, array[gen_random_uuid()],
+       array[null::uuid], array[1], '{stage}', 'user:a', 'b', now(), told.seq
 from workspace w, unnest(%s::text[]) with ordinality as told(name, seq) where w.slug = %s
 """
 HEAD = "insert into event_head (workspace, seq) select id, %s from workspace where slug = %s"

@@ -22,11 +22,12 @@ from isthmus.app.engines import running_engines
 from isthmus.app.settings import Settings
 from isthmus.kernel.errors import Unavailable
 from isthmus.store.database import Database, Scope
+from isthmus.stream.broker import unpacked
 
 _LOOK_S = 0.2
 _STREAM = "isthmus:{{{workspace}}}"
 _LEFT: LiteralString = """
-select (select count(*) from event where workspace = current_workspace() and seq is null)
+select (select count(*) from event_bundle where workspace = current_workspace() and first is null)
      + (select count(*) from webhook_delivery where workspace = current_workspace() and done_at is null)
      + (select count(*) from job where workspace = current_workspace() and due_at <= clock_timestamp()
         and (status in ('pending', 'retrying', 'running') or kind like 'bench.%%' and status <> 'healthy'))
@@ -127,7 +128,8 @@ class Ground:
             )
         finally:
             await client.aclose()
-        told = {int(own.partition(b"-")[0]): str(json.loads(said[b"event"])["id"]) for own, said in entries}
+        found = [each for own, said in entries for each in unpacked(own, said[b"types"], said[b"events"])]
+        told = {each.seq: str(json.loads(each.body)["id"]) for each in found}
         return max(told, default=0), told
 
     async def found(self, *, unfinished: int, told_after: int, follow_ups: Mapping[UUID, str]) -> Found:
