@@ -317,10 +317,12 @@ with given as materialized (
     select workspace, record_id, hlc, system, external_id, '{type}', said, sealed, actor, cause
     from stage_moved, given
 ), new_event as (
-    insert into event (workspace, type, record_type, record_id, account_id, hlc, changed, actor, cause, at)
-    select workspace, 'isthmus.{type}.changed.v1', '{type}', record_id, {account}, hlc, string_to_array(changed, ','),
-           actor, cause, at
-    from stage_moved, given where changed is not null
+    insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
+    select workspace, 'isthmus.{type}.changed.v1', '{type}', array_agg(record_id), array_agg({account}), array_agg(hlc),
+           string_to_array(changed, ','), actor, cause, at
+    from (select *, (row_number() over (partition by changed) - 1) / 128 as part from stage_moved
+          where changed is not null) as told, given
+    group by changed, part, workspace, actor, cause, at
 ), new_audit as (
     insert into audit (workspace, at, actor, action, resource, record_id, request_id, digest)
     select workspace, at, actor, case when changed is null then 'claim' else 'change' end, '{type}', record_id, cause,
