@@ -97,7 +97,7 @@ class Broker:
         """Add entries if the stream ends at `follows`; returns where it ends now."""
         arguments: list[str | bytes | int] = [follows, self.events_max]
         for start in range(0, len(entries), TOGETHER_MAX):
-            arguments += _packed(entries[start : start + TOGETHER_MAX])
+            arguments += packed(entries[start : start + TOGETHER_MAX])
         return cast("int", await self._ask("EVAL", _APPEND, 1, _key(workspace), *arguments))
 
     async def last(self, workspace: int) -> int:
@@ -163,7 +163,7 @@ class Broker:
             raise _away() from error
 
 
-def _packed(entries: Sequence[Entry]) -> tuple[int, str, bytes]:
+def packed(entries: Sequence[Entry]) -> tuple[int, str, bytes]:
     """Return the number, the types and the events of what lies together; JSON has no line breaks."""
     types = [each.type for each in entries]
     told = types[:1] if types.count(types[0]) == len(types) else types

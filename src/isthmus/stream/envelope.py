@@ -90,8 +90,9 @@ def envelope_json(event: Event, *, workspace: int, schema: Schema) -> bytes:
 
 
 def envelopes_json(events: Iterable[Event], *, workspace: int, schema: Schema) -> list[bytes]:
-    """Return the outside forms of events in their order, as `envelope_json` does, at a fraction of its cost for those
-    of one bundle: what they have in common is written once.
+    """Return the outside forms of events in their order, as `envelope_json` does.
+
+    For those of one bundle it costs a fraction: what they have in common is written once.
     """
     bodies: list[bytes] = []
     common: object = None

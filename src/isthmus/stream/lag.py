@@ -12,7 +12,8 @@ UNSTAMPED_COUNTED_MAX = 10_000
 _LOG: LiteralString = """
 select coalesce((select seq from event_head where workspace = current_workspace()), 0),
        (select min(first) from event_bundle where workspace = current_workspace() and first is not null),
-       (select at from event_bundle where workspace = current_workspace() and first is not null order by first desc limit 1),
+       (select at from event_bundle where workspace = current_workspace() and first is not null
+        order by first desc limit 1),
        (select count(*) from (select from event where workspace = current_workspace() and bundle is null limit %s) few),
        (select at from event_bundle where workspace = current_workspace() and first is null order by id limit 1)
 """

@@ -27,6 +27,9 @@ TOLD: LiteralString = """
 select e.type, e.changed, r.version from event e join sales_lead r on r.workspace = e.workspace and r.id = e.record_id
 order by e.id
 """
+BUNDLES: LiteralString = """
+select right(type, 10), changed, count(*), sum(events), max(events) <= 128 from event_bundle group by 1, 2 order by 3
+"""
 WORDS: LiteralString = """
 select system, external_id, hlc, fields::text, deleted, basis is null from claim order by 1, 2, 3, 4
 """
@@ -92,6 +95,17 @@ async def test_later_words_change_records_and_tell_which_fields(store: Store, sc
     assert sorted(changes, key=str) == [["company", "first_name"], ["first_name"]]
     again = await stream(store, scope, later)
     assert (again.changed, again.unchanged) == (0, 6)
+
+
+async def test_what_a_batch_does_is_told_in_bundles(store: Store, scope: Scope) -> None:
+    await stream(store, scope, leads(range(300)))
+    await stream(store, scope, leads(range(300), hour=1, company=["Looms"] * 150 + ["Engines"] * 100 + ["Mills"] * 50))
+    assert await asked(store, scope, BUNDLES) == [
+        ("changed.v1", ["company"], 2, 200, True),
+        ("created.v1", [], 3, 300, True),
+    ]
+    told_of = "select count(distinct id), count(distinct record_id), count(distinct (record_id, hlc)) from event"
+    assert await asked(store, scope, told_of) == [(500, 300, 500)]
 
 
 async def test_later_rows_go_together_and_those_that_arrive_late_by_themselves(store: Store, scope: Scope) -> None:

@@ -24,6 +24,10 @@ EMIT: LiteralString = """
 insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
 values (current_workspace(), %s, 'sales.deal', array[%s], array[%s], array[1], %s, 'user:tester', 'test', %s)
 """
+BUNDLED: LiteralString = """
+insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
+values (current_workspace(), %s, 'sales.deal', %s, %s, %s, %s, 'user:tester', 'test', %s)
+"""
 CHANGED = "isthmus.sales.deal.changed.v1"
 
 
@@ -40,6 +44,14 @@ async def emit_in(
     rows = [(kind, UUID(int=each), UUID(int=7), ["stage"], scope.now) for each in records]
     async with connection.cursor() as cursor:
         await cursor.executemany(EMIT, rows)
+
+
+async def emit_together(database: Database, scope: Scope, records: Sequence[int], *, kind: str = CHANGED) -> None:
+    """Commit the events of these records as one bundle, as a statement does that changes many."""
+    ids, accounts = [UUID(int=each) for each in records], [UUID(int=7)] * len(records)
+    async with database.transaction(scope) as tx:
+        given = (kind, ids, accounts, list(range(1, len(ids) + 1)), ["stage"], scope.now)
+        await tx.connection.execute(BUNDLED, given)
 
 
 async def log(database: Database, workspace: int, *, after: int = 0) -> list[Event]:

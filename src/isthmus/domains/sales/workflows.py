@@ -23,7 +23,8 @@ PURPOSE = "sales"
 NOTIFIED, ESCALATED = "isthmus.sales.lead.notified.v1", "isthmus.sales.lead.escalated.v1"
 _TELL: LiteralString = """
 insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
-values (current_workspace(), %s, 'sales.lead', array[%s::uuid], array[%s::uuid], array[%s::bigint], '{}', %s, %s, %s)
+values (current_workspace(), %s, 'sales.lead', array[%s::uuid], array[%s::uuid], array[%s::bigint], '{}', %s,
+        %s, %s)
 """
 
 

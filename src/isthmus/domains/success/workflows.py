@@ -29,7 +29,8 @@ NOTIFIED, ESCALATED = "isthmus.success.intervention.notified.v1", "isthmus.succe
 OVER = (InterventionStatus.COMPLETED, InterventionStatus.CANCELLED)
 _TELL: LiteralString = """
 insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
-values (current_workspace(), %s, 'success.intervention', array[%s::uuid], array[%s::uuid], array[%s::bigint], '{}', %s, %s, %s)
+values (current_workspace(), %s, 'success.intervention', array[%s::uuid], array[%s::uuid], array[%s::bigint], '{}', %s,
+        %s, %s)
 """
 
 

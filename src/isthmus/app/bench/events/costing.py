@@ -32,7 +32,8 @@ insert into audit (workspace, at, actor, action, resource, record_id, request_id
 select workspace, at, 'bench', 'create', 'sales.lead', record, 'bench' from given
 """
 _EVENT = """
-told as (insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
+told as (insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause,
+                                       at)
     select workspace, 'isthmus.sales.lead.created.v1', 'sales.lead', array_agg(record), array_agg(null::uuid),
            array_agg(1), '{{title}}', 'bench', 'bench', at
     from given group by workspace, at)

@@ -38,7 +38,8 @@ TABLE: LiteralString = (
 _ROW: LiteralString = "insert into bench_row (record_id, body) select record, %s from unnest(%s::uuid[]) as t(record)"
 _ROW_AND_EVENT: LiteralString = """
 with scoped as materialized (select set_config('isthmus.workspace', %s, true)::integer as workspace),
-given as (select scoped.workspace, t.record, t.place from scoped, unnest(%s::uuid[]) with ordinality as t(record, place)),
+given as (select scoped.workspace, t.record, t.place
+          from scoped, unnest(%s::uuid[]) with ordinality as t(record, place)),
 kept as (insert into bench_row (record_id, body) select record, %s from given)
 insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
 select workspace, %s, %s, array_agg(record order by place), array_agg(null::uuid), array_agg(1), '{title}', 'bench', %s,
