@@ -39,4 +39,4 @@ async def test_the_share_that_agrees_and_what_is_open_stand_among_the_systems(st
     )
     shown = drawn("panels/systems.html", {"it": overview, "origin": "http://127.0.0.1"}).html
     assert "<b>99.9%</b> of 1,000 compared fields agreed" in shown
-    assert "below the 99.95% that are promised; 1 difference open" in shown
+    assert 'below the 99.95% that are promised; 1 difference <a href="/connections/agreement">open</a>' in shown

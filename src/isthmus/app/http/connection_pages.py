@@ -7,6 +7,7 @@ from isthmus.app.http.authorizing import CALLBACK
 from isthmus.app.http.readable import is_readable
 from isthmus.app.mapping_views import fitting
 from isthmus.app.scheduling.connections import CONNECTION, wish_for
+from isthmus.app.scheduling.reconciling import PROBE, RECONCILE, REPAIR, comparing
 from isthmus.app.scheduling.rereading import BACKFILL, REMAP, RESYNC, RETRY
 from isthmus.console.connections.port import Connecting, Said, Task
 from isthmus.gateway import Call, Services
@@ -26,6 +27,9 @@ _KINDS: Mapping[Task, str] = {
     "resync": RESYNC,
     "retry": RETRY,
     "remap": REMAP,
+    "reconcile": RECONCILE,
+    "probe": PROBE,
+    "repair": REPAIR,
 }
 
 
@@ -93,4 +97,6 @@ async def _part(call: Call, found: Connection) -> str:
 
 
 def _wish(task: Task, found: Connection, more: Mapping[str, Json]) -> Wish:
+    if task in ("reconcile", "probe"):
+        return comparing(found, _KINDS[task])
     return wish_for(found, _KINDS[task], **more)

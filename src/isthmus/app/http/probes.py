@@ -1,10 +1,9 @@
 """The route of probes: some records of a system are drawn by lot and compared with what is held of them."""
 
 from isthmus.app.http.reconciliations import awake, begun
-from isthmus.app.scheduling.reconciling import PROBE
+from isthmus.app.scheduling.reconciling import PROBE, comparing
 from isthmus.app.scheduling.views import JobView
 from isthmus.gateway import Call, Response, Route
-from isthmus.stream.jobs.job import Wish
 from isthmus.sync.connections import ConnectionMissing
 from isthmus.sync.running import ConnectionPaused
 
@@ -13,8 +12,7 @@ async def run_probe(call: Call) -> Response:
     """Want a probe."""
     async with call.services.database.transaction(call.scope) as tx:
         found = await awake(call, tx, call.path["connection"])
-        own = f"connection:{found.id}"
-        return await begun(tx, Wish(kind=PROBE, arguments={"connections": [found.name]}, dedupe=own, key=own))
+        return await begun(tx, comparing(found, PROBE))
 
 
 ROUTES = (

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from isthmus.app.http.readable import is_readable, named_connection, readable_type, readable_types
 from isthmus.app.reconciliation_views import DifferenceView, ReconciliationView, difference_view, result_view
-from isthmus.app.scheduling.reconciling import RECONCILE, repairing
+from isthmus.app.scheduling.reconciling import RECONCILE, comparing, repairing
 from isthmus.app.scheduling.views import JobView, job_view
 from isthmus.gateway import Call, Page, Paging, Response, Route
 from isthmus.kernel.errors import NotFound
@@ -15,7 +15,7 @@ from isthmus.kernel.status import Status
 from isthmus.store.database import Transaction
 from isthmus.stream.jobs.board import start
 from isthmus.stream.jobs.job import JOB_PREFIX, JobLiving, Wish
-from isthmus.sync.connections import Connection, ConnectionMissing, audit
+from isthmus.sync.connections import Connection, ConnectionMissing
 from isthmus.sync.ingest import Store
 from isthmus.sync.reconciling.comparing import DifferenceKind
 from isthmus.sync.reconciling.found import (
@@ -29,9 +29,11 @@ from isthmus.sync.reconciling.found import (
     Result,
     Which,
     decide,
+    decide_many,
     difference_of,
     differences,
     exactness,
+    note_repair,
     reopen,
     results,
 )
@@ -232,29 +234,21 @@ async def decide_differences(call: Call) -> Chosen:
             field=wanted.field,
             status=wanted.status,
         )
-        found = await differences(tx, store, which=which, limit=PAGE_ROWS_MAX)
-        ids = [each.id for each in found]
-        if wanted.decision != "reopen" and not wanted.reason.strip():
-            raise ReasonMissing("A decision needs a reason.", fix="Say in a sentence why the differences may stay.")
-        if not wanted.dry_run:
-            if wanted.decision == "reopen":
-                await reopen(tx, ids)
-            else:
-                await decide(tx, ids, "accepted" if wanted.decision == "accept" else "ignored", reason=wanted.reason)
-            details = {"decision": wanted.decision, "count": len(ids), "reason": wanted.reason}
-            await audit(tx, action="decide-many", resource="reconciliation", record_id=None, details=details)
-            found = await differences(tx, store, which=Which(status=None, ids=ids), limit=PAGE_ROWS_MAX)
+        if wanted.dry_run:
+            found = await differences(tx, store, which=which, limit=PAGE_ROWS_MAX)
+        else:
+            before = await decide_many(tx, store, which, wanted.decision, reason=wanted.reason)
+            decided = Which(status=None, ids=[each.id for each in before])
+            found = await differences(tx, store, which=decided, limit=PAGE_ROWS_MAX)
     shown = [_view(call, each) for each in found]
-    return Chosen(data=shown, count=len(shown), dry_run=wanted.dry_run, has_more=len(ids) == PAGE_ROWS_MAX)
+    return Chosen(data=shown, count=len(shown), dry_run=wanted.dry_run, has_more=len(shown) == PAGE_ROWS_MAX)
 
 
 async def run_reconciliation(call: Call) -> Response:
     """Want a comparison."""
     async with call.services.database.transaction(call.scope) as tx:
         found = await awake(call, tx, call.path["connection"])
-        own = f"connection:{found.id}"
-        wish = Wish(kind=RECONCILE, arguments={"connections": [found.name]}, dedupe=own, key=own)
-        return await begun(tx, wish)
+        return await begun(tx, comparing(found, RECONCILE))
 
 
 async def repair_reconciliation(call: Call) -> Response:
@@ -276,8 +270,7 @@ async def _repairing(
     tx: Transaction, own: Connection, found: list[Difference] | None, *, reason: str, confirmed: bool
 ) -> Response:
     """Have a repair done, and keep why it was wanted."""
-    details = {"connection": own.name, "reason": reason, "differences": None if found is None else len(found)}
-    await audit(tx, action="want-repair", resource="reconciliation", record_id=None, details=details)
+    await note_repair(tx, own.name, None if found is None else len(found), reason=reason)
     return await begun(tx, repairing(own, None if found is None else [each.id for each in found], confirmed=confirmed))
 
 

@@ -78,6 +78,12 @@ class Repair(Connected, frozen=True, kw_only=True, forbid_unknown_fields=True):
     confirmed: bool = False
 
 
+def comparing(connection: Connection, kind: str) -> Wish:
+    """Return the wish for a comparison of a connection, whole or by lot."""
+    own = f"connection:{connection.id}"
+    return Wish(kind=kind, arguments={"connections": [connection.name]}, dedupe=own, key=own)
+
+
 def repairing(connection: Connection, chosen: Sequence[UUID] | None, *, confirmed: bool) -> Wish:
     """Return the wish for a repair of some differences of a connection, or of all."""
     ids: Json = None if chosen is None else [str(each) for each in chosen]

@@ -24,7 +24,7 @@ from isthmus.sync.consenting import NoConsentHere
 from isthmus.sync.rereading import FeedMissing, Span
 from isthmus.sync.running import ConnectionPaused, UnknownConnector
 
-_REFUSED = (Conflicting, Invalid, NotFound, ConnectorError)
+REFUSED = (Conflicting, Invalid, NotFound, ConnectorError)
 _DAY = "%Y-%m-%d"
 _Day = Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 _Code = Annotated[str, Meta(max_length=200)]
@@ -87,7 +87,7 @@ async def backfill(call: Call) -> Response:
     given = call.body(Days)
 
     async def act(tx: Transaction) -> str:
-        own = await _awake(call, tx)
+        own = await awake(call, tx)
         connector = connector_of(call, own)
         if connector is None or given.feed not in [each.name for each in connector.feeds_of(own.settings)]:
             raise FeedMissing(f"{own.name!r} has no stream {given.feed!r}.", fix="Load the page again.")
@@ -177,7 +177,7 @@ async def consent(call: Call) -> Response:
 
 async def _wanted(call: Call, did: Deed, task: Task, more: Mapping[str, Json]) -> Response:
     async def act(tx: Transaction) -> str:
-        own = await _awake(call, tx)
+        own = await awake(call, tx)
         await start(tx, call.services.of(Connecting).wish(task, own, more))
         return address(place(own), did)
 
@@ -189,12 +189,12 @@ async def _acted(call: Call, act: Callable[[Transaction], Awaitable[str]]) -> Re
     try:
         async with call.services.database.transaction(call.scope) as tx:
             to = await act(tx)
-    except _REFUSED as refused:
+    except REFUSED as refused:
         return await one_page(call, Choice(), refused=refused)
     return redirect(to)
 
 
-async def _awake(call: Call, tx: Transaction) -> Connection:
+async def awake(call: Call, tx: Transaction) -> Connection:
     """Return the connection in the path; raises ConnectionPaused for one that rests."""
     own = await found(call, tx)
     if own.status is Status.PAUSED:

@@ -16,7 +16,7 @@ from isthmus.sync.connector import Connector
 from isthmus.sync.flow_versions import FlowPlan, FlowVersion
 from isthmus.sync.flows import Flow
 
-Task: TypeAlias = Literal["run", "backfill", "resync", "retry", "remap"]
+Task: TypeAlias = Literal["run", "backfill", "resync", "retry", "remap", "reconcile", "probe", "repair"]
 
 
 @dataclass(frozen=True, kw_only=True)

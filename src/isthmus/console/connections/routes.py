@@ -7,8 +7,10 @@ from msgspec import Meta, Struct
 
 from isthmus.console.connections.acting import BUTTONS
 from isthmus.console.connections.adding import FORMS
+from isthmus.console.connections.agreeing import AGREEMENT
 from isthmus.console.connections.at import READ, opened, shown, viewer_of
 from isthmus.console.connections.board import board_of, draw_listing, draw_present
+from isthmus.console.connections.deciding import DECISIONS
 from isthmus.console.connections.loading import Wanted, load_listing, load_present
 from isthmus.console.connections.mapping import MAPPINGS
 from isthmus.console.connections.one import one_page
@@ -104,9 +106,11 @@ ROUTES = (
     _page(HERE, show, "Connections", Sifting),
     _feed(f"{HERE}/live", watch, "Live connections", WatchingAll),
     *FORMS,
+    *AGREEMENT,
     _page(ONE, show_one, "A connection", Choice),
     _feed(f"{ONE}/live", watch_one, "A live connection", Watching),
     *BUTTONS,
+    *DECISIONS,
     *ROWS,
     *MAPPINGS,
 )

@@ -23,6 +23,11 @@ Deed: TypeAlias = Literal[
     "activated",
     "rolled-back",
     "replayed",
+    "compared",
+    "probed",
+    "decided",
+    "reopened",
+    "repaired",
 ]
 _SAID: dict[Deed, tuple[str, str]] = {
     "added": ("top", "It is connected. Its secrets are sealed; nobody reads them again."),
@@ -42,6 +47,11 @@ _SAID: dict[Deed, tuple[str, str]] = {
     ),
     "activated": ("versions", "The version is in force for every run that begins from now on."),
     "rolled-back": ("versions", "It is taken back: the version before it is in force, or the connector's own mapping."),
+    "compared": ("top", "The next free worker compares both sides; nothing is changed on either."),
+    "probed": ("top", "The next free worker asks for some records drawn by lot; nothing is changed on either side."),
+    "decided": ("differences", "It is decided, with its reason in the audit log. Reopening takes it back."),
+    "reopened": ("differences", "It is open again."),
+    "repaired": ("differences", "The next free worker takes in what the system holds now, and compares again."),
     "replayed": ("versions", "What was received is mapped again by the next free worker; nothing is read there."),
 }
 _Text = Annotated[str, Meta(max_length=100)]

@@ -22,6 +22,7 @@ from isthmus.vault import entropy
 
 DifferenceStatus = Literal["open", "accepted", "ignored", "repaired", "gone"]
 Decision = Literal["accepted", "ignored"]
+Verdict = Literal["accept", "ignore", "reopen"]
 PAGE_ROWS_MAX = 500
 RESOURCE = "reconciliation"
 DIFFERENCE_PREFIX, RESULT_PREFIX = "diff", "rec"
@@ -92,6 +93,22 @@ where r.workspace = current_workspace() and (%(connection)s::uuid is null or r.c
   and (%(types)s::text[] is null or r.type = any(%(types)s)) and (%(id)s::uuid is null or r.id = %(id)s)
   and (%(before)s::uuid is null or r.id < %(before)s)
 order by r.id desc limit %(limit)s
+"""
+_STANDING_NOW: LiteralString = """
+select distinct on (r.connection_id, r.type, r.probed is null) r.id, c.name, r.type, r.at, r.rows_there, r.rows_here,
+       r.compared, r.differing, r.unvisited, r.probed, (
+    select count(*) from reconciliation_difference d
+    where d.workspace = r.workspace and d.connection_id = r.connection_id and d.type = r.type and d.status = 'open'
+)
+from reconciliation r join connection c on c.workspace = r.workspace and c.id = r.connection_id
+where r.workspace = current_workspace() and c.removed_at is null and r.type = any(%(types)s)
+  and (%(connection)s::uuid is null or r.connection_id = %(connection)s)
+order by r.connection_id, r.type, r.probed is null, r.id desc
+"""
+_TALLY: LiteralString = """
+select type, kind, field, status, currency, count(*), sum(abs(stake)) from reconciliation_difference
+where workspace = current_workspace() and connection_id = %s and type = any(%s)
+group by type, kind, field, status, currency order by type, field, kind, status, currency
 """
 _REPAIRS = {
     DifferenceKind.MISSING: "Read the system again, so that the record is held here.",
@@ -175,6 +192,18 @@ class Result(Struct, frozen=True, kw_only=True):
     def accuracy(self) -> float | None:
         """The share of compared fields that agreed; None where nothing was compared."""
         return 1 - self.differing / self.compared if self.compared else None
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """How many differences are alike, and the money at stake in them, if they are of money of one currency."""
+
+    type: str
+    kind: DifferenceKind
+    field: str
+    status: DifferenceStatus
+    currency: str | None
+    count: int
+    stake: Decimal | None
 
 
 class Exactness(Struct, frozen=True, kw_only=True):
@@ -324,6 +353,32 @@ async def decide(tx: Transaction, chosen: Sequence[UUID], decision: Decision, *,
     return await _told(tx, chosen, [own for (own,) in await cursor.fetchall()], decision, reason=reason)
 
 
+async def decide_many(
+    tx: Transaction, store: Store, which: Which, verdict: Verdict, *, reason: str = ""
+) -> list[Difference]:
+    """Decide the differences that fit, 500 at most, and return them as they were; audited each and as one act.
+
+    Raises ReasonMissing as `decide` does, and DifferenceMissing when the only one that fits is decided meanwhile.
+    """
+    if verdict != "reopen" and not reason.strip():
+        raise ReasonMissing("A decision needs a reason.", fix="Say in a sentence why the differences may stay.")
+    found = await differences(tx, store, which=which, limit=PAGE_ROWS_MAX)
+    ids = [each.id for each in found]
+    if verdict == "reopen":
+        await reopen(tx, ids)
+    else:
+        await decide(tx, ids, "accepted" if verdict == "accept" else "ignored", reason=reason)
+    details = {"decision": verdict, "count": len(ids), "reason": reason}
+    await trace(tx, action="decide-many", resource=RESOURCE, record_id=None, details=details)
+    return found
+
+
+async def note_repair(tx: Transaction, connection: str, chosen: int | None, *, reason: str) -> None:
+    """Write down that somebody wants some differences of a connection repaired, or everything (None), and why."""
+    details = {"connection": connection, "reason": reason, "differences": chosen}
+    await trace(tx, action="want-repair", resource=RESOURCE, record_id=None, details=details)
+
+
 async def reopen(tx: Transaction, chosen: Sequence[UUID]) -> list[UUID]:
     """Take decisions back, so that the differences are open again; raises DifferenceMissing as `decide` does."""
     cursor = await tx.connection.execute(_REOPEN, (list(chosen),))
@@ -358,6 +413,19 @@ async def results(
     rows = await (await tx.connection.execute(_RESULTS, given)).fetchall()
     names = Result.__struct_fields__
     return [msgspec.convert(dict(zip(names, row, strict=True)), Result) for row in rows]
+
+
+async def standings(tx: Transaction, *, types: Sequence[str], connection_id: UUID | None = None) -> list[Result]:
+    """Return what the newest comparison of each connection and type found, and the newest probe, in order of types."""
+    given = {"types": list(types), "connection": connection_id}
+    rows = await (await tx.connection.execute(_STANDING_NOW, given)).fetchall()
+    return [msgspec.convert(dict(zip(Result.__struct_fields__, row, strict=True)), Result) for row in rows]
+
+
+async def tallies(tx: Transaction, connection_id: UUID, *, types: Sequence[str]) -> list[Tally]:
+    """Return how many differences of a connection there are by type, field, kind, state and currency."""
+    rows = await (await tx.connection.execute(_TALLY, (connection_id, list(types)))).fetchall()
+    return [msgspec.convert(dict(zip(Tally.__struct_fields__, row, strict=True)), Tally) for row in rows]
 
 
 async def exactness(tx: Transaction, *, connection_id: UUID | None = None) -> Exactness:
