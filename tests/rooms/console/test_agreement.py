@@ -113,14 +113,14 @@ def test_many_are_decided_at_once_only_while_they_are_as_many_as_were_shown(
 ) -> None:
     page = visit(own.owner, f"{own.at}?field=stage")
     page.get_by_text("Decide all 2…").click()
-    page.get_by_label("Why").first.fill("The stages are renamed in May.")
+    page.locator("details.rest").get_by_label("Why").fill("The stages are renamed in May.")
     run(site, own, "update reconciliation_difference set status = 'gone' where external_id = 'D3'")
     page.get_by_role("button", name="Ignore: all").click()
     expect(page.get_by_role("alert")).to_contain_text("There are 1 by now, not 2; nothing was done.")
     run(site, own, "update reconciliation_difference set status = 'open' where external_id = 'D3'")
     page.goto(f"{own.at}?field=stage")
     page.get_by_text("Decide all 2…").click()
-    page.get_by_label("Why").first.fill("The stages are renamed in May.")
+    page.locator("details.rest").get_by_label("Why").fill("The stages are renamed in May.")
     page.get_by_role("button", name="Ignore: all").click()
     expect(page.locator("#differences").get_by_role("status")).to_contain_text("It is decided")
     assert asked(site, own, "select count(*) from reconciliation_difference where status = 'ignored'") == [(2,)]
