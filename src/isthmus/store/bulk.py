@@ -14,7 +14,7 @@ from uuid import UUID
 from isthmus.kernel.marks import RecordType
 from isthmus.store.columns import Block, Moved
 from isthmus.store.database import Transaction
-from isthmus.store.prepare import Prepared, Row
+from isthmus.store.prepare import Prepared, Row, echo_of
 from isthmus.store.schema import index_column
 from isthmus.store.staging import COPY_HEADER, COPY_TRAILER, INDEXES_MAX, expressions
 
@@ -115,7 +115,7 @@ def _set_apart(prepared: Prepared, block: Block, known: Sequence[_Known]) -> Non
             continue
         row = block_row(block, each.row)
         row.record_id, row.known = UUID(bytes=each.record), True
-        row.echo = (each.hlc, each.seen) if each.hlc <= hlc < each.seen else None
+        row.echo = echo_of(hlc, spoken=each.hlc, seen=each.seen)
         prepared.rows.append(row)
     if together:
         together.sort(key=lambda each: each.record)

@@ -71,6 +71,11 @@ class Rejected(IsthmusError):
         super().__init__("; ".join(f"{each.pointer}: {each.detail}" for each in faults), faults=faults)
 
 
+def echo_of(hlc: int, *, spoken: int, seen: int) -> tuple[int, int] | None:
+    """Return the interval in which a system kept saying its last word, if another of its words is from inside it."""
+    return (spoken, seen) if spoken <= hlc <= seen and spoken < seen else None
+
+
 @dataclass(frozen=True, slots=True)
 class Reject:
     """An observation that cannot be stored, and why."""

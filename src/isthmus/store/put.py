@@ -7,11 +7,11 @@ observed time): putting it again changes nothing.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import LiteralString, cast
+from typing import LiteralString, NamedTuple, cast
 from uuid import UUID
 
 from isthmus.kernel.clock import milliseconds
@@ -24,7 +24,7 @@ from isthmus.store.columns import Block
 from isthmus.store.database import Transaction
 from isthmus.store.folding import Folded, Move, fold_groups
 from isthmus.store.moving import Missed, write_moved
-from isthmus.store.prepare import Prepared, Preparer, Reject, Row
+from isthmus.store.prepare import Prepared, Preparer, Reject, Row, echo_of
 from isthmus.store.staging import COPY, STAGE, Staged, binary, merge_statement
 from isthmus.store.trail import claims_of
 from isthmus.vault import Vault, entropy
@@ -64,6 +64,13 @@ cross join lateral (
 ) as old
 on conflict do nothing
 """
+# What comes late from inside the interval is not the system's last word: the repetition at its end is.
+_ECHOED: LiteralString = """
+update ref set hlc = seen
+from (select distinct * from unnest(%s::text[], %s::text[], %s::bigint[]) as kept(system, id, spoken)) as kept
+where workspace = current_workspace() and type = %s and ref.system = kept.system and external_id = kept.id
+  and hlc = kept.spoken
+"""
 _ASIDE: LiteralString = """
 update claim set hlc = -moved.now
 from unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[]) as moved(record, system, id, old, now)
@@ -102,6 +109,15 @@ class PutResult:
     records: list[UUID] = field(default_factory=list[UUID])
 
 
+class _Ref(NamedTuple):
+    """What is known of an external id: its record, its last word and when it was said first and last."""
+
+    record_id: UUID
+    digest: bytes
+    hlc: int
+    seen: int
+
+
 async def land(tx: Transaction, prepared: Prepared) -> None:
     """Drop what repeats the system's last word, and name the records of the external ids that are known."""
     await land_block(tx, prepared)
@@ -111,26 +127,38 @@ async def land(tx: Transaction, prepared: Prepared) -> None:
     named = [row.observation for row in prepared.rows if not row.known]
     systems, external_ids = [each.system for each in named], [each.external_id for each in named]
     cursor = await tx.connection.execute(_REFS, (systems, external_ids, prepared.type.name))
-    known = {(system, ref): rest for system, ref, *rest in await cursor.fetchall()}
+    known = {(system, ref): _Ref(*rest) for system, ref, *rest in await cursor.fetchall()}
     kept = [row for row in prepared.rows if row.known]
     seen: dict[tuple[str, str], int] = {}
+    until = _repeating_until([row for row in prepared.rows if not row.known], known)
     for row in (row for row in prepared.rows if not row.known):
-        ref = known.get((row.observation.system, row.observation.external_id))
+        place = (row.observation.system, row.observation.external_id)
+        ref = known.get(place)
         if ref is not None:
-            record_id, digest, hlc, last_seen = ref
-            if digest == row.digest and row.hlc >= hlc and not row.settles and row.observation.seen is None:
+            repeats = ref.digest == row.digest and ref.hlc <= row.hlc < until.get(place, row.hlc + 1)
+            if repeats and not row.settles and row.observation.seen is None:
                 prepared.unchanged += 1
-                if row.hlc > last_seen:
-                    place = (row.observation.system, row.observation.external_id)
+                if row.hlc > ref.seen:
                     seen[place] = max(row.hlc, seen.get(place, 0))
                 continue
-            row.record_id, row.known = record_id, True
-            row.echo = (hlc, last_seen) if hlc <= row.hlc < last_seen else None
+            row.record_id, row.known = ref.record_id, True
+            row.echo = echo_of(row.hlc, spoken=ref.hlc, seen=ref.seen)
         kept.append(row)
     prepared.rows = kept
     if seen:
         columns = [list(column) for column in zip(*((*place, hlc) for place, hlc in seen.items()), strict=True)]
         await tx.connection.execute(_SEEN, (*columns, prepared.type.name))
+
+
+def _repeating_until(rows: Sequence[Row], known: Mapping[tuple[str, str], _Ref]) -> dict[tuple[str, str], int]:
+    """Return when a system first says something else in these rows: its last word after that is no mere repetition."""
+    until: dict[tuple[str, str], int] = {}
+    for row in rows:
+        place = (row.observation.system, row.observation.external_id)
+        ref = known.get(place)
+        if ref is not None and ref.digest != row.digest and row.hlc >= ref.hlc:
+            until[place] = min(row.hlc, until.get(place, row.hlc))
+    return until
 
 
 async def _link(tx: Transaction, prepared: Prepared) -> None:
@@ -283,7 +311,7 @@ async def _fold(tx: Transaction, vault: Vault, preparer: Preparer, groups: dict[
     """Fold the trails of records that are known, under a lock of each."""
     ordered = {record: groups[record] for record in sorted(groups)}
     await tx.connection.execute(lock_statement(preparer.type), (list(ordered),))
-    await _keep_echoes(tx, ordered)
+    await _keep_echoes(tx, preparer.type, ordered)
     trails = await claims_of(tx, vault, list(ordered))
     return await asyncio.to_thread(fold_groups, vault, tx.scope.workspace, preparer, ordered, trails)
 
@@ -302,7 +330,7 @@ def _record(row: Row) -> UUID:
     return row.record_id
 
 
-async def _keep_echoes(tx: Transaction, groups: dict[UUID, list[Row]]) -> None:
+async def _keep_echoes(tx: Transaction, record_type: RecordType, groups: dict[UUID, list[Row]]) -> None:
     """Write down how long a system kept saying its last word, where an older word arrives late in between."""
     echoes = [
         (record, row.observation.system, row.observation.external_id, *row.echo)
@@ -310,8 +338,11 @@ async def _keep_echoes(tx: Transaction, groups: dict[UUID, list[Row]]) -> None:
         for row in rows
         if row.echo is not None
     ]
-    if echoes:
-        await tx.connection.execute(_ECHO, [list(column) for column in zip(*echoes, strict=True)])
+    if not echoes:
+        return
+    await tx.connection.execute(_ECHO, [list(column) for column in zip(*echoes, strict=True)])
+    _, systems, ids, spoken, _ = zip(*echoes, strict=True)
+    await tx.connection.execute(_ECHOED, (list(systems), list(ids), list(spoken), record_type.name))
 
 
 async def _renumber(tx: Transaction, record_type: RecordType, moves: Sequence[Move]) -> None:
@@ -327,7 +358,7 @@ async def _renumber(tx: Transaction, record_type: RecordType, moves: Sequence[Mo
 
 
 async def _merge(tx: Transaction, record_type: RecordType, staged: Sequence[Staged]) -> None:
-    written = await run_staged(tx, staged, merge_statement(record_type))
+    written = await run_staged(tx, staged, merge_statement(record_type, alone=len(staged) == 1))
     if written != len({(row.system, row.external_id) for row in staged}):
         raise Raced("The external id was taken at this moment.", fix="Try again.")
 

@@ -122,22 +122,25 @@ def _jsonb(value: bytes | None) -> bytes:
     return _NULL if value is None else _LENGTH.pack(len(value) + 1) + _JSONB + value
 
 
-@lru_cache(maxsize=256)
-def merge_statement(record_type: RecordType) -> LiteralString:
+@lru_cache(maxsize=512)
+def merge_statement(record_type: RecordType, *, alone: bool = False) -> LiteralString:
     """Return the statement that merges the stage; it gives one row: how many references were written.
+
+    With `alone` each row's event has a row of the log to itself, which costs less where the stage holds one row.
 
     What is new goes by plain inserts: a second writer of the same breaks a key, and its transaction is tried again.
     What is known goes by inserts that always conflict: there is no join, whose plan would depend on what the planner
     believes of tables that a long import fills.
     Parameters: workspace, now, actor, cause. All names in it come from declarations, none from data.
     """
-    return _statement(record_type, _GIVEN + _REFS + _RECORDS + _CLAIMS + _TOLD + _COUNTED)
+    told = _TOLD_ALONE if alone else _TOLD
+    return _statement(record_type, _GIVEN + _REFS + _RECORDS + _CLAIMS + told + _AUDITED + _COUNTED)
 
 
 @lru_cache(maxsize=256)
 def rewrite_statement(record_type: RecordType) -> LiteralString:
     """Return the statement that writes staged records anew, without claims or references: after these were moved."""
-    return _statement(record_type, _GIVEN + _RECORDS + _TOLD + _DONE)
+    return _statement(record_type, _GIVEN + _RECORDS + _TOLD + _AUDITED + _DONE)
 
 
 def _statement(record_type: RecordType, template: str) -> LiteralString:
@@ -227,7 +230,14 @@ _TOLD = """), written_event as (
            array_agg(hlc order by ordinal), string_to_array(changed, ','), actor, cause, at
     from s where changed is not null
     group by workspace, gone, fresh, changed, actor, cause, at, ordinal / 128 order by min(ordinal)
-), written_audit as (
+"""
+_TOLD_ALONE = """), written_event as (
+    insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
+    select workspace, '{event}.' || case when gone then 'deleted' when fresh then 'created' else 'changed' end || '.v1',
+           '{type}', array[record_id], array[{account}], array[hlc], string_to_array(changed, ','), actor, cause, at
+    from s where changed is not null
+"""
+_AUDITED = """), written_audit as (
     insert into audit (workspace, at, actor, action, resource, record_id, request_id, digest)
     select workspace, at, actor,
            case when not writes_record then 'claim' when gone then 'delete' when fresh then 'create' else 'change' end,

@@ -8,7 +8,7 @@ from typing import LiteralString
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from isthmus.kernel.marks import Json
@@ -261,6 +261,34 @@ async def test_a_word_repeated_twice_in_one_batch_is_taken_note_of_once(store: S
     assert await rows(store, scope, "claim") == 1
 
 
+async def test_a_word_that_is_taken_up_again_within_one_batch_counts(store: Store, scope: Scope) -> None:
+    await one(store, scope, lead(country="DE"))
+    between = [lead(country=country, at=AT + timedelta(hours=hour)) for hour, country in ((1, "FR"), (2, "DE"))]
+    await one(store, scope, *between)
+    assert (await values(store, scope))[0]["country"] == "DE"
+    assert await rows(store, scope, "claim") == 3
+
+
+async def test_what_came_late_is_news_when_the_system_says_it_next(store: Store, scope: Scope) -> None:
+    for hour, country, held in ((0, "DE", "DE"), (2, "DE", "DE"), (1, "FR", "DE"), (3, "FR", "FR")):
+        await one(store, scope, lead(country=country, at=AT + timedelta(hours=hour)))
+        assert (await values(store, scope))[0]["country"] == held
+
+
+async def test_a_repetition_and_another_word_of_one_time_end_alike_whichever_came_first(
+    store: Store, workspace: int
+) -> None:
+    again, other = (lead(country=country, at=AT + timedelta(hours=1)) for country in ("DE", "FR"))
+    held: list[str] = []
+    for later in ([again, other], [other, again]):
+        scope = await _fresh_workspace(store, workspace)
+        for each in (lead(country="DE"), *later):
+            await one(store, scope, each)
+        held.append(str((await values(store, scope))[0]["country"]))
+        assert await rows(store, scope, "claim") == 3
+    assert held[0] == held[1]
+
+
 WORDS = st.builds(
     lead,
     st.sampled_from(["1", "2"]),
@@ -272,6 +300,16 @@ WORDS = st.builds(
 )
 
 
+# Two words of one time, and one that takes up the first of them later.
+@example(
+    [
+        lead("1", system="crm", country="DE", owner_id="u1", last_name="Lovelace"),
+        lead("2", system="mail", country="DE", owner_id="u1", last_name="Lovelace"),
+        lead("2", system="mail", country="DE", owner_id="u2", last_name="Lovelace"),
+        lead("2", system="mail", at=AT + timedelta(hours=1), country="DE", owner_id="u1", last_name="Lovelace"),
+    ],
+    1,
+)
 @given(st.lists(WORDS, min_size=1, max_size=7), st.integers(0, 2**32))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_order_and_any_batches_lead_to_the_same_record(

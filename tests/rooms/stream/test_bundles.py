@@ -1,6 +1,8 @@
 """Events that are told together lie together in the log and in its tail, and everybody reads them one by one."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -129,6 +131,24 @@ async def test_reading_goes_on_in_the_middle_of_a_bundle(database: Database, sco
         assert [each.seq for each in last] == [5, 6, 7, 8, 9, 10]
         assert await before_moment(connection, NOW) == 0
         assert await before_moment(connection, NOW + DAY) == 10
+
+
+async def test_the_end_of_a_long_log_is_read_without_its_beginning(database: Database, scope: Scope) -> None:
+    async with database.transaction(scope) as tx:
+        await tx.connection.execute(
+            "insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor,"
+            " cause, at) select current_workspace(), %s, 'sales.deal', array[gen_random_uuid()], array[null::uuid],"
+            " array[1], '{}', 'user:tester', 'test', %s from generate_series(1, 2000)",
+            (CHANGED, scope.now),
+        )
+    await stamp_some(database, scope)
+    async with database.plain() as connection, within(connection, scope.workspace):
+        for asked in ("events_after(1990) order by bundle, seq limit 5", "event_at(1990)"):
+            query = f"explain (analyze, format json) select * from {asked}"  # noqa: S608 - constants.
+            told = await (await connection.execute(query)).fetchone()
+            assert told is not None
+            passed_over = re.findall(r'"Rows Removed by Filter": (\d+)', json.dumps(told[0]))
+            assert all(int(each) < 200 for each in passed_over), told
 
 
 async def test_a_workspace_sees_no_bundle_of_another(database: Database, scope: Scope, second: Scope) -> None:

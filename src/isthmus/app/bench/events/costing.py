@@ -34,9 +34,9 @@ select workspace, at, 'bench', 'create', 'sales.lead', record, 'bench' from give
 _EVENT = """
 told as (insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause,
                                        at)
-    select workspace, 'isthmus.sales.lead.created.v1', 'sales.lead', array_agg(record), array_agg(null::uuid),
-           array_agg(1), '{{title}}', 'bench', 'bench', at
-    from given group by workspace, at)
+    select workspace, 'isthmus.sales.lead.created.v1', 'sales.lead', array[record], array[null::uuid], array[1],
+           '{{title}}', 'bench', 'bench', at
+    from given)
 """
 SCRIPTS = {
     "row": _GIVEN + "nothing as (select 1) " + _ROW,

@@ -36,7 +36,7 @@ TABLE: LiteralString = (
     " body text not null)"
 )
 _ROW: LiteralString = "insert into bench_row (record_id, body) select record, %s from unnest(%s::uuid[]) as t(record)"
-_ROW_AND_EVENT: LiteralString = """
+_ROWS_AND_EVENTS: LiteralString = """
 with scoped as materialized (select set_config('isthmus.workspace', %s, true)::integer as workspace),
 given as (select scoped.workspace, t.record, t.place
           from scoped, unnest(%s::uuid[]) with ordinality as t(record, place)),
@@ -45,6 +45,13 @@ insert into event_bundle (workspace, type, record_type, record_ids, account_ids,
 select workspace, %s, %s, array_agg(record order by place), array_agg(null::uuid), array_agg(1), '{title}', 'bench', %s,
        now()
 from given group by workspace, place / 128
+"""
+_ROW_AND_EVENT: LiteralString = """
+with scoped as materialized (select set_config('isthmus.workspace', %s, true)::integer as workspace),
+given as (select scoped.workspace, t.record from scoped, unnest(%s::uuid[]) as t(record)),
+kept as (insert into bench_row (record_id, body) select record, %s from given)
+insert into event_bundle (workspace, type, record_type, record_ids, account_ids, hlcs, changed, actor, cause, at)
+select workspace, %s, %s, array[record], array[null::uuid], array[1], '{title}', 'bench', %s, now() from given
 """
 
 
@@ -161,7 +168,7 @@ def _with_events(workspace: int, hints: Hints) -> _Turn:
 
     async def turn(connection: AsyncConnection[TupleRow], records: Sequence[UUID], due: int) -> None:
         given = (str(workspace), list(records), PAYLOAD, TYPE, RECORD, f"due:{due}")
-        await connection.execute(_ROW_AND_EVENT, given, prepare=True)
+        await connection.execute(_ROW_AND_EVENT if len(records) == 1 else _ROWS_AND_EVENTS, given, prepare=True)
         hints.tell(workspace)
 
     return turn
