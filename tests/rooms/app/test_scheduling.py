@@ -1,5 +1,7 @@
 """The standard schedule is installed, connections come when they are due, and every kind of job does its work."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
@@ -32,7 +34,7 @@ from isthmus.sync.edit import edit
 from isthmus.sync.flow_versions import activate_flow, roll_back_flow, save_flow
 from isthmus.sync.flows import FieldFlow, Flow
 from isthmus.sync.ingest import Store
-from isthmus.sync.runs import Engine
+from isthmus.sync.runs import Engine, alone
 from isthmus.vault import entropy
 from tests.rooms.domains.desk import Desk, said
 from tests.rooms.sync.vendor import Vendor
@@ -66,10 +68,10 @@ class Works:
         await tick(database, now=self.desk.clock.now(), only=only, changes=changes)
         await self.worker().drain()
 
-    def worker(self) -> Worker[JobContext]:
+    def worker(self, pause: Callable[[float], Awaitable[None]] = at_once) -> Worker[JobContext]:
         """A worker that has just been started."""
         desk = self.desk
-        engine = replace(desk.services.of(Engine), pause=at_once)
+        engine = replace(desk.services.of(Engine), pause=pause)
         return Worker(
             database=desk.store.database,
             clock=desk.clock,
@@ -122,6 +124,25 @@ async def test_the_standard_schedule_is_installed_and_runs_at_its_hours(works: W
     assert seen["report.executive"] == []
     jobs = [(name, each) for name in kinds() for each in await works.jobs(name)]
     assert [(name, each.occurrence, each.reason) for name, each in jobs if each.status is not Status.HEALTHY] == []
+
+
+async def test_a_comparison_that_meets_a_run_waits_for_its_end(works: Works) -> None:
+    await works.connect()
+    engine, waited = works.desk.services.of(Engine), list[float]()
+    async with AsyncExitStack() as run:
+        await run.enter_async_context(alone(engine, workspace=works.desk.scope.workspace, name="crm"))
+
+        async def until_the_third(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 3:
+                await run.aclose()
+
+        async with works.desk.store.database.transaction(works.desk.now) as tx:
+            await enqueue(tx, [Wish(kind="sync.reconcile")])
+        await works.worker(until_the_third).drain()
+    (job,) = await works.jobs("sync.reconcile")
+    assert (job.status, len(waited)) == (Status.HEALTHY, 3)
+    assert job.result == {"crm": {"compared": 0, "differing": 0}}
 
 
 async def all_ids(works: Works, name: str) -> list[UUID]:

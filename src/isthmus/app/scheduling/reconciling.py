@@ -1,6 +1,6 @@
 """Jobs that reconcile connections, one of them or all, each when nobody runs it, and that repair what differs."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 from uuid import UUID
@@ -23,6 +23,8 @@ from isthmus.sync.runs import Engine, RunOverlaps
 
 RECONCILE, PROBE, REPAIR = "sync.reconcile", "sync.probe", "sync.repair"
 CHOSEN_MAX = 500
+# A run that takes longer than twenty minutes is a first load; the comparison says then that it did not come to it.
+_TRIES, _BETWEEN_TRIES_S = 600, 2.0
 
 
 class Compare(Protocol):
@@ -50,18 +52,29 @@ async def probe_connections(work: Work, context: JobContext) -> Json:
 
 
 async def _each(work: Work, context: JobContext, compare: Compare, *, waits: bool) -> Json:
-    """Compare connections one after the other; one that cannot be read now holds up no other."""
-    given, own = work.given(WhichConnections), work.claim
+    """Compare connections one after the other; one that cannot be read now holds up no other.
+
+    One that is being run just now comes last and, unless it can wait for the next time, is tried until its run is over.
+    """
+    given = work.given(WhichConnections)
     async with work.database.transaction(work.scope()) as tx:
         there = [each.name for each in await connections(tx) if each.status != Status.PAUSED]
     exact: dict[str, Json] = {}
-    for name in given.connections or there:
+    left = deque((name, 0 if waits else _TRIES) for name in given.connections or there)
+    while left:
+        name, tries = left.popleft()
         try:
-            results = await compare(context.engine, workspace=own.workspace, connection=name)
-        except (ConnectorError, RunOverlaps) as error:
-            if waits and isinstance(error, RunOverlaps):
+            results = await compare(context.engine, workspace=work.claim.workspace, connection=name)
+        except RunOverlaps as error:
+            if tries:
+                await context.engine.pause(_BETWEEN_TRIES_S)
+                left.append((name, tries - 1))
+            elif waits:
                 exact[name] = {"passed_over": error.detail}
-                continue
+            else:
+                work.degraded(f"{name}: {error.detail}")
+            continue
+        except ConnectorError as error:
             work.degraded(f"{name}: {error.detail}")
             continue
         exact[name] = {
