@@ -290,7 +290,7 @@ def _clear(postgres: PostgresAccess) -> None:
     """Empty what the round wrote, so that every round starts alike."""
     login = postgres.owner
     with psycopg.connect(login.conninfo, password=login.password, autocommit=True) as connection:
-        connection.execute("truncate ref, claim, event, audit, sales_lead, bare")
+        connection.execute("truncate ref, claim, event_bundle, audit, sales_lead, bare")
         connection.execute("checkpoint") if _may_checkpoint(connection) else None
 
 

@@ -48,16 +48,18 @@ _HOLD: LiteralString = """
 insert into job_lease (workspace, id, worker, renewed_at, until) values (current_workspace(), %s, %s, %s, %s)
 on conflict (workspace, id) do update set renewed_at = excluded.renewed_at, until = excluded.until
 """
+# Locked rows are found by their places: of a new workspace the planner knows nothing, and for a join by id it would
+# read all jobs of it for each. A row that moved before it was locked is not found, and stays for the next claim.
 _TAKE: LiteralString = """
 update job j set status = 'running', lease = %(lease)s, attempt = j.attempt + 1, tries = j.tries + 1,
        tried_at = %(now)s, reason = '', progress = null
-from due where j.workspace = current_workspace() and j.id = due.id
+from due where j.workspace = current_workspace() and j.ctid = due.place
 returning j.rank, j.id, j.kind, j.arguments, j.attempt, j.tries, j.tries_max, j.schedule, j.occurrence,
           j.priority
 """
 _CLAIM: LiteralString = f"""
 with due as materialized (
-    select id from job
+    select ctid as place from job
     where workspace = current_workspace() and status in ('pending', 'retrying') and key is null
       and rank <= %(now)s and due_at <= %(now)s and kind = any(%(kinds)s)
     order by rank, id limit %(limit)s for update skip locked
@@ -87,8 +89,8 @@ where workspace = current_workspace() and status = 'running' and key = any(%s) g
 """
 _CLAIM_KEYED: LiteralString = f"""
 with due as materialized (
-    select found.id from unnest(%(keys)s::text[], %(rooms)s::integer[]) as given(key, room) cross join lateral (
-        select j.id, j.rank from job j
+    select found.place from unnest(%(keys)s::text[], %(rooms)s::integer[]) as given(key, room) cross join lateral (
+        select j.ctid as place, j.rank from job j
         where j.workspace = current_workspace() and j.status in ('pending', 'retrying') and j.key = given.key
           and j.due_at <= %(now)s and j.kind = any(%(kinds)s)
         order by j.rank, j.id limit given.room for update skip locked
@@ -134,7 +136,7 @@ delete from job_lease where workspace = current_workspace() and (until <= %(now)
 """
 _LOST: LiteralString = """
 with lost as (
-    select j.id from job j where j.workspace = current_workspace() and j.status = 'running'
+    select j.ctid as place from job j where j.workspace = current_workspace() and j.status = 'running'
        and not exists (select from job_lease l where l.workspace = j.workspace and l.id = j.lease)
     for update skip locked
 )
@@ -144,7 +146,7 @@ update job j set lease = null, attempt = j.attempt + 1,
        reason = case when j.cancelled_by is not null then 'Cancelled by ' || j.cancelled_by || '.' else %(reason)s end,
        ended_at = case when j.cancelled_by is not null or j.tries >= j.tries_max then %(now)s end,
        due_at = least(j.due_at, %(now)s), rank = least(j.due_at, %(now)s) - j.priority * interval '1 minute'
-from lost where j.workspace = current_workspace() and j.id = lost.id
+from lost where j.workspace = current_workspace() and j.ctid = lost.place
 """
 _AHEAD: LiteralString = """
 update job set due_at = a.due_at, rank = a.due_at - priority * interval '1 minute',

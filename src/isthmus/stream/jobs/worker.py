@@ -27,7 +27,7 @@ from isthmus.stream.jobs.queue import Holder, claim, end, let_go, mend, renew
 from isthmus.stream.jobs.work import Claim, JobCancelled, LeaseLost, Work
 
 POLL_S, RETRY_S, BEAT_S = 0.05, 0.5, 1.0
-SLOTS, AHEAD_MAX, AHEAD_S = 6, 500, 0.05
+SLOTS, CLAIMED_MAX, AHEAD_S = 6, 500, 0.05
 TOGETHER_MAX = 200
 URGENT, GATHER = 50, timedelta(seconds=3)
 """While a job of such a priority is at work here, those that are done together gather for so long: it is waited for."""
@@ -136,10 +136,13 @@ class Worker(Generic[Context]):
                 await asyncio.wait([each.task for each in self._running.values() if each.task is not None])
 
     def _room(self) -> int:
-        """Return how many jobs to claim: places that are free, and as many ahead as take no longer than a moment."""
-        ahead = min(AHEAD_MAX, int(self.slots * AHEAD_S / max(self._pace_s, 1e-6)))
+        """Return how many jobs to claim: places that are free, and as many ahead as take no longer than a moment.
+
+        The next claim is made while what the last one took is being done.
+        """
+        ahead = min(2 * CLAIMED_MAX, int(self.slots * AHEAD_S / max(self._pace_s, 1e-6)))
         waiting = sum(self._known[each.kind].together is None for each in self._waiting)
-        return max(0, self.slots + ahead - self._places - waiting)
+        return min(CLAIMED_MAX, max(0, self.slots + ahead - self._places - waiting))
 
     def _wanted(self, workspace: int) -> dict[tuple[str, ...], int]:
         """Return how many jobs to claim of which kinds; of those that can be done together none while some are."""
@@ -198,16 +201,17 @@ class Worker(Generic[Context]):
 
     def _take(self) -> list[_Running]:
         """Take the next claimed job that can begin, with those behind it that can be done together with it."""
-        free = (each for each in self._waiting if not self._can_share(each) or _sort(each) not in self._sharing)
-        first = next(free, None)
-        if first is None:
+        free = (n for n, own in enumerate(self._waiting) if not self._can_share(own) or _sort(own) not in self._sharing)
+        place = next(free, None)
+        if place is None:
             return []
+        first = self._waiting.pop(place)
         taken = [first]
         if self._can_share(first):
             self._sharing.add(_sort(first))
-            taken += [each for each in self._waiting if _sort(each) == _sort(first) and self._can_share(each)][1:]
-        gone = {each.id for each in taken}
-        self._waiting = [each for each in self._waiting if each.id not in gone]
+            taken += [each for each in self._waiting if _sort(each) == _sort(first) and self._can_share(each)]
+            gone = {each.id for each in taken}
+            self._waiting = [each for each in self._waiting if each.id not in gone]
         found = [_Running(Work(claim=each, database=self.database, clock=self.clock)) for each in taken]
         self._running.update({(each.work.claim.workspace, each.work.claim.id): each for each in found})
         return found

@@ -117,4 +117,4 @@ def _switch(postgres: PostgresAccess, *, kept: bool) -> None:
 
 def _clear(postgres: PostgresAccess) -> None:
     with psycopg.connect(postgres.owner.conninfo, password=postgres.owner.password, autocommit=True) as connection:
-        connection.execute("truncate ref, claim, event, audit, sales_lead")
+        connection.execute("truncate ref, claim, event_bundle, audit, sales_lead")

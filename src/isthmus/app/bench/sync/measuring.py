@@ -154,7 +154,7 @@ def _clear(postgres: PostgresAccess) -> None:
     """Empty what the round wrote, so that every round starts alike."""
     login = postgres.owner
     with psycopg.connect(login.conninfo, password=login.password, autocommit=True) as connection:
-        connection.execute("truncate ref, claim, event, audit, sales_lead")
+        connection.execute("truncate ref, claim, event_bundle, audit, sales_lead")
 
 
 def _tell(outcome: Outcome, seen: Seen, size: Size) -> None:
